@@ -1,0 +1,208 @@
+//! `backup`: the CronJob's command.
+
+mod report;
+mod source;
+
+use super::args::{PARTIAL as PARTIAL_MEANING, help_end};
+use super::context::{Context, TOOL, host};
+use super::failure::{DONE, FAILED, Failure, PARTIAL};
+use super::{gc, metrics};
+use crate::model::{Completeness, PvcName, Week};
+use crate::ops::backup::{BackedUp, BackupOptions, Source, backup, check_source_folders};
+use crate::ops::clock;
+use crate::repo::{Archive, Collected, GcOptions, Retention, Retired, StoreLock, collect, lock, retain};
+use crate::store::LockMode;
+use crate::tree::{Excludes, WalkOptions};
+use clap::Args;
+use source::SourceArg;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+const EXAMPLES: &str = "\
+Examples:
+  weekvault backup --source html=/src/html --source enigma=/src/enigma
+  weekvault backup --source html=/src/html --exclude '*.tmp' --dry-run
+  WEEKVAULT_SOURCE=html=/src/html,enigma=/src/enigma weekvault backup
+";
+
+fn help() -> String {
+    let failed = "failed: nothing was published, unless the message says so";
+    help_end(EXAMPLES, failed, &[PARTIAL_MEANING])
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = help())]
+pub(super) struct BackupArgs {
+    /// A folder to back up and its name; may be repeated. In the environment: NAME=DIR,NAME=DIR
+    #[arg(long = "source", env = "WEEKVAULT_SOURCE", value_name = "NAME=DIR", required = true)]
+    sources: Vec<SourceArg>,
+    /// The week to back up into [default: today's, in the local time zone]
+    #[arg(long, env = "WEEKVAULT_WEEK", value_name = "YYYY-WW")]
+    week: Option<Week>,
+    /// Weeks to keep of each pvc
+    #[arg(long, env = "WEEKVAULT_KEEP", default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    keep: u32,
+    /// Retire no old weeks and collect no garbage
+    #[arg(long, env = "WEEKVAULT_NO_RETENTION")]
+    no_retention: bool,
+    /// Leave out what matches, in .gitignore's syntax; may be repeated. In the environment: one a line
+    #[arg(long, env = "WEEKVAULT_EXCLUDE", value_name = "GLOB")]
+    exclude: Vec<String>,
+    /// Leave out what matches a line of this file, in .gitignore's syntax
+    #[arg(long, env = "WEEKVAULT_EXCLUDE_FROM", value_name = "FILE")]
+    exclude_from: Option<PathBuf>,
+    /// Leave out what is in folders that carry a CACHEDIR.TAG
+    #[arg(long, env = "WEEKVAULT_EXCLUDE_CACHES")]
+    exclude_caches: bool,
+    /// Enter folders on other file systems
+    #[arg(long, env = "WEEKVAULT_CROSS_FILESYSTEMS")]
+    cross_filesystems: bool,
+    /// zstd's level, 1 to 19
+    #[arg(long, env = "WEEKVAULT_COMPRESSION", default_value_t = 3, value_name = "LEVEL", value_parser = clap::value_parser!(i32).range(1..=19))]
+    compression: i32,
+    /// Trust no metadata: read every file
+    #[arg(long, env = "WEEKVAULT_FORCE_READ")]
+    force_read: bool,
+    /// Compare without ctimes, for file systems that have no stable ones
+    #[arg(long, env = "WEEKVAULT_IGNORE_CTIME")]
+    ignore_ctime: bool,
+    /// Compare without inode numbers, for file systems that have no stable ones
+    #[arg(long, env = "WEEKVAULT_IGNORE_INODE")]
+    ignore_inode: bool,
+    /// Back up a source that is empty, though its last manifest was not
+    #[arg(long, env = "WEEKVAULT_ALLOW_EMPTY")]
+    allow_empty: bool,
+    /// Read and compare, but write nothing and push nothing
+    #[arg(long, env = "WEEKVAULT_DRY_RUN")]
+    dry_run: bool,
+    #[command(flatten)]
+    gateway: metrics::Gateway,
+}
+
+/// What a run came to.
+struct Outcome {
+    archive: Archive,
+    week: Week,
+    sources: Vec<BackedUp>,
+    cleaned: Cleaned,
+    /// Why retention or gc ended early: what was published stands.
+    trouble: Option<String>,
+    took: Duration,
+}
+
+/// What retention and gc did after a backup.
+#[derive(Default)]
+struct Cleaned {
+    retired: Vec<Retired>,
+    collected: Option<Collected>,
+}
+
+impl Outcome {
+    fn code(&self) -> u8 {
+        match self.trouble {
+            Some(_) => FAILED,
+            None if self.is_complete() => DONE,
+            None => PARTIAL,
+        }
+    }
+
+    fn is_complete(&self) -> bool {
+        self.sources.iter().all(|s| s.completeness == Completeness::Complete)
+    }
+}
+
+pub(super) fn run(context: &Context, args: &BackupArgs) -> Result<u8, Failure> {
+    let begun = Instant::now();
+    let outcome = attempt(context, args, begun);
+    if !args.dry_run {
+        metrics::push_backup(context, &args.gateway, || {
+            report::for_metrics(context, &outcome, begun.elapsed())
+        });
+    }
+    let outcome = outcome?;
+    let published = |but: String| Failure::Incomplete(format!("the backup is published, but {but}"));
+    match report::print(context, args.dry_run, &outcome) {
+        Err(failure @ Failure::Output(_)) if !args.dry_run => return Err(published(failure.to_string())),
+        printed => printed?,
+    }
+    match &outcome.trouble {
+        None => Ok(outcome.code()),
+        Some(reason) => Err(published(format!("retiring what is old failed: {reason}"))),
+    }
+}
+
+fn attempt(context: &Context, args: &BackupArgs, begun: Instant) -> Result<Outcome, Failure> {
+    const LEFT: &str = "nothing was published";
+    let sources: Vec<Source> = args.sources.iter().flat_map(|s| s.0.clone()).collect();
+    let options = options(context, args)?;
+    check_source_folders(&sources, &context.global.store)?;
+    let archive = context.open_or_create(args.dry_run)?;
+    let guard = if args.dry_run { None } else { Some(lock(&archive, LockMode::Shared)?) };
+    if matches!(guard, Some(StoreLock::Busy)) {
+        context.progress.note("a garbage collection is running on the store; going on, that is safe");
+    }
+    let sources = backup(&archive, &sources, &options, context.observer());
+    let sources = sources.map_err(|e| context.failure(e, LEFT))?;
+    drop(guard);
+    let (cleaned, trouble) = (Cleaned::default(), None);
+    let mut outcome =
+        Outcome { archive, week: options.week, sources, cleaned, trouble, took: Duration::ZERO };
+    if outcome.is_complete() && !args.no_retention && !args.dry_run {
+        outcome.trouble = outcome.clean_up(context, args.keep).err().map(|e| e.to_string());
+    }
+    outcome.took = begun.elapsed();
+    Ok(outcome)
+}
+
+fn options(context: &Context, args: &BackupArgs) -> Result<BackupOptions, Failure> {
+    let mut patterns: Vec<String> = args.exclude.iter().flat_map(|e| e.lines().map(str::to_owned)).collect();
+    if let Some(file) = &args.exclude_from {
+        let failed = |e| Failure::Usage(format!("--exclude-from {}: {e}", file.display()));
+        let text = std::fs::read_to_string(file).map_err(failed)?;
+        patterns.splice(..0, text.lines().map(str::to_owned));
+    }
+    let excludes =
+        Excludes::new(patterns.iter().map(String::as_str)).map_err(|e| Failure::Usage(e.to_string()))?;
+    Ok(BackupOptions {
+        week: args.week.unwrap_or_else(|| clock::week_of(clock::now())),
+        excludes: patterns.clone(),
+        walk: WalkOptions {
+            excludes: (!patterns.is_empty()).then_some(excludes),
+            exclude_caches: args.exclude_caches,
+            cross_filesystems: args.cross_filesystems,
+            skip_lost_and_found: true,
+        },
+        compression: args.compression,
+        force_read: args.force_read,
+        ignore_ctime: args.ignore_ctime,
+        ignore_inode: args.ignore_inode,
+        allow_empty: args.allow_empty,
+        dry_run: args.dry_run,
+        threads: context.threads(),
+        host: host(),
+        tool: TOOL.to_owned(),
+    })
+}
+
+impl Outcome {
+    /// Retention, then gc where nobody else is at work on the store.
+    fn clean_up(&mut self, context: &Context, keep: u32) -> Result<(), Failure> {
+        context.observer().phase("retiring what is old", None);
+        let (archive, now) = (&self.archive, clock::now());
+        // Only of the pvcs of this run: others may be kept longer. What was published just now stays, however old its
+        // week is.
+        let pvcs: Vec<PvcName> = self.sources.iter().map(|s| s.pvc.clone()).collect();
+        let limits =
+            Retention { keep: keep as usize, pvcs: Some(&pvcs), never: Some(self.week), dry_run: false };
+        self.cleaned.retired = retain(archive, limits, now)?;
+        let guard = lock(archive, LockMode::Exclusive)?;
+        if matches!(guard, StoreLock::Busy) {
+            context.progress.note("another run is at work on the store: garbage is left to the next run");
+            return Ok(());
+        }
+        archive.clean_tmp(now)?;
+        let options = GcOptions { dry_run: false, trash_days: gc::TRASH_DAYS, now };
+        self.cleaned.collected = Some(collect(archive, options)?);
+        Ok(())
+    }
+}

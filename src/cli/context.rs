@@ -1,0 +1,203 @@
+//! What every command needs: the store, the observer, where results go.
+
+use super::args::{Color, Global};
+use super::failure::Failure;
+use super::progress::{Progress, Stderr};
+use crate::cache::Cache;
+use crate::edge::Interrupt;
+use crate::format::ChunkSizes;
+use crate::model::{Observer, PvcName, RunId, WeekRef};
+use crate::ops::{Error, clock};
+use crate::repo::{Archive, NewStore, RepoError};
+use crate::store::{LocalStore, MemoryStore, Store};
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub(super) struct Context {
+    pub(super) global: Global,
+    pub(super) progress: Progress,
+    pub(super) interrupt: Interrupt,
+}
+
+/// `weekvault` and its version, for manifests and stores.
+pub(super) const TOOL: &str = concat!("weekvault ", env!("CARGO_PKG_VERSION"));
+
+impl Context {
+    pub(super) fn new(mut global: Global) -> Result<Self, Failure> {
+        let system = |operation| move |source| Failure::Ops(Error::System { operation, source });
+        let interrupt = Interrupt::register().map_err(system("listen for signals"))?;
+        // Whether a store lies in a source can only be told of a path that does not depend on where we are.
+        if scheme(&global.store).is_none() {
+            global.store = std::path::absolute(&global.store).map_err(system("tell the current folder"))?;
+        }
+        let terminal = io::stderr().is_terminal();
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+        let colored = match global.color {
+            Color::Auto => terminal && !no_color,
+            Color::Always => true,
+            Color::Never => false,
+        };
+        let level = match (global.verbose, global.quiet) {
+            (0, true) => "error",
+            (0, false) => "warn",
+            (1, _) => "info",
+            _ => "debug",
+        };
+        let filter =
+            tracing_subscriber::EnvFilter::new(format!("{level},sled=error,hyper=warn,hickory=error"));
+        let log = tracing_subscriber::fmt().with_writer(|| Stderr).with_env_filter(filter).with_ansi(colored);
+        // A second subscriber in one process is a test's.
+        let _ = log.try_init();
+        let quiet = global.quiet && global.verbose == 0;
+        // A bar and a log would write over each other.
+        let bar = terminal && global.verbose < 2;
+        let progress = Progress::new(quiet, bar, colored, interrupt.clone());
+        Ok(Self { global, progress, interrupt })
+    }
+
+    pub(super) fn observer(&self) -> &dyn Observer {
+        &self.progress
+    }
+
+    fn store(&self) -> Result<Arc<dyn Store>, Failure> {
+        let path = &self.global.store;
+        if let Some(scheme) = scheme(path) {
+            let message = format!(
+                "--store {}: stores by {scheme}:// are not supported yet; give a folder",
+                path.display()
+            );
+            return Err(Failure::Usage(message));
+        }
+        Ok(Arc::new(LocalStore::new(path.clone(), RunId(random()?))))
+    }
+
+    /// The store, which must exist.
+    pub(super) fn open(&self) -> Result<Archive, Failure> {
+        Ok(Archive::open(self.store()?)?)
+    }
+
+    /// The store, made if there is none. In a dry run a missing store stays missing: an empty one in memory serves.
+    pub(super) fn open_or_create(&self, dry_run: bool) -> Result<Archive, Failure> {
+        let new = NewStore {
+            chunks: ChunkSizes::default(),
+            created: clock::now(),
+            created_by: TOOL.to_owned(),
+            id: format!("{:016x}{:016x}", random()?, random()?),
+        };
+        let store = self.store()?;
+        if dry_run {
+            return match Archive::open(store) {
+                Err(RepoError::NoStore(_)) => {
+                    Ok(Archive::open_or_create(Arc::new(MemoryStore::default()), &new)?)
+                }
+                opened => Ok(opened?),
+            };
+        }
+        Ok(Archive::open_or_create(store, &new)?)
+    }
+
+    /// Fails where the store has nothing of the pvc that a command was narrowed to, and says what it has.
+    pub(super) fn check_pvc(&self, archive: &Archive, pvc: Option<&PvcName>) -> Result<(), Failure> {
+        if let Some(pvc) = pvc {
+            archive.find_manifest(WeekRef::Latest, pvc)?;
+        }
+        Ok(())
+    }
+
+    /// The cache, unless it is switched off or has no place to be.
+    pub(super) fn cache(&self) -> Result<Option<Cache>, Failure> {
+        if self.global.no_cache {
+            return Ok(None);
+        }
+        let var = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        let by_user = || var("XDG_CACHE_HOME").or_else(|| Some(var("HOME")?.join(".cache")));
+        let Some(folder) = self.global.cache_dir.clone().or_else(|| Some(by_user()?.join("weekvault")))
+        else {
+            return Ok(None);
+        };
+        let real = |path: &Path| path.ancestors().find_map(|a| a.canonicalize().ok());
+        let folder = std::path::absolute(&folder).unwrap_or(folder);
+        if let (Some(cache), Ok(store)) = (real(&folder), self.global.store.canonicalize())
+            && cache.starts_with(&store)
+        {
+            let message = format!(
+                "the cache {} is inside the store {}: what may be deleted at any time must not be there; \
+                 give another --cache-dir, or --no-cache",
+                folder.display(),
+                store.display()
+            );
+            return Err(Failure::Usage(message));
+        }
+        Ok(Cache::open(&folder))
+    }
+
+    pub(super) fn threads(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, |n| n.get()).min(4);
+        self.global.threads.map_or_else(cores, usize::from)
+    }
+
+    /// For commands whose result is no document.
+    pub(super) fn refuse_json(&self, why: &str) -> Result<(), Failure> {
+        if self.global.json {
+            Err(Failure::Usage(format!("{why}; there is no --json of it")))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// An operation's error; one that a signal brought about is told as that, with what it leaves.
+    pub(super) fn failure(&self, error: impl Into<Failure>, left: &'static str) -> Failure {
+        match (error.into(), self.interrupt.received()) {
+            (Failure::Ops(Error::Cancelled), Some(signal)) => Failure::Interrupted { signal, left },
+            (failure, _) => failure,
+        }
+    }
+
+    /// Prints a result: the document with `--json`, else the text. That nobody reads it changes nothing in how the
+    /// command ended.
+    pub(super) fn print(&self, document: &serde_json::Value, text: &str) -> Result<(), Failure> {
+        self.progress.finish();
+        let text = if self.global.json { format!("{document}\n") } else { text.to_owned() };
+        let mut out = io::stdout().lock();
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Output(e)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Tells why a command failed, and gives its exit code.
+    pub(super) fn tell(&self, failure: &Failure) -> u8 {
+        self.progress.finish();
+        if !failure.is_broken_pipe() {
+            self.progress.error(&failure.to_string());
+        }
+        if let Some(hint) = failure.hint() {
+            self.progress.hint(hint);
+        }
+        if self.global.json {
+            failure.print_json();
+        }
+        failure.code()
+    }
+}
+
+/// `s3` of `s3://bucket`.
+fn scheme(path: &Path) -> Option<&str> {
+    path.to_str()?.split_once("://").map(|(scheme, _)| scheme)
+}
+
+/// A random number from the operating system.
+fn random() -> Result<u64, Failure> {
+    let mut bytes = [0; 8];
+    let failed = |e: rustix::io::Errno| {
+        Failure::Ops(Error::System { operation: "get random bytes", source: e.into() })
+    };
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).map_err(failed)?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
+/// This machine's name.
+pub(super) fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}

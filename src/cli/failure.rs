@@ -1,0 +1,134 @@
+//! The border where errors become messages and exit codes.
+
+use crate::format::FormatError;
+use crate::ops::Error;
+use crate::repo::RepoError;
+use serde_json::json;
+use std::fmt;
+use std::io::{self, Write};
+
+/// Done.
+pub(super) const DONE: u8 = 0;
+/// Failed, nothing published.
+pub(super) const FAILED: u8 = 1;
+/// The command line is wrong.
+pub(super) const USAGE: u8 = 2;
+/// Published, but some files could not be read.
+pub(super) const PARTIAL: u8 = 3;
+/// Verify found damage.
+pub(super) const DAMAGED: u8 = 4;
+
+/// Why a command ends without its result.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The engine says why.
+    Ops(Error),
+    /// The command line makes no sense.
+    Usage(String),
+    /// A signal asked to stop. `left` says what that leaves.
+    Interrupted {
+        /// Its number.
+        signal: i32,
+        /// In what state things are now.
+        left: &'static str,
+    },
+    /// Now is not the time.
+    Busy(&'static str),
+    /// What was done is not all that was asked for. The result has been printed already.
+    Incomplete(String),
+    /// Verify cannot even open the store, because that is damaged.
+    DamagedStore(RepoError),
+    /// A file that the command is to make cannot be written.
+    File(String, io::Error),
+    /// Stdout cannot be written.
+    Output(io::Error),
+}
+
+impl Failure {
+    /// The exit code.
+    pub(super) fn code(&self) -> u8 {
+        match self {
+            Self::Ops(Error::TwiceNamed(_) | Error::Nested { .. }) | Self::Usage(_) => USAGE,
+            Self::Ops(_) | Self::Incomplete(_) | Self::Busy(_) | Self::File(..) => FAILED,
+            Self::Interrupted { signal, .. } => 128u8.saturating_add(u8::try_from(*signal).unwrap_or(0)),
+            Self::DamagedStore(_) => DAMAGED,
+            Self::Output(_) if self.is_broken_pipe() => DONE,
+            Self::Output(_) => FAILED,
+        }
+    }
+
+    /// Whether whoever read our output has left, which is nothing to complain about.
+    pub(super) fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Output(e) if e.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// Prints the document for `--json`, unless there is one on stdout already.
+    pub(super) fn print_json(&self) {
+        if self.is_broken_pipe() || matches!(self, Self::Incomplete(_)) {
+            return;
+        }
+        let document = json!({ "error": self.to_string(), "exit_code": self.code(), "hint": self.hint() });
+        // Where stdout cannot be written there is nobody to tell.
+        let _ = writeln!(io::stdout(), "{document}");
+    }
+
+    /// What helps, where the error alone does not say.
+    pub(super) fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Ops(Error::Repo(RepoError::Store(e))) if e.is_full() => Some(
+                "free some space in the store's file system and run again; nothing that was published is touched",
+            ),
+            Self::Ops(Error::Repo(RepoError::Object { .. })) => Some(
+                "`weekvault verify` says what it hurts; once its file is out of the store, the next backup stores it again, if \
+                 the source still has it",
+            ),
+            _ => None,
+        }
+    }
+
+    /// For verify: an error in opening the store, told as damage where it is that.
+    pub(super) fn in_opening(self) -> Self {
+        match self {
+            // A newer program's store is not damaged.
+            Self::Ops(Error::Repo(RepoError::Format { source: FormatError::Version { .. }, .. })) => self,
+            Self::Ops(Error::Repo(error @ RepoError::Format { .. })) => Self::DamagedStore(error),
+            failure => failure,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ops(error) => error.fmt(f),
+            Self::Usage(message) | Self::Incomplete(message) => f.write_str(message),
+            Self::Interrupted { signal: 15, left } => write!(f, "terminated (SIGTERM); {left}"),
+            Self::Interrupted { left, .. } => write!(f, "interrupted (SIGINT); {left}"),
+            Self::Busy(message) => f.write_str(message),
+            Self::DamagedStore(error) => write!(f, "the store is damaged: {error}"),
+            Self::File(what, error) => write!(f, "cannot {what}: {error}"),
+            Self::Output(error) => write!(f, "cannot write the output: {error}"),
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::System { operation: "write the output", source } => Self::Output(source),
+            error => Self::Ops(error),
+        }
+    }
+}
+
+impl From<RepoError> for Failure {
+    fn from(error: RepoError) -> Self {
+        Self::Ops(error.into())
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}

@@ -1,0 +1,87 @@
+//! `list`: weeks and pvcs.
+
+use super::args::help_end;
+use super::context::Context;
+use super::failure::{DONE, FAILED, Failure};
+use super::human::{bytes, table};
+use crate::model::{Completeness, PvcName};
+use crate::ops::browse::{self, Listed};
+use crate::ops::clock;
+use clap::Args;
+use serde_json::{Value, json};
+
+const EXAMPLES: &str = "\
+Examples:
+  weekvault list
+  weekvault list --pvc enigma --json
+";
+
+#[derive(Args, Debug)]
+#[command(after_help = help_end(EXAMPLES, "failed, or a manifest is damaged", &[]))]
+pub(super) struct ListArgs {
+    /// Only this pvc
+    #[arg(long, env = "WEEKVAULT_PVC", value_name = "NAME")]
+    pvc: Option<PvcName>,
+}
+
+pub(super) fn run(context: &Context, args: &ListArgs) -> Result<u8, Failure> {
+    let archive = context.open()?;
+    context.check_pvc(&archive, args.pvc.as_ref())?;
+    let mut listed = browse::list(&archive, context.cache()?.as_ref())?;
+    listed.retain(|l| args.pvc.as_ref().is_none_or(|pvc| l.id.pvc == *pvc));
+    let head = ["week", "pvc", "when", "files", "size", "new", "state"].map(str::to_owned).to_vec();
+    let rows: Vec<Vec<String>> = std::iter::once(head).chain(listed.iter().map(row)).collect();
+    let text = if listed.is_empty() { "no manifests yet\n".to_owned() } else { table(&rows, &[1, 2, 6]) };
+    context.print(&listed.iter().map(document).collect(), &text)?;
+    Ok(if listed.iter().any(|l| l.summary.is_err()) { FAILED } else { DONE })
+}
+
+fn row(listed: &Listed) -> Vec<String> {
+    let mut row = vec![listed.id.week.to_string(), listed.id.pvc.to_string()];
+    match &listed.summary {
+        Ok(summary) => {
+            let c = &summary.counts;
+            let mut state = match summary.completeness {
+                Completeness::Complete => "complete".to_owned(),
+                Completeness::Partial { missing } => format!("PARTIAL: {missing} not read"),
+            };
+            if c.changed_while_read > 0 {
+                state.push_str(&format!(", {} changed while read", c.changed_while_read));
+            }
+            row.extend([clock::rfc3339(summary.started), c.files.to_string(), bytes(c.bytes)]);
+            row.extend([bytes(c.new_stored_bytes + listed.length), state]);
+        }
+        Err(error) => {
+            row.extend(["-"; 4].map(str::to_owned));
+            row.push(format!("DAMAGED: {error}"));
+        }
+    }
+    row
+}
+
+fn document(listed: &Listed) -> Value {
+    let (week, pvc) = (listed.id.week.to_string(), listed.id.pvc.as_str());
+    match &listed.summary {
+        Err(error) => json!({ "week": week, "pvc": pvc, "partial": listed.id.partial, "damaged": error }),
+        Ok(summary) => json!({
+            "week": week,
+            "pvc": pvc,
+            "partial": listed.id.partial,
+            "unreadable": match summary.completeness {
+                Completeness::Complete => 0,
+                Completeness::Partial { missing } => missing,
+            },
+            "started": clock::rfc3339(summary.started),
+            "finished": clock::rfc3339(summary.finished),
+            "host": summary.host,
+            "tool": summary.tool,
+            "source": summary.source.display().to_string(),
+            "entries": summary.counts.entries,
+            "files": summary.counts.files,
+            "bytes": summary.counts.bytes,
+            "new_stored_bytes": summary.counts.new_stored_bytes,
+            "manifest_bytes": listed.length,
+            "changed_while_read": summary.counts.changed_while_read,
+        }),
+    }
+}

@@ -1,0 +1,60 @@
+//! The command line: arguments, progress, text and JSON, exit codes. One short file a command.
+
+mod args;
+mod backup;
+mod cat;
+mod completions;
+mod context;
+mod failure;
+mod gc;
+mod human;
+mod list;
+mod ls;
+mod man;
+mod materialize;
+mod metrics;
+mod progress;
+mod restore;
+mod retain;
+mod verify;
+
+pub use args::command;
+
+use args::{Cli, Command};
+use context::Context;
+use failure::Failure;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Runs the program: reads the command line, does what it says, and returns the exit code.
+pub fn main() -> ExitCode {
+    let Cli { global, command } = match args::parse() {
+        Ok(cli) => cli,
+        Err(code) => return code.into(),
+    };
+    let context = match Context::new(global) {
+        Ok(context) => context,
+        Err(failure) => {
+            let _ = writeln!(std::io::stderr(), "error: {failure}");
+            return failure.code().into();
+        }
+    };
+    let code = run(&context, &command).unwrap_or_else(|failure| context.tell(&failure));
+    code.into()
+}
+
+fn run(context: &Context, command: &Command) -> Result<u8, Failure> {
+    match command {
+        Command::Backup(args) => backup::run(context, args),
+        Command::Restore(args) => restore::run(context, args),
+        Command::Materialize(args) => materialize::run(context, args),
+        Command::Verify(args) => verify::run(context, args),
+        Command::Gc(args) => gc::run(context, args),
+        Command::Retain(args) => retain::run(context, args),
+        Command::List(args) => list::run(context, args),
+        Command::Ls(args) => ls::run(context, args),
+        Command::Cat(args) => cat::run(context, args),
+        Command::Completions(args) => completions::run(context, args),
+        Command::Man(args) => man::run(context, args),
+    }
+}

@@ -1,0 +1,180 @@
+//! `restore`: makes a live tree equal to a manifest.
+
+use super::args::{Which, help_end};
+use super::context::Context;
+use super::failure::{DONE, Failure};
+use super::human::bytes;
+use super::progress::Itemise;
+use crate::ops::restore::{Owner, RestoreOptions, Restored, Selection, restore};
+use crate::repo::{Archive, Manifest};
+use clap::Args;
+use serde_json::json;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  weekvault restore --week 2025-14 --pvc enigma     (where it was backed up from)
+  weekvault restore --week latest --pvc enigma --delete --dry-run
+  weekvault restore --week previous --pvc html --target /tmp/html \\
+      --path config --path 'plugins/**/*.php'
+";
+
+/// What exit code 1 means.
+pub(super) const FAILED: &str = "failed, or something could not be restored";
+
+#[derive(Args, Debug)]
+#[command(after_help = help_end(EXAMPLES, FAILED, &[]))]
+pub(super) struct RestoreArgs {
+    #[command(flatten)]
+    which: Which,
+    /// Where to [default: where the source was when it was backed up]
+    #[arg(long, env = "WEEKVAULT_TARGET", value_name = "DIR")]
+    target: Option<PathBuf>,
+    /// Only this file, folder or glob, relative to the source's root; may be repeated
+    #[arg(long = "path", env = "WEEKVAULT_PATH", value_name = "PATH")]
+    paths: Vec<OsString>,
+    /// Delete what the manifest has not
+    #[arg(long, env = "WEEKVAULT_DELETE")]
+    delete: bool,
+    /// Change nothing; print what would change, a path a line (as --verbose does while it is changed)
+    #[arg(long, env = "WEEKVAULT_DRY_RUN")]
+    dry_run: bool,
+    #[command(flatten)]
+    how: How,
+    /// Read every file back and compare its hash
+    #[arg(long, env = "WEEKVAULT_VERIFY")]
+    verify: bool,
+}
+
+/// How restored files are made.
+#[derive(Args, Debug)]
+pub(super) struct How {
+    /// Leave restored files to whoever restores
+    #[arg(long, env = "WEEKVAULT_NO_OWNER")]
+    no_owner: bool,
+    /// Use the manifest's numeric owners, even where their names have other numbers here
+    #[arg(long, env = "WEEKVAULT_NUMERIC_OWNER", conflicts_with = "no_owner")]
+    numeric_owner: bool,
+    /// Turn blocks of zeros into holes
+    #[arg(long, env = "WEEKVAULT_SPARSE")]
+    sparse: bool,
+}
+
+impl How {
+    /// These options, for a restore of everything to `target`.
+    pub(super) fn options(&self, context: &Context, target: PathBuf) -> RestoreOptions {
+        RestoreOptions {
+            target,
+            selection: Selection::all(),
+            delete: false,
+            dry_run: false,
+            owner: match (self.no_owner, self.numeric_owner) {
+                (true, _) => Owner::Nobody,
+                (_, true) => Owner::Numeric,
+                _ => Owner::Names,
+            },
+            sparse: self.sparse,
+            verify: false,
+            threads: context.threads(),
+        }
+    }
+}
+
+pub(super) fn run(context: &Context, args: &RestoreArgs) -> Result<u8, Failure> {
+    if args.paths.iter().any(|p| p.is_empty()) {
+        // Most likely a variable that was meant to hold one; all of the source is what it does not mean.
+        return Err(Failure::Usage(
+            "a --path is empty: give a path, or leave it out to restore everything".into(),
+        ));
+    }
+    let patterns = args.paths.iter().map(OsString::as_os_str);
+    let selection = Selection::new(patterns).map_err(|e| Failure::Usage(e.to_string()))?;
+    let archive = context.open()?;
+    let manifest = args.which.open(&archive)?;
+    let target = args.target.clone().unwrap_or_else(|| manifest.summary().source.clone());
+    let RestoreArgs { delete, dry_run, verify, .. } = *args;
+    let options = RestoreOptions { selection, delete, dry_run, verify, ..args.how.options(context, target) };
+    carry_out(context, &archive, &manifest, &options)
+}
+
+/// Restores, and says what that came to.
+pub(super) fn carry_out(
+    context: &Context,
+    archive: &Archive,
+    manifest: &Manifest,
+    options: &RestoreOptions,
+) -> Result<u8, Failure> {
+    const LEFT: &str = "the target is restored in part; the same command again does the rest";
+    const UNCHANGED: &str = "nothing was changed";
+    let observer = context.observer();
+    let name = format!("{}/{}", manifest.id().week, manifest.id().pvc);
+    observer.phase(&format!("restoring {name}"), None);
+    if options.dry_run || context.global.verbose > 0 {
+        context.progress.itemise(if context.global.json { Itemise::Json } else { Itemise::Text });
+    }
+    if manifest.id().partial {
+        observer.warn(&format!("{name} is partial: some paths could not be read when it was made"));
+    }
+    let restored = restore(archive, manifest, options, observer);
+    let restored =
+        restored.map_err(|e| context.failure(e, if options.dry_run { UNCHANGED } else { LEFT }))?;
+    report(context, options, manifest, &restored)?;
+    if restored.failed == 0 {
+        return Ok(DONE);
+    }
+    if options.owner != Owner::Nobody && restored.problems.iter().any(|p| p.operation == "set the owner of") {
+        context.progress.hint("giving files to others takes root; with --no-owner they are yours");
+    }
+    Err(Failure::Incomplete(format!(
+        "{} is not as the manifest has it: see the warnings",
+        options.target.display()
+    )))
+}
+
+/// For each word of a change: what is to be done, and what was.
+const WORDS: [(&str, &str, &str); 7] = [
+    ("create", "create", "created"),
+    ("rewrite", "rewrite", "rewritten"),
+    ("replace", "replace", "replaced"),
+    ("metadata", "mend in metadata", "mended in metadata"),
+    ("link", "link", "linked"),
+    ("relink", "link anew", "linked anew"),
+    ("delete", "delete", "deleted"),
+];
+
+fn report(
+    context: &Context,
+    options: &RestoreOptions,
+    manifest: &Manifest,
+    restored: &Restored,
+) -> Result<(), Failure> {
+    let (id, target) = (manifest.id(), options.target.display());
+    let written = context.observer().counters().bytes_restored.get();
+    let change = |&(word, to_do, done): &(&str, &str, &str)| {
+        let n = restored.changes.get(word)?;
+        Some(if options.dry_run { format!("{n} to {to_do}") } else { format!("{n} {done}") })
+    };
+    let mut parts: Vec<String> = WORDS.iter().filter_map(change).collect();
+    parts.push(format!("{} already right", restored.unchanged));
+    if restored.failed > 0 {
+        parts.push(format!("{} FAILED", restored.failed));
+    }
+    let parts = parts.join(", ");
+    let text = match options.dry_run {
+        true => format!("dry run, {}/{} to {target}: {parts}\n", id.week, id.pvc),
+        false => format!("{}/{} to {target}: {parts}; {} written\n", id.week, id.pvc, bytes(written)),
+    };
+    let document = json!({
+        "dry_run": options.dry_run,
+        "week": id.week.to_string(),
+        "pvc": id.pvc.as_str(),
+        "partial": id.partial,
+        "target": target.to_string(),
+        "changes": restored.changes,
+        "unchanged": restored.unchanged,
+        "written_bytes": written,
+        "failed": restored.failed,
+    });
+    context.print(&document, &text)
+}

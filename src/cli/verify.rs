@@ -1,0 +1,150 @@
+//! `verify`: the integrity check.
+
+use super::args::{DAMAGED as DAMAGED_MEANING, help_end};
+use super::context::Context;
+use super::failure::{DAMAGED, DONE, Failure};
+use super::human::{bytes, count, path_json};
+use super::metrics::{Gateway, push_verify};
+use crate::edge::VerifyReport;
+use crate::model::{PvcName, WeekRef};
+use crate::ops::clock;
+use crate::ops::verify::{Slice, Verified, VerifyOptions, verify};
+use clap::Args;
+use serde_json::{Value, json};
+use std::time::Instant;
+
+const EXAMPLES: &str = "\
+Examples:
+  weekvault verify
+  weekvault verify --slice day/7         (each day another seventh)
+  weekvault verify --quick
+  weekvault verify --week latest --pvc enigma
+";
+
+#[derive(Args, Debug)]
+#[command(after_help = help_end(EXAMPLES, "failed: the store cannot be opened or listed", &[DAMAGED_MEANING]))]
+pub(super) struct VerifyArgs {
+    /// Only look whether objects are there with the right length; read none
+    #[arg(long, env = "WEEKVAULT_QUICK")]
+    quick: bool,
+    /// Only the K-th of N parts of the objects; "day/N" is today's
+    #[arg(long, env = "WEEKVAULT_SLICE", value_name = "K/N", value_parser = parse_slice)]
+    slice: Option<Slice>,
+    /// Only what this week needs
+    #[arg(long, env = "WEEKVAULT_WEEK", value_name = "WEEK")]
+    week: Option<WeekRef>,
+    /// Only what this pvc needs
+    #[arg(long, env = "WEEKVAULT_PVC", value_name = "NAME")]
+    pvc: Option<PvcName>,
+    #[command(flatten)]
+    gateway: Gateway,
+}
+
+fn parse_slice(text: &str) -> Result<Slice, String> {
+    let (part, of) = text.split_once('/').ok_or("give K/N, such as 2/7, or day/7")?;
+    let of: u32 = of.parse().ok().filter(|n| *n > 0).ok_or("N must be a number from 1 on")?;
+    let part = match part {
+        // Days since 1970, so that N days in a row take N different parts.
+        "day" => (clock::now().secs.div_euclid(86_400).unsigned_abs() % u64::from(of)) as u32 + 1,
+        part => part.parse().map_err(|_| "K must be a number, or \"day\"")?,
+    };
+    if (1..=of).contains(&part) { Ok(Slice { part, of }) } else { Err(format!("K must be from 1 to {of}")) }
+}
+
+pub(super) fn run(context: &Context, args: &VerifyArgs) -> Result<u8, Failure> {
+    const LEFT: &str = "not everything was checked";
+    let begun = Instant::now();
+    let options = VerifyOptions {
+        quick: args.quick,
+        slice: args.slice,
+        week: args.week,
+        pvc: args.pvc.clone(),
+        threads: context.threads(),
+    };
+    let archive = context.open().map_err(Failure::in_opening);
+    let result =
+        archive.and_then(|a| verify(&a, &options, context.observer()).map_err(|e| context.failure(e, LEFT)));
+    let code = match &result {
+        Ok(verified) if verified.is_clean() => DONE,
+        Ok(_) => DAMAGED,
+        Err(failure) => failure.code(),
+    };
+    push_verify(context, &args.gateway, || VerifyReport {
+        status: code.into(),
+        finished: clock::now(),
+        read_bytes: context.observer().counters().store_read.get(),
+        damaged_objects: result.as_ref().ok().map(|v| v.damaged_objects.len() as u64),
+    });
+    let verified = result?;
+    let document = document(args, &verified, code, begun.elapsed().as_secs_f64());
+    context.print(&document, &text(args, &verified))?;
+    Ok(code)
+}
+
+fn text(args: &VerifyArgs, verified: &Verified) -> String {
+    let mut text = String::new();
+    for (id, damage) in &verified.damaged_manifests {
+        text.push_str(&format!("damaged manifest: {damage}\n  hurts {} {}: all of it\n", id.week, id.pvc));
+    }
+    for object in &verified.damaged_objects {
+        text.push_str(&format!("object {} is {}\n", object.id, object.damage));
+        for (manifest, paths) in &object.hurts {
+            for path in paths {
+                text.push_str(&format!("  hurts {} {}: {path}\n", manifest.week, manifest.pvc));
+            }
+        }
+        if object.hurts.is_empty() {
+            text.push_str("  no manifest needs it\n");
+        }
+    }
+    let manifests = count(verified.manifests, "manifest");
+    let objects = count(verified.objects, "object");
+    let part = args.slice.map(|s| format!(" of slice {}/{}", s.part, s.of)).unwrap_or_default();
+    text.push_str(&match args.quick {
+        true => format!("{manifests} checked, {objects}{part} looked at: "),
+        false => format!("{manifests} checked, {objects}{part} read ({}): ", bytes(verified.read_bytes)),
+    });
+    let damaged = [
+        (verified.damaged_manifests.len() as u64, "manifest"),
+        (verified.damaged_objects.len() as u64, "object"),
+    ];
+    let damaged: Vec<String> =
+        damaged.iter().filter(|(n, _)| *n > 0).map(|(n, what)| count(*n, what)).collect();
+    text.push_str(&match damaged.as_slice() {
+        [] => "nothing is damaged\n".to_owned(),
+        damaged => format!("{} DAMAGED\n", damaged.join(" and ")),
+    });
+    if verified.unreferenced > 0 {
+        let objects = count(verified.unreferenced, "object");
+        text.push_str(&format!(
+            "{objects} without a manifest that needs them; `weekvault gc` retires such\n"
+        ));
+    }
+    text
+}
+
+fn document(args: &VerifyArgs, verified: &Verified, code: u8, seconds: f64) -> Value {
+    let objects = verified.damaged_objects.iter().map(|object| {
+        let hurts = object.hurts.iter().flat_map(|(id, paths)| {
+            let manifest = json!({ "week": id.week.to_string(), "pvc": id.pvc.as_str() });
+            paths.iter().map(move |path| path_json(path, manifest.clone()))
+        });
+        let (id, damage) = (object.id.to_string(), object.damage.to_string());
+        json!({ "object": id, "damage": damage, "hurts": hurts.collect::<Vec<_>>() })
+    });
+    let manifests = verified.damaged_manifests.iter().map(|(id, damage)| {
+        json!({ "manifest": id.to_string(), "week": id.week.to_string(), "pvc": id.pvc.as_str(), "damage": damage })
+    });
+    json!({
+        "exit_code": code,
+        "quick": args.quick,
+        "duration_seconds": seconds,
+        "manifests": verified.manifests,
+        "objects": verified.objects,
+        "referenced_objects": verified.referenced,
+        "unreferenced_objects": verified.unreferenced,
+        "read_bytes": verified.read_bytes,
+        "damaged_objects": objects.collect::<Vec<_>>(),
+        "damaged_manifests": manifests.collect::<Vec<_>>(),
+    })
+}

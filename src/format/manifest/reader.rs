@@ -1,0 +1,363 @@
+//! Reads a manifest: the small sections whole, the entries one block at a time.
+
+use super::index::{
+    Block, FOOTER_LENGTH, HEADER_LENGTH, ROW_LENGTH, Section, check_header, decode_footer, decode_index,
+};
+use super::objects::{ROW, check_distinct, decode_rows};
+use crate::format::summary::decode_summary;
+use crate::format::wire::{decode_context, decode_entry, decode_owners, decode_problem};
+use crate::format::{FormatError, Opener, Seal};
+use crate::model::{
+    ArchivePath, Digest, Entry, Extent, Kind, ObjectRow, Owners, PathStack, Problem, Summary,
+};
+use std::io;
+
+/// So much of the file's end is read at once: it holds the index and the public sections of most manifests.
+const TAIL: u64 = 64 << 10;
+/// Paths longer than this are refused: no file system takes them, and a hostile manifest could grow them for ever.
+const MAX_PATH: usize = 64 << 10;
+/// Records of the missing section at most; what is beyond is only counted, in the summary.
+pub const MAX_PROBLEMS: usize = 10_000;
+
+/// A file that can be read at any place.
+pub trait RandomRead {
+    /// Length in bytes.
+    fn length(&self) -> u64;
+
+    /// Fills `buffer` from `offset` on.
+    ///
+    /// # Errors
+    /// What the storage returns; [`io::ErrorKind::UnexpectedEof`] where the file ends before.
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+}
+
+/// Why a manifest could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The storage failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The bytes are wrong.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+}
+
+/// An open manifest whose index has been checked.
+pub struct ManifestReader<R> {
+    file: R,
+    tail: Vec<u8>,
+    blocks: Vec<Block>,
+    digest: Digest,
+}
+
+impl<R: RandomRead> ManifestReader<R> {
+    /// Opens a manifest: reads and checks header, footer and index.
+    ///
+    /// # Errors
+    /// [`ReadError`] when any of these is missing, damaged or of a newer version.
+    pub fn open(file: R) -> Result<Self, ReadError> {
+        let length = file.length();
+        let needed = HEADER_LENGTH + FOOTER_LENGTH;
+        if length < needed {
+            return Err(FormatError::Truncated { part: "the manifest", needed, found: length }.into());
+        }
+        let mut tail = vec![0; length.min(TAIL) as usize];
+        let tail_start = length - tail.len() as u64;
+        file.read_exact_at(&mut tail, tail_start)?;
+        let mut reader = Self { file, tail, blocks: Vec::new(), digest: Digest([0; 32]) };
+        check_header(&reader.read(0, HEADER_LENGTH)?)?;
+        let footer = reader.read(length - FOOTER_LENGTH, FOOTER_LENGTH)?;
+        let (index_length, digest) = decode_footer(&footer, length)?;
+        let index_start = length - FOOTER_LENGTH - index_length;
+        let index = reader.read(index_start, index_length)?;
+        reader.blocks = decode_index(&index, digest, index_start - HEADER_LENGTH)?;
+        reader.digest = digest;
+        debug_assert_eq!(reader.blocks.len() as u64, index_length / ROW_LENGTH);
+        Ok(reader)
+    }
+
+    /// What identifies this manifest.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The blocks, as the index lists them.
+    pub fn blocks(&self) -> &[Block] {
+        &self.blocks
+    }
+
+    /// Bytes at a place of the file, from the tail where it has them.
+    fn read(&self, offset: u64, length: u64) -> io::Result<Vec<u8>> {
+        let tail_start = self.file.length() - self.tail.len() as u64;
+        if let Some(skip) = offset.checked_sub(tail_start)
+            && let Some(bytes) = self.tail.get(skip as usize..(skip + length) as usize)
+        {
+            return Ok(bytes.to_vec());
+        }
+        let mut bytes = vec![0; length as usize];
+        self.file.read_exact_at(&mut bytes, offset)?;
+        Ok(bytes)
+    }
+
+    /// A block's plain bytes, verified before they are decompressed.
+    fn plain(&self, block: &Block, opener: &mut Opener, plain: &mut Vec<u8>) -> Result<(), ReadError> {
+        Seal::from_number(block.seal, block.section.part())?;
+        let stored = self.read(block.offset, block.stored_length.into())?;
+        if blake3::hash(&stored).as_bytes() != &block.hash {
+            return Err(FormatError::Hash(block.section.part()).into());
+        }
+        opener.open_into(&stored, block.plain_length, block.section.part(), plain)?;
+        Ok(())
+    }
+
+    /// The plain bytes of a section that is one block of one item.
+    fn only_block(&self, section: Section) -> Result<Vec<u8>, ReadError> {
+        let mut blocks = self.blocks.iter().filter(|b| b.section == section);
+        let (Some(block), None) = (blocks.next(), blocks.next()) else {
+            return Err(FormatError::invalid(section.part(), "it is not exactly one block").into());
+        };
+        check_items(section, 1, block.items.into())?;
+        let mut plain = Vec::new();
+        self.plain(block, &mut Opener::new()?, &mut plain)?;
+        Ok(plain)
+    }
+
+    /// What the manifest says about itself.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the section is missing or damaged.
+    pub fn summary(&self) -> Result<Summary, ReadError> {
+        Ok(decode_summary(&self.only_block(Section::Summary)?)?)
+    }
+
+    /// The names of the numeric owners.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the section is missing or damaged.
+    pub fn owners(&self) -> Result<Owners, ReadError> {
+        Ok(decode_owners(&self.only_block(Section::Owners)?)?)
+    }
+
+    /// The paths that could not be read.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the section is damaged.
+    pub fn problems(&self) -> Result<Vec<Problem>, ReadError> {
+        let (mut problems, mut plain, mut opener) = (Vec::new(), Vec::new(), Opener::new()?);
+        for block in self.blocks.iter().filter(|b| b.section == Section::Missing) {
+            self.plain(block, &mut opener, &mut plain)?;
+            let (mut rest, before) = (plain.as_slice(), problems.len());
+            while !rest.is_empty() {
+                let (problem, used) = decode_problem(rest)?;
+                rest = rest.get(used..).unwrap_or_default();
+                problems.push(problem);
+                if problems.len() > MAX_PROBLEMS {
+                    let reason = format!("it has more than {MAX_PROBLEMS} records");
+                    return Err(FormatError::invalid(Section::Missing.part(), reason).into());
+                }
+            }
+            check_items(Section::Missing, (problems.len() - before) as u64, block.items.into())?;
+        }
+        Ok(problems)
+    }
+
+    /// The object table; its rows are distinct.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the section is damaged or has impossible rows.
+    pub fn objects(&self) -> Result<Vec<ObjectRow>, ReadError> {
+        let (mut objects, mut plain, mut opener) = (Vec::new(), Vec::new(), Opener::new()?);
+        for block in self.blocks.iter().filter(|b| b.section == Section::Objects) {
+            // Before the block is opened, so that one that lies costs nothing.
+            check_items(Section::Objects, u64::from(block.plain_length) / ROW as u64, block.items.into())?;
+            self.plain(block, &mut opener, &mut plain)?;
+            decode_rows(&plain, &mut objects)?;
+        }
+        check_distinct(&objects)?;
+        Ok(objects)
+    }
+
+    /// Checks the hashes of all blocks of a section, without decoding them.
+    ///
+    /// # Errors
+    /// [`ReadError`] when one is damaged.
+    pub fn check_blocks(&self, section: Section) -> Result<(), ReadError> {
+        for block in self.blocks.iter().filter(|b| b.section == section) {
+            let stored = self.read(block.offset, block.stored_length.into())?;
+            if blake3::hash(&stored).as_bytes() != &block.hash {
+                return Err(FormatError::Hash(section.part()).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// The entries of one block of the entries section, checked one by one but not against their neighbours.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the block is damaged.
+    pub fn block_entries(&self, block: &Block) -> Result<Vec<Entry>, ReadError> {
+        let mut plain = Vec::new();
+        self.plain(block, &mut Opener::new()?, &mut plain)?;
+        let mut at = decode_context(&plain)?.1;
+        let mut entries = Vec::new();
+        while entries.len() < block.items as usize {
+            let (entry, used) = decode_entry(plain.get(at..).unwrap_or_default())?;
+            at += used;
+            entries.push(entry);
+        }
+        if at != plain.len() {
+            return Err(invalid("a block has bytes left over").into());
+        }
+        Ok(entries)
+    }
+
+    /// The entries in path order, each checked against what came before it and against the object table.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the object table cannot be read; later errors come from the iterator.
+    pub fn entries(&self) -> Result<Entries<'_, R>, ReadError> {
+        let lengths = self.objects()?.iter().map(|o| o.chunk_length).collect();
+        Ok(Entries {
+            reader: self,
+            blocks: self.blocks.iter(),
+            opener: Opener::new()?,
+            lengths,
+            plain: Vec::new(),
+            at: 0,
+            left: 0,
+            path: PathStack::default(),
+            last: None,
+            damaged: false,
+        })
+    }
+}
+
+fn check_items(section: Section, found: u64, said: u64) -> Result<(), FormatError> {
+    if found == said {
+        return Ok(());
+    }
+    Err(FormatError::invalid(section.part(), format!("it has {found} records, the index says {said}")))
+}
+
+/// Streams a manifest's entries; memory holds one block. A damaged block yields one error, and the stream goes on with
+/// the next block, which says where it begins.
+pub struct Entries<'a, R> {
+    reader: &'a ManifestReader<R>,
+    blocks: std::slice::Iter<'a, Block>,
+    opener: Opener,
+    /// Chunk lengths, by row of the object table.
+    lengths: Vec<u32>,
+    plain: Vec<u8>,
+    at: usize,
+    left: u32,
+    path: PathStack,
+    /// The last entry's path, and whether it is a folder.
+    last: Option<(ArchivePath, bool)>,
+    /// A block was damaged: what comes next need not follow on what came before.
+    damaged: bool,
+}
+
+impl<R: RandomRead> Entries<'_, R> {
+    fn advance(&mut self) -> Result<Option<(ArchivePath, Entry)>, ReadError> {
+        while self.left == 0 {
+            if self.at != self.plain.len() {
+                return Err(invalid("a block has bytes left over").into());
+            }
+            let Some(block) = self.blocks.find(|b| b.section == Section::Entries) else {
+                return match self.last {
+                    None if !self.damaged => Err(invalid("it has no root").into()),
+                    _ => Ok(None),
+                };
+            };
+            self.open_block(block)?;
+        }
+        let (entry, used) = decode_entry(self.plain.get(self.at..).unwrap_or_default())?;
+        self.at += used;
+        self.left -= 1;
+        let path = self.check(&entry)?;
+        Ok(Some((path, entry)))
+    }
+
+    fn open_block(&mut self, block: &Block) -> Result<(), ReadError> {
+        self.reader.plain(block, &mut self.opener, &mut self.plain)?;
+        let (folder, used) = decode_context(&self.plain)?;
+        // The context only repeats what the entries say: it is for readers that begin here.
+        if self.damaged {
+            self.path = PathStack::at(&folder);
+        }
+        let known = self.path.path();
+        if !known.is_within(&folder) {
+            return Err(invalid(format!("a block begins in {folder}, after {known}")).into());
+        }
+        let (first, _) = decode_entry(self.plain.get(used..).unwrap_or_default())?;
+        let expected = if self.last.is_none() && !self.damaged { 0 } else { folder.depth() + 1 };
+        if first.depth != expected {
+            return Err(invalid(format!("a block in {folder} begins at depth {}", first.depth)).into());
+        }
+        self.at = used;
+        self.left = block.items;
+        Ok(())
+    }
+
+    /// Checks an entry against its place, and returns its path.
+    fn check(&mut self, entry: &Entry) -> Result<ArchivePath, FormatError> {
+        let refuse = |why: &str, path: &ArchivePath| Err(invalid(format!("{path} {why}")));
+        if !self.path.enter(entry.depth, entry.name.as_ref()) {
+            return refuse("is followed by an entry that skips a level", self.path.path());
+        }
+        let path = self.path.path().clone();
+        if path.as_bytes().len() > MAX_PATH {
+            return Err(invalid(format!("a path has more than {MAX_PATH} bytes")));
+        }
+        let is_folder = entry.kind == Kind::Directory;
+        match &self.last {
+            None if !self.damaged && (entry.depth > 0 || !is_folder) => {
+                return refuse("comes first, and is not a root folder", &path);
+            }
+            Some((last, _)) if *last >= path => return refuse("is out of order", &path),
+            Some((last, false)) if path.is_within(last) => {
+                return refuse("is below something that is no folder", &path);
+            }
+            _ => {}
+        }
+        match &entry.kind {
+            Kind::File(content) => self.check_extents(&path, &content.extents)?,
+            Kind::HardLink(target) if *target >= path => {
+                return refuse("is a hard link to a later path", &path);
+            }
+            _ => {}
+        }
+        self.last = Some((path.clone(), is_folder));
+        Ok(path)
+    }
+
+    fn check_extents(&self, path: &ArchivePath, extents: &[Extent]) -> Result<(), FormatError> {
+        for extent in extents {
+            if let Extent::Slice { object, offset, length } = *extent {
+                let chunk = self.lengths.get(object as usize).copied().unwrap_or(0);
+                if u64::from(offset) + u64::from(length) > chunk.into() {
+                    let range = format!("{path} needs {length} bytes at {offset} of object {object}");
+                    return Err(invalid(format!("{range}, which has {chunk}")));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn invalid(reason: impl Into<String>) -> FormatError {
+    FormatError::invalid(Section::Entries.part(), reason)
+}
+
+impl<R: RandomRead> Iterator for Entries<'_, R> {
+    type Item = Result<(ArchivePath, Entry), ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let next = self.advance().transpose();
+        if let Some(Err(_)) = next {
+            self.damaged = true;
+            (self.at, self.left) = (self.plain.len(), 0);
+        }
+        next
+    }
+}

@@ -1,0 +1,142 @@
+//! Writes a manifest as a stream: memory holds one block, whatever the tree's size.
+
+use super::index::{Block, Section, encode_index, header};
+use super::objects::{MAX_OBJECTS, encode_objects};
+use crate::format::summary::encode_summary;
+use crate::format::wire::{MAX_RECORD, encode_context, encode_entry, encode_owners, encode_problem};
+use crate::format::{FormatError, Seal, Sealer};
+use crate::model::{ArchivePath, Digest, Entry, ObjectRow, Owners, PathStack, Problem, Summary};
+use std::io::{self, Write};
+
+/// A block of records is closed once it has this many plain bytes.
+const BLOCK_TARGET: usize = 256 << 10;
+/// Rows of the object table in one block.
+const ROWS_PER_BLOCK: usize = 16 << 10;
+
+/// Writes one manifest to `W`, front to back.
+pub struct ManifestWriter<W> {
+    out: W,
+    sealer: Sealer,
+    plain: Vec<u8>,
+    stored: Vec<u8>,
+    items: u32,
+    blocks: Vec<Block>,
+    offset: u64,
+    path: PathStack,
+    problems: Vec<Problem>,
+}
+
+impl<W: Write> ManifestWriter<W> {
+    /// Begins a manifest; `level` is zstd's.
+    ///
+    /// # Errors
+    /// What `out` returns.
+    pub fn new(mut out: W, level: i32) -> io::Result<Self> {
+        let header = header();
+        out.write_all(&header)?;
+        Ok(Self {
+            out,
+            sealer: Sealer::new(level)?,
+            plain: Vec::new(),
+            stored: Vec::new(),
+            items: 0,
+            blocks: Vec::new(),
+            offset: header.len() as u64,
+            path: PathStack::default(),
+            problems: Vec::new(),
+        })
+    }
+
+    /// Adds the next entry; entries come in path order, the root first.
+    ///
+    /// # Errors
+    /// What `out` returns, and [`FormatError`] (inside the I/O error) for an entry that cannot be recorded.
+    pub fn entry(&mut self, entry: &Entry) -> io::Result<()> {
+        if !self.path.enter(entry.depth, entry.name.as_ref()) {
+            let reason = format!("{:?} at depth {} follows {}", entry.name, entry.depth, self.path.path());
+            return Err(format_error(FormatError::invalid("the entries section", reason)));
+        }
+        if self.items == 0 {
+            let folder = self.path.path().parent().unwrap_or_else(ArchivePath::root);
+            encode_context(&folder, &mut self.plain).map_err(format_error)?;
+        }
+        encode_entry(entry, &mut self.plain).map_err(format_error)?;
+        self.items += 1;
+        if self.plain.len() >= BLOCK_TARGET { self.close_block(Section::Entries) } else { Ok(()) }
+    }
+
+    /// Notes a path that could not be read.
+    pub fn problem(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+
+    /// Ends the manifest and returns where it was written to, with its digest.
+    ///
+    /// # Errors
+    /// What `out` returns, and [`FormatError`] (inside the I/O error) for a table that is too large.
+    pub fn finish(
+        mut self,
+        owners: &Owners,
+        objects: &[ObjectRow],
+        summary: &Summary,
+    ) -> io::Result<(W, Digest)> {
+        self.close_block(Section::Entries)?;
+        for problem in std::mem::take(&mut self.problems) {
+            encode_problem(&problem, &mut self.plain).map_err(format_error)?;
+            self.items += 1;
+            if self.plain.len() >= BLOCK_TARGET {
+                self.close_block(Section::Missing)?;
+            }
+        }
+        self.close_block(Section::Missing)?;
+        self.plain = encode_owners(owners).map_err(format_error)?;
+        self.items = 1;
+        self.close_block(Section::Owners)?;
+        if objects.len() > MAX_OBJECTS {
+            let (size, limit) = (objects.len() as u64, MAX_OBJECTS as u64);
+            return Err(format_error(FormatError::TooLarge { what: "the object table".into(), size, limit }));
+        }
+        for rows in objects.chunks(ROWS_PER_BLOCK) {
+            self.plain = encode_objects(rows);
+            self.items = rows.len() as u32;
+            self.close_block(Section::Objects)?;
+        }
+        self.plain = encode_summary(summary).map_err(format_error)?;
+        self.items = 1;
+        self.close_block(Section::Summary)?;
+        let (index, digest) = encode_index(&self.blocks).map_err(format_error)?;
+        self.out.write_all(&index)?;
+        Ok((self.out, digest))
+    }
+
+    /// Seals and writes what has been gathered, if anything.
+    fn close_block(&mut self, section: Section) -> io::Result<()> {
+        if self.items == 0 {
+            return Ok(());
+        }
+        if self.plain.len() > MAX_RECORD {
+            let size = self.plain.len() as u64;
+            let what = format!("a block of {}", section.part());
+            return Err(format_error(FormatError::TooLarge { what, size, limit: MAX_RECORD as u64 }));
+        }
+        self.sealer.seal_into(&self.plain, &mut self.stored)?;
+        self.out.write_all(&self.stored)?;
+        self.blocks.push(Block {
+            section,
+            seal: Seal::Zstd.number(),
+            items: self.items,
+            plain_length: self.plain.len() as u32,
+            stored_length: self.stored.len() as u32,
+            hash: *blake3::hash(&self.stored).as_bytes(),
+            offset: self.offset,
+        });
+        self.offset += self.stored.len() as u64;
+        self.plain.clear();
+        self.items = 0;
+        Ok(())
+    }
+}
+
+fn format_error(error: FormatError) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}

@@ -1,0 +1,23 @@
+//! Bytes ↔ nouns: every byte on disk is made and read here, as `docs/format.md` lays down.
+//!
+//! Bytes are input: each length is checked before it is believed, each hash before what it covers is decoded.
+
+mod error;
+mod manifest;
+mod seal;
+mod store_json;
+mod summary;
+mod wire;
+
+pub use error::FormatError;
+pub use manifest::{
+    Block, Entries, MAX_PROBLEMS, ManifestReader, ManifestWriter, RandomRead, ReadError, Section,
+    decode_objects, encode_objects,
+};
+pub use seal::{Opener, Seal, Sealer, stored_bound};
+pub use store_json::{ChunkSizes, StoreConfig, decode_store, encode_store};
+pub use summary::{decode_summary, encode_summary};
+pub use wire::MAX_EXTENTS;
+
+/// Largest chunk that any version of the format may hold, in bytes; bounds what opening an object can take.
+pub const MAX_CHUNK_LENGTH: u32 = 16 << 20;

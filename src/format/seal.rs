@@ -1,0 +1,126 @@
+//! The layers between a plain piece of data and the stored one: zstd now, encryption by age later.
+
+use super::FormatError;
+use std::io;
+
+/// How a piece of data is sealed. The number stands in manifests; objects tell it by their file's ending.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Seal {
+    /// One zstd frame (number 0, ending `.zst`).
+    Zstd,
+}
+
+impl Seal {
+    /// The number that stands for the scheme on disk.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Zstd => 0,
+        }
+    }
+
+    /// The scheme with this number.
+    ///
+    /// # Errors
+    /// [`FormatError::Seal`] for a number that is not known, such as those kept for encryption.
+    pub fn from_number(number: u8, part: &'static str) -> Result<Self, FormatError> {
+        match number {
+            0 => Ok(Self::Zstd),
+            scheme => Err(FormatError::Seal { part, scheme }),
+        }
+    }
+}
+
+/// The most bytes that sealing `plain` bytes can take.
+pub fn stored_bound(plain: usize) -> usize {
+    zstd::zstd_safe::compress_bound(plain)
+}
+
+/// Seals pieces of data; keeps its working memory between them.
+pub struct Sealer(zstd::bulk::Compressor<'static>);
+
+impl Sealer {
+    /// A sealer that compresses with zstd at `level` (1 to 22, negative for faster).
+    ///
+    /// # Errors
+    /// When zstd has no memory or refuses the level.
+    pub fn new(level: i32) -> io::Result<Self> {
+        zstd::bulk::Compressor::new(level).map(Self)
+    }
+
+    /// Seals `plain` into `stored`, whose old content is dropped. The frame says its plain length.
+    ///
+    /// # Errors
+    /// When zstd fails, which means that memory ran out.
+    pub fn seal_into(&mut self, plain: &[u8], stored: &mut Vec<u8>) -> io::Result<()> {
+        stored.clear();
+        stored.reserve_exact(stored_bound(plain.len()));
+        self.0.compress_to_buffer(plain, stored)?;
+        Ok(())
+    }
+}
+
+/// Opens sealed pieces of data; keeps its working memory between them.
+pub struct Opener(zstd::bulk::Decompressor<'static>);
+
+impl Opener {
+    /// An opener.
+    ///
+    /// # Errors
+    /// When zstd has no memory.
+    pub fn new() -> io::Result<Self> {
+        zstd::bulk::Decompressor::new().map(Self)
+    }
+
+    /// How many plain bytes a frame says it holds, if it says so and they are 1 to `limit`.
+    pub fn plain_length(stored: &[u8], limit: u32) -> Option<u32> {
+        let length = zstd::zstd_safe::get_frame_content_size(stored).ok()??;
+        u32::try_from(length).ok().filter(|length| (1..=limit).contains(length))
+    }
+
+    /// Opens `stored`, which must hold exactly `length` plain bytes, into `plain`, whose old content is dropped.
+    ///
+    /// Never writes more than `length` bytes, whatever the frame says of itself.
+    ///
+    /// # Errors
+    /// [`FormatError::Zstd`] naming `part` when it is no zstd frame, a damaged one, or one of another length.
+    pub fn open_into(
+        &mut self,
+        stored: &[u8],
+        length: u32,
+        part: &'static str,
+        plain: &mut Vec<u8>,
+    ) -> Result<(), FormatError> {
+        let failed = |reason: String| FormatError::Zstd { part, reason };
+        // A slice of exactly this length, so that a frame that lies about its size cannot make more.
+        plain.resize(length as usize, 0);
+        let opened = self.0.decompress_to_buffer(stored, plain.as_mut_slice());
+        let opened = opened.map_err(|e| failed(e.to_string()))?;
+        if opened != length as usize {
+            return Err(failed(format!("{opened} bytes instead of {length}")));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn opens_only_the_declared_length() {
+        let plain: Vec<u8> = (0..100_000u32).flat_map(|i| (i % 251).to_le_bytes()).collect();
+        let (mut stored, mut opened) = (Vec::new(), Vec::new());
+        Sealer::new(3).unwrap().seal_into(&plain, &mut stored).unwrap();
+        assert!(stored.len() < plain.len() / 10);
+        let mut opener = Opener::new().unwrap();
+        opener.open_into(&stored, 400_000, "object", &mut opened).unwrap();
+        assert_eq!(opened, plain);
+        for wrong in [0, 399_999, 400_001] {
+            assert!(opener.open_into(&stored, wrong, "object", &mut opened).is_err());
+            assert!(opened.len() <= wrong as usize);
+        }
+        for cut in [0, 1, 10, stored.len() - 1] {
+            assert!(opener.open_into(&stored[..cut], 400_000, "object", &mut opened).is_err());
+        }
+    }
+}

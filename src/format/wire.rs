@@ -1,0 +1,301 @@
+//! Entries as bincode records. Nothing outside this module uses bincode.
+//!
+//! The configuration is bincode 2's standard one: little endian, variable-length integers.
+
+use super::FormatError;
+use crate::model::{
+    ArchivePath, ContentHash, DeviceNumber, Entry, Extent, FileContent, Kind, Meta, Name, Owners, Problem,
+    Timestamp, Xattr,
+};
+use bincode::config::{Configuration, Limit, LittleEndian, Varint};
+use serde::{Deserialize, Serialize};
+
+/// No record may be larger, in bytes; nor may a block of records.
+pub(super) const MAX_RECORD: usize = 32 << 20;
+/// No file may have more extents: some 2 TB of data, or as many holes.
+pub const MAX_EXTENTS: usize = 2_000_000;
+
+type Config = Configuration<LittleEndian, Varint, Limit<MAX_RECORD>>;
+const CONFIG: Config = bincode::config::standard().with_limit::<MAX_RECORD>();
+
+const ENTRIES: &str = "the entries section";
+
+#[derive(Serialize, Deserialize)]
+struct EntryRecord<'a> {
+    depth: u32,
+    #[serde(with = "serde_bytes")]
+    name: &'a [u8],
+    mode: u32,
+    uid: u32,
+    gid: u32,
+    mtime: (i64, u32),
+    ctime: (i64, u32),
+    inode: u64,
+    #[serde(borrow)]
+    xattrs: Vec<(Bytes<'a>, Bytes<'a>)>,
+    kind: KindRecord<'a>,
+    /// (tag, value): room for what later versions record of an entry; readers pass over tags that they do not know.
+    extra: Vec<(u32, Bytes<'a>)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Bytes<'a>(#[serde(with = "serde_bytes")] &'a [u8]);
+
+/// The variants' order is their number on disk.
+#[derive(Serialize, Deserialize)]
+enum KindRecord<'a> {
+    Directory,
+    File(FileRecord),
+    Symlink(#[serde(with = "serde_bytes")] &'a [u8]),
+    HardLink(#[serde(with = "serde_bytes")] &'a [u8]),
+    Fifo,
+    Socket,
+    CharDevice(u32, u32),
+    BlockDevice(u32, u32),
+}
+
+#[derive(Serialize, Deserialize)]
+struct FileRecord {
+    size: u64,
+    hash: [u8; 32],
+    /// Bit 0: changed while it was read. The others are 0.
+    flags: u8,
+    /// (row of the object table plus 1, offset, length); row 0 is a hole, with offset 0.
+    extents: Vec<(u32, u32, u64)>,
+}
+
+/// Appends `value` to `out`.
+fn encode(value: &impl Serialize, out: &mut Vec<u8>, what: &dyn Fn() -> String) -> Result<(), FormatError> {
+    let before = out.len();
+    // Into a vector, the size limit is the only thing that can fail.
+    let written = bincode::serde::encode_into_std_write(value, out, CONFIG);
+    match written {
+        Ok(_) if out.len() - before <= MAX_RECORD => Ok(()),
+        _ => {
+            let size = (out.len() - before) as u64;
+            out.truncate(before);
+            Err(FormatError::TooLarge { what: what(), size, limit: MAX_RECORD as u64 })
+        }
+    }
+}
+
+fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8], part: &'static str) -> Result<(T, usize), FormatError> {
+    bincode::serde::borrow_decode_from_slice(bytes, CONFIG)
+        .map_err(|e| FormatError::invalid(part, e.to_string()))
+}
+
+/// Appends the record of an entry.
+pub(super) fn encode_entry(entry: &Entry, out: &mut Vec<u8>) -> Result<(), FormatError> {
+    let meta = &entry.meta;
+    let record = EntryRecord {
+        depth: entry.depth,
+        name: entry.name.as_ref().map_or(&[], Name::as_bytes),
+        mode: meta.mode,
+        uid: meta.uid,
+        gid: meta.gid,
+        mtime: (meta.mtime.secs, meta.mtime.nanos),
+        ctime: (meta.ctime.secs, meta.ctime.nanos),
+        inode: meta.inode,
+        xattrs: meta.xattrs.iter().map(|x| (Bytes(&x.name), Bytes(&x.value))).collect(),
+        kind: kind_record(&entry.kind),
+        extra: Vec::new(),
+    };
+    if let Kind::File(content) = &entry.kind
+        && content.extents.len() > MAX_EXTENTS
+    {
+        let what = format!("the list of extents of {:?}", entry.name);
+        return Err(FormatError::TooLarge {
+            what,
+            size: content.extents.len() as u64,
+            limit: MAX_EXTENTS as u64,
+        });
+    }
+    encode(&record, out, &|| format!("the record of {:?}", entry.name))
+}
+
+fn kind_record(kind: &Kind) -> KindRecord<'_> {
+    match kind {
+        Kind::Directory => KindRecord::Directory,
+        Kind::File(content) => KindRecord::File(FileRecord {
+            size: content.size,
+            hash: *content.hash.as_bytes(),
+            flags: u8::from(content.changed_while_read),
+            extents: content.extents.iter().map(extent_record).collect(),
+        }),
+        Kind::Symlink(target) => KindRecord::Symlink(target),
+        Kind::HardLink(target) => KindRecord::HardLink(target.as_bytes()),
+        Kind::Fifo => KindRecord::Fifo,
+        Kind::Socket => KindRecord::Socket,
+        Kind::CharDevice(d) => KindRecord::CharDevice(d.major, d.minor),
+        Kind::BlockDevice(d) => KindRecord::BlockDevice(d.major, d.minor),
+    }
+}
+
+fn extent_record(extent: &Extent) -> (u32, u32, u64) {
+    match *extent {
+        // Tables have fewer rows than u32::MAX: the writer refuses more.
+        Extent::Slice { object, offset, length } => (object.saturating_add(1), offset, u64::from(length)),
+        Extent::Hole { length } => (0, 0, length),
+    }
+}
+
+/// Reads the entry at the start of `bytes`; also returns how many bytes it took.
+///
+/// What needs the entries before it or the object table (order, links, extents in range) is checked by the reader.
+pub(super) fn decode_entry(bytes: &[u8]) -> Result<(Entry, usize), FormatError> {
+    let (record, used) = decode::<EntryRecord<'_>>(bytes, ENTRIES)?;
+    let invalid = |reason: String| FormatError::invalid(ENTRIES, reason);
+    let name = match (record.depth, record.name) {
+        (0, []) => None,
+        (0, _) => return Err(invalid("the root has a name".into())),
+        (_, name) => Some(Name::new(name).map_err(|e| invalid(e.to_string()))?),
+    };
+    if record.mode > 0o7777 {
+        return Err(invalid(format!("{name:?} has mode {:o}", record.mode)));
+    }
+    let meta = Meta {
+        mode: record.mode,
+        uid: record.uid,
+        gid: record.gid,
+        mtime: timestamp(record.mtime)?,
+        ctime: timestamp(record.ctime)?,
+        inode: record.inode,
+        xattrs: record.xattrs.iter().map(|(n, v)| Xattr { name: n.0.into(), value: v.0.into() }).collect(),
+    };
+    if meta.xattrs.iter().any(|x| x.name.is_empty() || x.name.contains(&0)) {
+        return Err(invalid(format!("{name:?} has an extended attribute with an impossible name")));
+    }
+    if !meta.xattrs.is_sorted_by(|a, b| a.name < b.name) {
+        return Err(invalid(format!("{name:?} has its extended attributes out of order")));
+    }
+    let kind = kind(record.kind).map_err(|reason| invalid(format!("{name:?} {reason}")))?;
+    Ok((Entry { depth: record.depth, name, meta, kind }, used))
+}
+
+fn timestamp((secs, nanos): (i64, u32)) -> Result<Timestamp, FormatError> {
+    if nanos > 999_999_999 {
+        return Err(FormatError::invalid(ENTRIES, format!("a time has {nanos} nanoseconds")));
+    }
+    Ok(Timestamp { secs, nanos })
+}
+
+fn kind(record: KindRecord<'_>) -> Result<Kind, String> {
+    Ok(match record {
+        KindRecord::Directory => Kind::Directory,
+        KindRecord::File(file) => Kind::File(file_content(file)?),
+        KindRecord::Symlink(target) if target.is_empty() || target.contains(&0) => {
+            return Err("is a symbolic link to an impossible target".into());
+        }
+        KindRecord::Symlink(target) => Kind::Symlink(target.into()),
+        KindRecord::HardLink(target) => match ArchivePath::parse(target) {
+            Ok(path) if path.as_bytes() == target && !path.is_root() => Kind::HardLink(path),
+            _ => return Err(format!("is a hard link to \"{}\"", target.escape_ascii())),
+        },
+        KindRecord::Fifo => Kind::Fifo,
+        KindRecord::Socket => Kind::Socket,
+        KindRecord::CharDevice(major, minor) => Kind::CharDevice(DeviceNumber { major, minor }),
+        KindRecord::BlockDevice(major, minor) => Kind::BlockDevice(DeviceNumber { major, minor }),
+    })
+}
+
+fn file_content(file: FileRecord) -> Result<FileContent, String> {
+    if file.extents.len() > MAX_EXTENTS {
+        return Err(format!("has {} extents", file.extents.len()));
+    }
+    if file.flags > 1 {
+        return Err(format!("has unknown flags {:#x}", file.flags));
+    }
+    let mut total = 0u64;
+    let mut extents = Vec::with_capacity(file.extents.len());
+    for (row, offset, length) in file.extents {
+        total = total.checked_add(length).ok_or("has extents of more than 2^64 bytes")?;
+        extents.push(match (row.checked_sub(1), u32::try_from(length)) {
+            _ if length == 0 => return Err("has an empty extent".into()),
+            (Some(object), Ok(length)) => Extent::Slice { object, offset, length },
+            (Some(_), Err(_)) => return Err(format!("has a slice of {length} bytes")),
+            (None, _) if offset != 0 => return Err("has a hole with an offset".into()),
+            (None, _) => Extent::Hole { length },
+        });
+    }
+    if total != file.size {
+        return Err(format!("has {} bytes in {total} bytes of extents", file.size));
+    }
+    let hash = ContentHash(file.hash);
+    Ok(FileContent { size: file.size, hash, extents, changed_while_read: file.flags & 1 == 1 })
+}
+
+/// Appends the context that opens a block of entries: the folder that its first entry is in.
+pub(super) fn encode_context(folder: &ArchivePath, out: &mut Vec<u8>) -> Result<(), FormatError> {
+    encode(&Bytes(folder.as_bytes()), out, &|| "a path".into())
+}
+
+/// Reads a block's context; also returns how many bytes it took.
+pub(super) fn decode_context(bytes: &[u8]) -> Result<(ArchivePath, usize), FormatError> {
+    let (Bytes(raw), used) = decode::<Bytes<'_>>(bytes, ENTRIES)?;
+    match ArchivePath::parse(raw) {
+        Ok(path) if path.as_bytes() == raw => Ok((path, used)),
+        _ => Err(FormatError::invalid(ENTRIES, format!("a block begins in \"{}\"", raw.escape_ascii()))),
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct OwnersRecord<'a> {
+    #[serde(borrow)]
+    users: Vec<(u32, Bytes<'a>)>,
+    #[serde(borrow)]
+    groups: Vec<(u32, Bytes<'a>)>,
+}
+
+/// The owners section.
+pub(super) fn encode_owners(owners: &Owners) -> Result<Vec<u8>, FormatError> {
+    fn rows(table: &[(u32, Vec<u8>)]) -> Vec<(u32, Bytes<'_>)> {
+        table.iter().map(|(id, name)| (*id, Bytes(name))).collect()
+    }
+    let mut out = Vec::new();
+    let record = OwnersRecord { users: rows(&owners.users), groups: rows(&owners.groups) };
+    encode(&record, &mut out, &|| "the owners' names".into())?;
+    Ok(out)
+}
+
+/// Reads the owners section.
+pub(super) fn decode_owners(bytes: &[u8]) -> Result<Owners, FormatError> {
+    let part = "the owners section";
+    let (record, used) = decode::<OwnersRecord<'_>>(bytes, part)?;
+    let rows = |table: Vec<(u32, Bytes<'_>)>| {
+        table.into_iter().map(|(id, n)| (id, n.0.to_vec())).collect::<Vec<_>>()
+    };
+    let owners = Owners { users: rows(record.users), groups: rows(record.groups) };
+    let sorted = |table: &[(u32, Vec<u8>)]| table.is_sorted_by(|a, b| a.0 < b.0);
+    if used != bytes.len() || !sorted(&owners.users) || !sorted(&owners.groups) {
+        return Err(FormatError::invalid(part, "it is out of order or has bytes left over"));
+    }
+    Ok(owners)
+}
+
+#[derive(Serialize, Deserialize)]
+struct ProblemRecord<'a> {
+    #[serde(with = "serde_bytes")]
+    path: &'a [u8],
+    operation: &'a str,
+    error: &'a str,
+}
+
+/// Appends the record of a path that could not be read.
+pub(super) fn encode_problem(problem: &Problem, out: &mut Vec<u8>) -> Result<(), FormatError> {
+    let record =
+        ProblemRecord { path: problem.path.as_bytes(), operation: &problem.operation, error: &problem.error };
+    encode(&record, out, &|| format!("the problem of {}", problem.path))
+}
+
+/// Reads a problem at the start of `bytes`; also returns how many bytes it took.
+pub(super) fn decode_problem(bytes: &[u8]) -> Result<(Problem, usize), FormatError> {
+    let part = "the missing section";
+    let (record, used) = decode::<ProblemRecord<'_>>(bytes, part)?;
+    let path = match ArchivePath::parse(record.path) {
+        Ok(path) if path.as_bytes() == record.path => path,
+        _ => {
+            return Err(FormatError::invalid(part, format!("\"{}\" is no path", record.path.escape_ascii())));
+        }
+    };
+    Ok((Problem { path, operation: record.operation.into(), error: record.error.into() }, used))
+}

@@ -1,0 +1,21 @@
+//! Pure nouns, without any I/O: what the other rooms talk about.
+
+mod entry;
+mod ids;
+mod names;
+mod observer;
+mod path;
+mod stat;
+mod stats;
+mod summary;
+mod week;
+
+pub use entry::{DeviceNumber, Entry, Extent, FileContent, Kind, Meta, ObjectRow, Owners, Timestamp, Xattr};
+pub use ids::{ContentHash, Digest, ObjectId, RunId};
+pub use names::{InvalidName, PvcName};
+pub use observer::{Observer, Silent};
+pub use path::{ArchivePath, InvalidComponent, Name, PathStack};
+pub use stat::{NodeKind, Stat};
+pub use stats::{Counter, Counters, Stats};
+pub use summary::{Completeness, Counts, Problem, Summary};
+pub use week::{InvalidWeek, Week, WeekRef};

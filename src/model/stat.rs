@@ -1,0 +1,49 @@
+//! What a file system says of a path, before anything is read.
+
+use super::{DeviceNumber, Timestamp};
+
+/// What stands at a path of a live tree.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NodeKind {
+    /// A folder.
+    Directory,
+    /// A regular file.
+    File,
+    /// A symbolic link.
+    Symlink,
+    /// A named pipe.
+    Fifo,
+    /// A Unix socket.
+    Socket,
+    /// A character device.
+    CharDevice(DeviceNumber),
+    /// A block device.
+    BlockDevice(DeviceNumber),
+}
+
+/// The result of an `lstat`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stat {
+    /// What it is.
+    pub kind: NodeKind,
+    /// Permission bits with setuid, setgid and sticky: the lower 12 bits of `st_mode`.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Bytes of content.
+    pub size: u64,
+    /// Last change of the content.
+    pub mtime: Timestamp,
+    /// Last change of the inode.
+    pub ctime: Timestamp,
+    /// Inode number.
+    pub inode: u64,
+    /// The file system's device; tells mounts apart within one run.
+    pub device: u64,
+    /// How many names the inode has.
+    pub links: u64,
+    /// Bytes that the content takes on disk; fewer than `size` for a sparse file.
+    pub allocated: u64,
+}

@@ -1,0 +1,91 @@
+//! What a manifest says about itself.
+
+use super::{ArchivePath, Digest, PvcName, Timestamp, Week};
+use std::path::PathBuf;
+
+/// Who, when, what and how much: readable without the manifest's entries.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Summary {
+    /// The week the manifest stands for.
+    pub week: Week,
+    /// The source's name.
+    pub pvc: PvcName,
+    /// Where the source was mounted; the default target of a restore.
+    pub source: PathBuf,
+    /// The machine that made the manifest.
+    pub host: String,
+    /// `weekvault` and its version.
+    pub tool: String,
+    /// The id of the store that it was made for; empty where that was not recorded.
+    pub store: String,
+    /// Patterns of what was left out on request.
+    pub excludes: Vec<String>,
+    /// When the walk began; change detection measures raciness against it.
+    pub started: Timestamp,
+    /// When the last entry was written.
+    pub finished: Timestamp,
+    /// The manifest that this one was compared with, if any.
+    pub compared_with: Option<Digest>,
+    /// Whether everything could be read.
+    pub completeness: Completeness,
+    /// What the run found and did.
+    pub counts: Counts,
+}
+
+/// Whether a manifest holds all of its source.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Completeness {
+    /// Every path was read.
+    Complete,
+    /// Some paths could not be read; the manifest lists them.
+    Partial {
+        /// How many.
+        missing: u64,
+    },
+}
+
+/// Something of a source that could not be read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Problem {
+    /// Where.
+    pub path: ArchivePath,
+    /// What was tried: `open`, `read`, `stat`, …
+    pub operation: String,
+    /// What the operating system said.
+    pub error: String,
+}
+
+/// What a run found in a source and did for it. Sizes in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
+    /// Entries of every kind, the root included.
+    pub entries: u64,
+    /// Regular files.
+    pub files: u64,
+    /// Folders, the root included.
+    pub folders: u64,
+    /// Sum of the regular files' sizes, hard links counted once.
+    pub bytes: u64,
+    /// Files whose content and metadata are as before.
+    pub unchanged: u64,
+    /// Files that were there before and differ.
+    pub changed: u64,
+    /// Files at paths that had none before.
+    pub new: u64,
+    /// Paths that the manifest compared with has and this one has not.
+    pub removed: u64,
+    /// Bytes read from files.
+    pub bytes_read: u64,
+    /// Objects that this run added to the store.
+    pub new_objects: u64,
+    /// Bytes of those objects' chunks.
+    pub new_chunk_bytes: u64,
+    /// Bytes of those objects' files.
+    pub new_stored_bytes: u64,
+    /// Paths left out on request (excludes, other file systems, cache folders).
+    pub skipped: u64,
+    /// Files that went away between being listed and being read.
+    pub vanished: u64,
+    /// Files that changed during each attempt to read them.
+    pub changed_while_read: u64,
+}

@@ -1,0 +1,177 @@
+//! Last stage: turn rows into entries of the new manifest, and chunks into rows of its object table.
+
+use super::cut::{Class, Content, Row};
+use super::pack::{Packed, StoredChunk};
+use super::previous::Previous;
+use crate::data::StreamExtent;
+use crate::format::{FormatError, MAX_EXTENTS, MAX_PROBLEMS};
+use crate::model::{Counts, Entry, Extent, Kind, ObjectId, Observer, PathStack, Problem};
+use crate::ops::Error;
+use crate::repo::PendingManifest;
+use std::collections::{BTreeSet, HashMap};
+
+/// What was collected for a manifest besides its entries.
+#[derive(Default)]
+pub(super) struct Collected {
+    pub(super) counts: Counts,
+    /// Paths that could not be read.
+    pub(super) problems: Vec<Problem>,
+    pub(super) missing: u64,
+    /// The object table: each object once, with the bytes that the entries use of it.
+    pub(super) objects: Vec<(ObjectId, u64)>,
+    pub(super) uids: BTreeSet<u32>,
+    pub(super) gids: BTreeSet<u32>,
+    /// Where the entries have come to.
+    path: PathStack,
+    rows: HashMap<ObjectId, u32>,
+    /// By chunk of the stream: the object.
+    chunks: Vec<ObjectId>,
+}
+
+impl Collected {
+    /// Takes all that the pack stage puts out; entries go to `manifest`, if there is one.
+    pub(super) fn run(
+        &mut self,
+        packed: impl Iterator<Item = Packed>,
+        previous: Option<&Previous>,
+        mut manifest: Option<&mut PendingManifest>,
+        observer: &dyn Observer,
+    ) -> Result<(), Error> {
+        for packed in packed {
+            match packed {
+                Packed::Failed(error) => return Err(error),
+                Packed::Chunk(chunk) => self.chunk(chunk),
+                Packed::Rows(rows) => {
+                    if observer.cancelled() {
+                        return Err(Error::Cancelled);
+                    }
+                    for row in rows {
+                        self.row(row, previous, &mut manifest)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn chunk(&mut self, chunk: StoredChunk) {
+        self.chunks.push(chunk.id);
+        if let Some(written) = chunk.written {
+            self.counts.new_objects += 1;
+            self.counts.new_chunk_bytes += u64::from(chunk.chunk_length);
+            self.counts.new_stored_bytes += u64::from(written);
+        }
+    }
+
+    fn row(
+        &mut self,
+        row: Row,
+        previous: Option<&Previous>,
+        manifest: &mut Option<&mut PendingManifest>,
+    ) -> Result<(), Error> {
+        match row {
+            Row::Vanished => self.counts.vanished += 1,
+            Row::Problem(problem) => {
+                self.missing += 1;
+                if self.problems.len() < MAX_PROBLEMS {
+                    self.problems.push(problem.clone());
+                    if let Some(manifest) = manifest {
+                        manifest.problem(problem);
+                    }
+                }
+            }
+            Row::Entry { mut entry, content, class } => {
+                self.path.enter(entry.depth, entry.name.as_ref());
+                if let Content::Stream(extents) = &content
+                    && extents.len() > MAX_EXTENTS
+                {
+                    let (path, operation) = (self.path.path().clone(), "record".to_owned());
+                    let error = format!(
+                        "its content is in {} pieces, more than the {MAX_EXTENTS} of the format",
+                        extents.len()
+                    );
+                    return self.row(Row::Problem(Problem { path, operation, error }), previous, manifest);
+                }
+                self.resolve(&mut entry, content, previous)?;
+                self.count(&entry, class);
+                if let Some(manifest) = manifest {
+                    manifest.entry(&entry)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a file's extents the rows of the new table.
+    fn resolve(
+        &mut self,
+        entry: &mut Entry,
+        content: Content,
+        previous: Option<&Previous>,
+    ) -> Result<(), Error> {
+        let Kind::File(file) = &mut entry.kind else { return Ok(()) };
+        let lost = || {
+            // Only a bug can bring this about; better no manifest than one that names nothing.
+            let reason = "an entry refers to a chunk that was never cut".to_owned();
+            let source = FormatError::Invalid { part: "the content stream", reason };
+            Error::Repo(crate::repo::RepoError::Format { path: "this run".into(), source })
+        };
+        match content {
+            Content::Kept => {
+                for extent in &mut file.extents {
+                    if let Extent::Slice { object, length, .. } = extent {
+                        let id = previous.and_then(|p| p.object(*object)).ok_or_else(lost)?;
+                        *object = self.use_object(id, *length);
+                    }
+                }
+            }
+            Content::Stream(extents) => {
+                file.extents.clear();
+                for extent in extents {
+                    file.extents.push(match extent {
+                        StreamExtent::Hole { length } => Extent::Hole { length },
+                        StreamExtent::Slice { chunk, offset, length } => {
+                            let id = *self.chunks.get(chunk as usize).ok_or_else(lost)?;
+                            Extent::Slice { object: self.use_object(id, length), offset, length }
+                        }
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The row of an object in the new table, of which so many more bytes are used.
+    fn use_object(&mut self, id: ObjectId, bytes: u32) -> u32 {
+        let next = self.objects.len() as u32;
+        let row = *self.rows.entry(id).or_insert(next);
+        if row == next {
+            self.objects.push((id, 0));
+        }
+        if let Some((_, used)) = self.objects.get_mut(row as usize) {
+            *used += u64::from(bytes);
+        }
+        row
+    }
+
+    fn count(&mut self, entry: &Entry, class: Class) {
+        let counts = &mut self.counts;
+        counts.entries += 1;
+        self.uids.insert(entry.meta.uid);
+        self.gids.insert(entry.meta.gid);
+        match &entry.kind {
+            Kind::Directory => counts.folders += 1,
+            Kind::File(content) => {
+                counts.files += 1;
+                counts.bytes += content.size;
+                counts.changed_while_read += u64::from(content.changed_while_read);
+                match class {
+                    Class::New => counts.new += 1,
+                    Class::Changed => counts.changed += 1,
+                    Class::Unchanged => counts.unchanged += 1,
+                }
+            }
+            _ => {}
+        }
+    }
+}

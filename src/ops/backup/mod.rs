@@ -1,0 +1,377 @@
+//! Backing sources up: one way through the house.
+//!
+//! ```text
+//! walk ─ scan ─┬ unchanged: keep extents ────────────────────────┐
+//!              └ read ─ cut ─ pack (hash, known? no: compress, put) ┴ collect ─ publish
+//! ```
+//!
+//! Each stage runs on threads of its own; bounded channels between them bound the memory. Whatever fails in the
+//! store ends the run before anything is published.
+
+mod collect;
+mod cut;
+mod pack;
+mod previous;
+mod read;
+mod scan;
+
+use super::Error;
+use super::clock::now;
+use super::parallel::{Bounds, Pool, ordered};
+use super::paths::resolve;
+use crate::data::{Compare, CutSizes};
+use crate::format::Sealer;
+use crate::model::{
+    ArchivePath, Completeness, Counts, ObjectRow, Observer, Owners, Problem, PvcName, Summary, Timestamp,
+    Week,
+};
+use crate::repo::{Archive, Inventory, ManifestId, ObjectReader, PendingManifest, SharedTrash, look_again};
+use crate::tree::{OwnerNames, SourceReader, Walk, WalkOptions};
+use collect::Collected;
+use cut::Cutting;
+use pack::Packing;
+use previous::Previous;
+use read::Reading;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A directory tree to protect, and its name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Source {
+    /// Its name.
+    pub pvc: PvcName,
+    /// Where it is mounted.
+    pub path: PathBuf,
+}
+
+/// How to back up.
+#[derive(Clone, Debug)]
+pub struct BackupOptions {
+    /// The week that the manifests stand for.
+    pub week: Week,
+    /// Patterns of what to leave out, for the manifests to tell.
+    pub excludes: Vec<String>,
+    /// What of the sources to walk.
+    pub walk: WalkOptions,
+    /// zstd's level.
+    pub compression: i32,
+    /// Trust no metadata: read every file.
+    pub force_read: bool,
+    /// The sources' file systems have no stable ctimes.
+    pub ignore_ctime: bool,
+    /// The sources' file systems have no stable inode numbers.
+    pub ignore_inode: bool,
+    /// Back up a source that is empty though it was not before.
+    pub allow_empty: bool,
+    /// Read and compare, but write nothing.
+    pub dry_run: bool,
+    /// Threads for each of reading and packing.
+    pub threads: usize,
+    /// For the manifests: this machine.
+    pub host: String,
+    /// For the manifests: this program.
+    pub tool: String,
+}
+
+/// What became of one source.
+#[derive(Clone, Debug)]
+pub struct BackedUp {
+    /// Which.
+    pub pvc: PvcName,
+    /// What was found and done.
+    pub counts: Counts,
+    /// Whether everything could be read.
+    pub completeness: Completeness,
+    /// Up to 10,000 paths that could not be read.
+    pub problems: Vec<Problem>,
+    /// Bytes of the manifest; 0 in a dry run.
+    pub manifest_bytes: u64,
+    /// Bytes of the manifest and of all objects that it needs, new or not; 0 in a dry run.
+    pub output_bytes: u64,
+    /// When its walk began, and when its manifest was done.
+    pub started: Timestamp,
+    /// See `started`.
+    pub finished: Timestamp,
+}
+
+/// Backs up all sources, one after the other, each into its own manifest.
+///
+/// # Errors
+/// [`Error`]. The first source that fails as a whole ends the run, and nothing is published.
+pub fn backup(
+    archive: &Archive,
+    sources: &[Source],
+    options: &BackupOptions,
+    observer: &dyn Observer,
+) -> Result<Vec<BackedUp>, Error> {
+    check_sources(sources, archive)?;
+    let inventory = Inventory::take(archive, |manifest, error| {
+        observer.warn(&format!("{}: not used for deduplication: {error}", manifest.id));
+    })?;
+    // All sources are read before any manifest is published: a run that fails has published nothing.
+    let mut prepared = Vec::new();
+    for source in sources {
+        observer.phase(&format!("backing up {}", source.pvc), None);
+        prepared.push(prepare(archive, &inventory, source, options, observer)?);
+    }
+    if options.dry_run {
+        return Ok(prepared.into_iter().map(|p| p.result).collect());
+    }
+    let needed: Vec<ObjectRow> =
+        prepared.iter().flat_map(|p| p.manifest.iter().flat_map(|m| m.objects.iter().copied())).collect();
+    // Every object that a manifest names is there before it is published, and still there after.
+    look_again(archive, &needed)?;
+    if observer.cancelled() {
+        return Err(Error::Cancelled);
+    }
+    // From here on nothing asks whether to stop: of several manifests all are published, or the store has failed.
+    let published: Result<Vec<BackedUp>, Error> =
+        prepared.into_iter().map(|p| publish(p, observer)).collect();
+    look_again(archive, &needed)?;
+    published
+}
+
+fn publish(prepared: Prepared, observer: &dyn Observer) -> Result<BackedUp, Error> {
+    let Prepared { mut result, manifest } = prepared;
+    if let Some(Ready { manifest, id, owners, objects, summary }) = manifest {
+        result.output_bytes = objects.iter().map(|o| u64::from(o.stored_length)).sum();
+        result.manifest_bytes = manifest.publish(&id, &owners, &objects, &summary, now())?.1;
+        result.output_bytes += result.manifest_bytes;
+        observer.counters().store_written.add(result.manifest_bytes);
+    }
+    Ok(result)
+}
+
+/// A source that has been read: its manifest waits to be published.
+struct Prepared {
+    result: BackedUp,
+    /// None in a dry run.
+    manifest: Option<Ready>,
+}
+
+struct Ready {
+    manifest: PendingManifest,
+    id: ManifestId,
+    owners: Owners,
+    objects: Vec<ObjectRow>,
+    summary: Summary,
+}
+
+/// Refuses what can be refused before anything is written.
+///
+/// # Errors
+/// [`Error`] naming the source.
+pub fn check_sources(sources: &[Source], archive: &Archive) -> Result<(), Error> {
+    check_source_folders(sources, &PathBuf::from(archive.location()))
+}
+
+/// Refuses sources of one name, missing ones, and a store inside a source, where the store is or would be at `store`.
+///
+/// # Errors
+/// [`Error`] naming the source.
+pub fn check_source_folders(sources: &[Source], store: &std::path::Path) -> Result<(), Error> {
+    let store_real = resolve(store);
+    for (i, source) in sources.iter().enumerate() {
+        let pvc = || source.pvc.clone();
+        if sources.iter().take(i).any(|s| s.pvc == source.pvc) {
+            return Err(Error::TwiceNamed(pvc()));
+        }
+        let bad = |reason: String| Error::BadSource { pvc: pvc(), path: source.path.clone(), reason };
+        let real = match source.path.canonicalize() {
+            Ok(real) if real.is_dir() => real,
+            Ok(_) => return Err(bad("is no folder".into())),
+            Err(e) => return Err(bad(format!("cannot be opened: {e}"))),
+        };
+        if store_real.starts_with(&real) {
+            return Err(Error::Nested {
+                inner: format!("the store {}", store.display()),
+                outer: format!("source \"{}\" ({})", source.pvc, source.path.display()),
+                reason: "a backup would back itself up; give a store outside of every source",
+            });
+        }
+    }
+    Ok(())
+}
+
+fn prepare(
+    archive: &Archive,
+    inventory: &Inventory,
+    source: &Source,
+    options: &BackupOptions,
+    observer: &dyn Observer,
+) -> Result<Prepared, Error> {
+    let started = now();
+    let failed = |error| Error::Source { pvc: source.pvc.clone(), error };
+    let io = |e| crate::tree::SourceError::new(&ArchivePath::root(), "open", e);
+    let root = source.path.canonicalize().map_err(|e| failed(io(e)))?;
+    let mut unreadable = 0u64;
+    let previous = Previous::find(archive, inventory, &source.pvc, options.week, |error| {
+        unreadable += 1;
+        observer.warn(&format!("not compared with: {error}"));
+    })?;
+    let previous = previous.as_ref();
+    let mut manifest = match options.dry_run {
+        true => None,
+        false => Some(PendingManifest::begin(archive, options.compression)?),
+    };
+    let mut collected = Collected::default();
+    let read_before = observer.counters().bytes_read.get();
+    run_pipeline(
+        &root,
+        inventory,
+        previous,
+        options,
+        observer,
+        manifest.as_mut(),
+        &mut collected,
+        archive,
+        &failed,
+    )?;
+    let mut counts = collected.counts;
+    counts.bytes_read = observer.counters().bytes_read.get() - read_before;
+    if let Some(problem) = collected.problems.iter().find(|p| p.path.is_root()) {
+        // Without the root's names the source would look empty.
+        let reason = format!("cannot be read ({}: {})", problem.operation, problem.error);
+        return Err(Error::BadSource { pvc: source.pvc.clone(), path: source.path.clone(), reason });
+    }
+    // A manifest that cannot be read may have had anything.
+    let entries_before =
+        previous.map_or(if unreadable > 0 { u64::MAX } else { 0 }, |p| p.summary.counts.entries);
+    if counts.entries <= 1 && entries_before > 1 && !options.allow_empty {
+        return Err(Error::EmptySource {
+            pvc: source.pvc.clone(),
+            path: source.path.clone(),
+            entries: entries_before,
+        });
+    }
+    if counts.entries == 0 {
+        let error = collected.problems.first().map_or("nothing could be read".into(), |p| p.error.clone());
+        return Err(failed(io(std::io::Error::other(error))));
+    }
+    let completeness = match collected.missing {
+        0 => Completeness::Complete,
+        missing => Completeness::Partial { missing },
+    };
+    let finished = now();
+    let ready = manifest.map(|manifest| {
+        // Every chunk of this run is either known or stored by now, or the run has failed.
+        let objects = inventory.rows(&collected.objects).ok_or(Error::Cancelled)?;
+        let summary = Summary {
+            week: options.week,
+            pvc: source.pvc.clone(),
+            source: std::path::absolute(&source.path).unwrap_or_else(|_| source.path.clone()),
+            host: options.host.clone(),
+            tool: options.tool.clone(),
+            store: archive.config().id.clone(),
+            excludes: options.excludes.clone(),
+            started,
+            finished,
+            compared_with: previous.map(Previous::digest),
+            completeness,
+            counts,
+        };
+        let owners = OwnerNames::of_this_machine().of(&collected.uids, &collected.gids);
+        let id = ManifestId {
+            week: options.week,
+            pvc: source.pvc.clone(),
+            partial: completeness != Completeness::Complete,
+        };
+        Ok::<_, Error>(Ready { manifest, id, owners, objects, summary })
+    });
+    let result = BackedUp {
+        pvc: source.pvc.clone(),
+        counts,
+        completeness,
+        problems: collected.problems,
+        manifest_bytes: 0,
+        output_bytes: 0,
+        started,
+        finished,
+    };
+    Ok(Prepared { result, manifest: ready.transpose()? })
+}
+
+#[expect(clippy::too_many_arguments, reason = "the stages' ends, joined here and nowhere else")]
+fn run_pipeline(
+    root: &std::path::Path,
+    inventory: &Inventory,
+    previous: Option<&Previous>,
+    options: &BackupOptions,
+    observer: &dyn Observer,
+    manifest: Option<&mut PendingManifest>,
+    collected: &mut Collected,
+    archive: &Archive,
+    failed: &dyn Fn(crate::tree::SourceError) -> Error,
+) -> Result<(), Error> {
+    let chunks = archive.config().chunks;
+    let sizes = CutSizes { min: chunks.min as usize, avg: chunks.avg as usize, max: chunks.max as usize };
+    let compare = previous.map(|p| Compare {
+        started: p.summary.started,
+        finished: p.summary.finished,
+        force_read: options.force_read,
+        ignore_ctime: options.ignore_ctime,
+        ignore_inode: options.ignore_inode,
+    });
+    let threads = options.threads.max(1);
+    let mut readers = Vec::new();
+    let mut packers = Vec::new();
+    let trash = SharedTrash::default();
+    for _ in 0..threads {
+        readers.push(SourceReader::new(root).map_err(failed)?);
+        let sealer = Sealer::new(options.compression).map_err(Error::system("prepare compression"))?;
+        let reader =
+            ObjectReader::new(archive, Arc::clone(&trash)).map_err(Error::system("prepare decompression"))?;
+        packers.push((sealer, reader));
+    }
+    let (readers, packers) = (std::cell::RefCell::new(readers), std::cell::RefCell::new(packers));
+    let read_buffers = Pool::new(2 * sizes.avg, 2 * threads + 4);
+    let chunk_buffers = Pool::new(sizes.max, 2 * threads + 4);
+    let spare = || chunk_buffers.take();
+    let (read_buffers, chunk_buffers) = (&read_buffers, &chunk_buffers);
+    std::thread::scope(|scope| {
+        let walk = scan::walk_ahead(scope, Walk::new(root, options.walk.clone()));
+        let reading = Bounds { workers: threads, pieces: threads + 1, ahead: 1 };
+        let (to_read, fed) = ordered(scope, reading, || {
+            let source = readers.borrow_mut().pop();
+            let mut reading =
+                source.map(|source| Reading { source, large: sizes.avg, pool: read_buffers, observer });
+            move |steps, output: &_| {
+                if let Some(reading) = &mut reading {
+                    reading.work(steps, output);
+                }
+            }
+        });
+        let packing = Bounds { workers: threads, pieces: threads, ahead: 1 };
+        let (to_pack, packed) = ordered(scope, packing, || {
+            let made = packers.borrow_mut().pop();
+            let mut packing = made.map(|(sealer, reader)| Packing {
+                inventory,
+                sealer,
+                reader,
+                stored: Vec::new(),
+                pool: chunk_buffers,
+                dry_run: options.dry_run,
+                observer,
+            });
+            move |piece, output: &_| {
+                if let Some(packing) = &mut packing {
+                    packing.work(piece, output);
+                }
+            }
+        });
+        let scanning = scope.spawn(move || scan::scan(walk, previous, compare, &to_read, observer));
+        let cutting = scope
+            .spawn(move || Cutting::new(sizes, previous, &to_pack, read_buffers, &spare).run(fed, observer));
+        let result = collected.run(packed, previous, manifest, observer);
+        // Each stage ends when its neighbour is gone; the first that failed of its own is the cause.
+        let cut = cutting.join().unwrap_or(Err(Error::Cancelled));
+        let scanned = scanning.join().unwrap_or(Err(Error::Cancelled));
+        result?;
+        cut?;
+        let scanned = scanned?;
+        collected.counts.skipped = scanned.skipped;
+        collected.counts.vanished += scanned.vanished;
+        collected.counts.removed = scanned.removed;
+        Ok(())
+    })
+}

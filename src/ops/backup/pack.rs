@@ -1,0 +1,80 @@
+//! Fourth stage: hash each chunk, and store it where the store has it not; several threads, results in order.
+
+use super::cut::{Piece, Row};
+use crate::data::Chunk;
+use crate::format::Sealer;
+use crate::model::{ObjectId, Observer};
+use crate::ops::Error;
+use crate::ops::parallel::{Output, Pool};
+use crate::repo::{Claim, Inventory, ObjectReader};
+
+/// What the pack stage puts out, in the order of the pieces.
+#[derive(Debug)]
+pub(super) enum Packed {
+    /// The next chunk of the stream is this object.
+    Chunk(StoredChunk),
+    /// Rows for the manifest; the chunks they need have come before.
+    Rows(Vec<Row>),
+    /// The store failed: nothing may be published.
+    Failed(Error),
+}
+
+/// A chunk that the store has now.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StoredChunk {
+    pub(super) id: ObjectId,
+    pub(super) chunk_length: u32,
+    /// Bytes that were written for it; none where the store had it.
+    pub(super) written: Option<u32>,
+}
+
+/// A worker of this stage.
+pub(super) struct Packing<'a> {
+    pub(super) inventory: &'a Inventory,
+    pub(super) sealer: Sealer,
+    pub(super) reader: ObjectReader,
+    pub(super) stored: Vec<u8>,
+    pub(super) pool: &'a Pool,
+    pub(super) dry_run: bool,
+    pub(super) observer: &'a dyn Observer,
+}
+
+impl Packing<'_> {
+    /// Does one piece of work.
+    pub(super) fn work(&mut self, piece: Piece, output: &Output<Packed>) {
+        let packed = match piece {
+            Piece::Rows(rows) => Packed::Rows(rows),
+            Piece::Chunk(chunk) => {
+                let packed = self.pack(&chunk).map_or_else(Packed::Failed, Packed::Chunk);
+                self.pool.give(chunk.bytes);
+                packed
+            }
+        };
+        // A taker that is gone says itself what is wrong.
+        let _ = output.send(packed);
+    }
+
+    fn pack(&mut self, chunk: &Chunk) -> Result<StoredChunk, Error> {
+        let id = ObjectId::of(&chunk.bytes);
+        let chunk_length = chunk.bytes.len() as u32;
+        let found = |written| Ok(StoredChunk { id, chunk_length, written });
+        match self.inventory.claim(&id, chunk_length) {
+            Claim::Known => return found(None),
+            // What a crashed run left may be kept if it holds the chunk.
+            Claim::Orphan if self.reader.check(&id, chunk_length).is_ok() => {
+                self.inventory.adopt(&id)?;
+                return found(None);
+            }
+            Claim::Orphan | Claim::Mine => {}
+        }
+        self.sealer.seal_into(&chunk.bytes, &mut self.stored).map_err(Error::system("compress a chunk"))?;
+        if !self.dry_run {
+            self.inventory.store(&id, &self.stored)?;
+        }
+        let length = self.stored.len() as u32;
+        self.inventory.stored(&id, length);
+        self.observer.counters().objects_written.add(1);
+        self.observer.counters().store_written.add(length.into());
+        found(Some(length))
+    }
+}

@@ -1,0 +1,163 @@
+//! First stage: walk the source, compare each path with the manifest before, and say what is to be done.
+
+use super::previous::Previous;
+use crate::data::{Change, Compare, Cursor};
+use crate::model::{ArchivePath, Entry, Kind, NodeKind, Observer, Problem};
+use crate::ops::Error;
+use crate::ops::parallel::Work;
+use crate::repo::RepoError;
+use crate::tree::{Found, Walk, Walked};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry::{Occupied, Vacant};
+
+/// What is to be done about a path.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// It is as before: its entry is kept.
+    Keep(Entry),
+    /// It must be looked at; its content too, where `content` says so.
+    Read { found: Found, before: Option<Entry>, content: bool },
+    /// It is another name of `target`, which came before.
+    Link { found: Found, target: ArchivePath },
+    /// It could not be looked at.
+    Problem(Problem),
+}
+
+/// What a scan came upon besides what it handed on.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Scanned {
+    pub(super) skipped: u64,
+    pub(super) vanished: u64,
+    pub(super) removed: u64,
+}
+
+/// The first names of inodes, with how many names are still to come: forgotten with the last, so that memory grows only
+/// with the names that are outside of the source.
+type Heads = HashMap<(u64, u64), (ArchivePath, u64)>;
+
+/// Steps in one piece of work, and bytes of files to be read in it.
+const MAX_STEPS: usize = 256;
+pub(super) const MAX_BYTES: u64 = 1 << 20;
+
+/// Hands the steps for a whole source to `work`, in path order.
+pub(super) fn scan<R: Send>(
+    walk: impl Iterator<Item = Walked>,
+    previous: Option<&Previous>,
+    compare: Option<Compare>,
+    work: &Work<Vec<Step>, R>,
+    observer: &dyn Observer,
+) -> Result<Scanned, Error> {
+    let mut scanned = Scanned::default();
+    let mut cursor = match previous {
+        Some(previous) => Some(Cursor::new(previous.manifest.entries()?)?),
+        None => None,
+    };
+    let mut heads = Heads::new();
+    let (mut steps, mut bytes) = (Vec::with_capacity(MAX_STEPS), 0);
+    for walked in walk {
+        let step = match walked {
+            Walked::Skipped(..) => {
+                scanned.skipped += 1;
+                continue;
+            }
+            Walked::Vanished(_) => {
+                scanned.vanished += 1;
+                continue;
+            }
+            Walked::Problem(problem) => Step::Problem(problem),
+            Walked::Found(found) => {
+                observer.counters().entries.add(1);
+                let removed = &mut scanned.removed;
+                let before = match &mut cursor {
+                    Some(cursor) => cursor.take(&found.path, |_, _| {
+                        *removed += 1;
+                        Ok::<_, RepoError>(())
+                    })?,
+                    None => None,
+                };
+                step(found, before, previous, compare.as_ref(), &mut heads)
+            }
+        };
+        let size = match &step {
+            Step::Read { found, content: true, .. } => found.stat.size,
+            _ => 0,
+        };
+        if steps.len() >= MAX_STEPS || bytes + size > MAX_BYTES {
+            if observer.cancelled() {
+                return Err(Error::Cancelled);
+            }
+            if !steps.is_empty() && work.send(std::mem::take(&mut steps)).is_err() {
+                return Ok(scanned);
+            }
+            bytes = 0;
+        }
+        bytes += size;
+        steps.push(step);
+    }
+    if !steps.is_empty() {
+        // A taker that is gone says itself what is wrong.
+        let _ = work.send(steps);
+    }
+    if let Some(cursor) = cursor {
+        cursor.finish(|_, _| {
+            scanned.removed += 1;
+            Ok::<_, RepoError>(())
+        })?;
+    }
+    Ok(scanned)
+}
+
+fn step(
+    found: Found,
+    before: Option<Entry>,
+    previous: Option<&Previous>,
+    compare: Option<&Compare>,
+    heads: &mut Heads,
+) -> Step {
+    let stat = &found.stat;
+    if stat.links > 1 && stat.kind != NodeKind::Directory {
+        match heads.entry((stat.device, stat.inode)) {
+            Occupied(mut head) => {
+                let (target, left) = head.get_mut();
+                *left = left.saturating_sub(1);
+                let target = if *left == 0 { head.remove().0 } else { target.clone() };
+                return Step::Link { target, found };
+            }
+            Vacant(place) => drop(place.insert((found.path.clone(), stat.links - 1))),
+        }
+    }
+    let (Some(mut entry), Some(previous), Some(compare)) = (before, previous, compare) else {
+        return Step::Read { found, before: None, content: true };
+    };
+    let reusable = match &entry.kind {
+        Kind::File(content) => previous.can_reuse(&content.extents),
+        _ => true,
+    };
+    match compare.change(&entry, stat) {
+        Change::None if reusable => {
+            entry.meta.inode = stat.inode;
+            Step::Keep(entry)
+        }
+        Change::Metadata if reusable => Step::Read { found, before: Some(entry), content: false },
+        _ => Step::Read { found, before: Some(entry), content: true },
+    }
+}
+
+/// The walk of a source on a thread of its own, some way ahead.
+pub(super) fn walk_ahead<'scope>(
+    scope: &'scope std::thread::Scope<'scope, '_>,
+    walk: Walk,
+) -> impl Iterator<Item = Walked> + use<> {
+    let (send, receive) = crossbeam_channel::bounded(16);
+    scope.spawn(move || {
+        let mut batch = Vec::with_capacity(MAX_STEPS);
+        for walked in walk {
+            batch.push(walked);
+            if batch.len() == MAX_STEPS && send.send(std::mem::take(&mut batch)).is_err() {
+                return;
+            }
+        }
+        let _ = send.send(batch);
+    });
+    receive.into_iter().flatten()
+}

@@ -1,0 +1,141 @@
+//! Looking into a store: its weeks, a manifest's tree, one file.
+
+use super::Error;
+use crate::cache::Cache;
+use crate::model::{ArchivePath, Entry, Extent, Kind, Observer, Owners, Summary};
+use crate::repo::{Archive, Manifest, ManifestId, ObjectReader};
+use std::io::Write;
+use std::sync::Arc;
+
+/// One manifest, as `list` shows it.
+#[derive(Debug)]
+pub struct Listed {
+    /// Which.
+    pub id: ManifestId,
+    /// Bytes of its file.
+    pub length: u64,
+    /// What it says about itself, or what is wrong with it.
+    pub summary: Result<Summary, String>,
+}
+
+/// All manifests, oldest week first. One that is damaged is listed as such, unless the cache still knows its summary.
+///
+/// # Errors
+/// [`Error`] when the store cannot be listed.
+pub fn list(archive: &Archive, cache: Option<&Cache>) -> Result<Vec<Listed>, Error> {
+    let list = |m: crate::repo::ManifestRef| {
+        let summary = archive.summary_of(&m, cache).map_err(|e| e.to_string());
+        Listed { id: m.id, length: m.length, summary }
+    };
+    Ok(archive.manifests()?.into_iter().map(list).collect())
+}
+
+/// How much of a tree to show.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Depth {
+    /// What is directly in the folder, or the path itself where it is no folder.
+    Children,
+    /// All that is below.
+    All,
+}
+
+/// Hands the entries at and below `path` to `show`, in path order.
+///
+/// # Errors
+/// [`Error::NoSuchPath`] when the manifest has no such path; what `show` returns.
+pub fn ls(
+    manifest: &Manifest,
+    path: &ArchivePath,
+    depth: Depth,
+    mut show: impl FnMut(&ArchivePath, &Entry, &Owners) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let owners = manifest.owners()?;
+    let mut found = None;
+    for entry in manifest.entries()? {
+        let (at, entry) = entry?;
+        if !at.is_within(path) {
+            // Past it: what is below a path follows it at once.
+            if found.is_some() {
+                break;
+            }
+            continue;
+        }
+        let base = *found.get_or_insert(entry.depth);
+        let is_folder_itself = entry.depth == base && entry.kind == Kind::Directory;
+        let shown = match depth {
+            Depth::Children => !is_folder_itself && entry.depth <= base + 1,
+            Depth::All => !at.is_root(),
+        };
+        if shown {
+            show(&at, &entry, &owners)?;
+        }
+    }
+    match found {
+        Some(_) => Ok(()),
+        None => Err(no_such_path(manifest, path)),
+    }
+}
+
+fn no_such_path(manifest: &Manifest, path: &ArchivePath) -> Error {
+    Error::NoSuchPath(format!("{} has no path {path}; see `weekvault ls`", manifest.id()))
+}
+
+/// Writes the content of one file to `out`, each chunk verified before any of it is written.
+///
+/// # Errors
+/// [`Error`] when there is no such file, when an object is damaged, or what `out` returns.
+pub fn cat(
+    archive: &Archive,
+    manifest: &Manifest,
+    path: &ArchivePath,
+    out: &mut dyn Write,
+    observer: &dyn Observer,
+) -> Result<(), Error> {
+    let mut entry = find(manifest, path)?;
+    if let Kind::HardLink(first) = &entry.kind {
+        entry = find(manifest, first)?;
+    }
+    let Kind::File(content) = entry.kind else {
+        let what = match entry.kind {
+            Kind::Directory => "a folder, not a file; `weekvault ls` shows what is in it".to_owned(),
+            Kind::Symlink(target) => format!("a symbolic link to {}", target.escape_ascii()),
+            _ => "no regular file".to_owned(),
+        };
+        return Err(Error::WrongKind { path: path.clone(), what });
+    };
+    let objects = manifest.objects()?;
+    let mut reader =
+        ObjectReader::new(archive, Arc::default()).map_err(Error::system("prepare decompression"))?;
+    let failed = Error::system("write the output");
+    for extent in &content.extents {
+        if observer.cancelled() {
+            return Err(Error::Cancelled);
+        }
+        match *extent {
+            Extent::Hole { length } => {
+                std::io::copy(&mut std::io::Read::take(std::io::repeat(0), length), out).map_err(&failed)?;
+            }
+            Extent::Slice { object, offset, length } => {
+                // The manifest's reader has checked that the row and the slice are there.
+                let Some(row) = objects.get(object as usize) else { continue };
+                let chunk = reader.fetch(&row.id, row.chunk_length)?;
+                let slice = chunk.get(offset as usize..).and_then(|c| c.get(..length as usize));
+                out.write_all(slice.unwrap_or_default()).map_err(&failed)?;
+            }
+        }
+    }
+    out.flush().map_err(&failed)
+}
+
+fn find(manifest: &Manifest, path: &ArchivePath) -> Result<Entry, Error> {
+    for entry in manifest.entries()? {
+        let (at, entry) = entry?;
+        if at == *path {
+            return Ok(entry);
+        }
+        if at > *path {
+            break;
+        }
+    }
+    Err(no_such_path(manifest, path))
+}

@@ -1,0 +1,34 @@
+//! The time, and what week it is.
+
+use crate::model::{Timestamp, Week};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The time now.
+pub fn now() -> Timestamp {
+    match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Ok(since) => Timestamp { secs: since.as_secs() as i64, nanos: since.subsec_nanos() },
+        // A clock before 1970 is wrong anyway.
+        Err(_) => Timestamp::default(),
+    }
+}
+
+/// The week of a moment in the local time zone (`TZ`, or `/etc/localtime`), as `date +%Y-%W` prints it.
+pub fn week_of(moment: Timestamp) -> Week {
+    let moment = jiff::Timestamp::new(moment.secs, 0).unwrap_or_default();
+    week_of_date(moment.to_zoned(jiff::tz::TimeZone::system()).date())
+}
+
+/// The week of a date.
+pub fn week_of_date(date: jiff::civil::Date) -> Week {
+    let since_monday = date.weekday().to_monday_zero_offset();
+    Week::of_day(
+        date.year().unsigned_abs(),
+        date.day_of_year().unsigned_abs(),
+        since_monday.unsigned_abs().into(),
+    )
+}
+
+/// RFC 3339, in UTC.
+pub fn rfc3339(moment: Timestamp) -> String {
+    jiff::Timestamp::new(moment.secs, 0).unwrap_or_default().to_string()
+}

@@ -1,0 +1,96 @@
+//! Why an operation failed.
+
+use crate::model::{ArchivePath, PvcName};
+use crate::repo::RepoError;
+use crate::tree::SourceError;
+use std::path::PathBuf;
+
+/// Why an operation failed. Nothing was published then.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store: something is missing, damaged, or cannot be reached.
+    #[error(transparent)]
+    Repo(#[from] RepoError),
+    /// A source as a whole.
+    #[error("source \"{pvc}\": {error}")]
+    Source {
+        /// Which.
+        pvc: PvcName,
+        /// What went wrong.
+        error: SourceError,
+    },
+    /// There is no such folder.
+    #[error("source \"{pvc}\": {} {reason}; nothing was published", path.display())]
+    BadSource {
+        /// Which.
+        pvc: PvcName,
+        /// Where it should be.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The source is empty, and the manifest before was not.
+    #[error(
+        "source \"{pvc}\" at {} is empty, and its last manifest {}: is the volume mounted? \
+         Nothing was published; --allow-empty backs up the empty folder",
+        path.display(),
+        if *entries == u64::MAX { "cannot be read".to_owned() } else { format!("has {entries} entries") }
+    )]
+    EmptySource {
+        /// Which.
+        pvc: PvcName,
+        /// Where.
+        path: PathBuf,
+        /// Entries of the previous manifest; `u64::MAX` where there are only unreadable ones.
+        entries: u64,
+    },
+    /// Two sources have one name.
+    #[error("two sources are called \"{0}\": give each its own name")]
+    TwiceNamed(PvcName),
+    /// Store and source, or store and target, lie in each other.
+    #[error("{inner} is inside {outer}: {reason}")]
+    Nested {
+        /// The inner folder, with what it is.
+        inner: String,
+        /// The outer one.
+        outer: String,
+        /// Why that cannot be.
+        reason: &'static str,
+    },
+    /// Something of a target.
+    #[error("target {}: {reason}", path.display())]
+    Target {
+        /// Where.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// No entry matches a path that was asked for.
+    #[error("{0}")]
+    NoSuchPath(String),
+    /// A path is not what the command needs.
+    #[error("{path} is {what}")]
+    WrongKind {
+        /// Which.
+        path: ArchivePath,
+        /// What it is, and what helps.
+        what: String,
+    },
+    /// Memory or threads could not be had, or an output not be written.
+    #[error("cannot {operation}: {source}")]
+    System {
+        /// What was tried.
+        operation: &'static str,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A signal, or the observer, asked to stop.
+    #[error("interrupted: nothing was published")]
+    Cancelled,
+}
+
+impl Error {
+    pub(super) fn system(operation: &'static str) -> impl Fn(std::io::Error) -> Self {
+        move |source| Self::System { operation, source }
+    }
+}

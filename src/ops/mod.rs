@@ -1,0 +1,12 @@
+//! One use case a file: what the commands do.
+
+pub mod backup;
+pub mod browse;
+pub mod clock;
+mod error;
+mod parallel;
+mod paths;
+pub mod restore;
+pub mod verify;
+
+pub use error::Error;

@@ -1,0 +1,183 @@
+//! Second stage of a restore: folders, links and nodes are made at once, files go to the writer.
+
+use super::RestoreOptions;
+use super::clear::Clearing;
+use super::look::{Action, Looked, Looking};
+use super::report::Report;
+use super::write::{Writer, content};
+use crate::model::{ArchivePath, Entry, Kind, Stat};
+use crate::repo::{Manifest, RepoError};
+use crate::tree::{SourceError, Target};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+/// Does what was found to be needed, in path order.
+pub(super) struct Restoring<'a, 'b> {
+    pub(super) writer: Writer<'b>,
+    pub(super) target: Target,
+    pub(super) report: &'a Report<'a>,
+    pub(super) options: &'a RestoreOptions,
+    pub(super) clearing: &'a Clearing<'a>,
+    /// Folders above the current entry that are not selected and not there.
+    pub(super) ancestors: Vec<ArchivePath>,
+    pub(super) made: BTreeSet<ArchivePath>,
+    /// First names that are not selected → the selected names of the same inode.
+    pub(super) detached: BTreeMap<ArchivePath, Vec<ArchivePath>>,
+    /// Inodes with several names that an entry of its own has been found to be.
+    pub(super) inodes: HashSet<(u64, u64)>,
+}
+
+impl Restoring<'_, '_> {
+    pub(super) fn apply(&mut self, looked: Looked, selected: bool) {
+        let path = looked.path.clone();
+        if let Err(error) = self.try_apply(looked, selected) {
+            debug_assert!(!path.is_root() || self.options.target.exists());
+            self.report.problem((&error).into());
+        }
+    }
+
+    fn try_apply(&mut self, looked: Looked, selected: bool) -> Result<(), SourceError> {
+        let Looked { path, entry, action, shared } = looked;
+        let mut action = action?;
+        self.ancestors.retain(|a| path.is_within(a));
+        if !selected {
+            // Only folders come here. Its metadata is its own business unless it must be made.
+            if !matches!(action, Action::None | Action::Mend) {
+                self.ancestors.push(path);
+            }
+            return Ok(());
+        }
+        self.make_ancestors()?;
+        // Two entries of their own that are one inode in the target must be parted.
+        let stays = matches!(action, Action::None);
+        if let Some(inode) = shared
+            && stays
+            && !self.inodes.insert(inode)
+        {
+            action = Action::Rewrite;
+        }
+        if let Kind::HardLink(first) = &entry.kind {
+            if !self.options.selection.would_select(first) {
+                self.detached.entry(first.clone()).or_default().push(path);
+            }
+            return Ok(());
+        }
+        if let Action::Replace { folder: true } = action {
+            self.clearing.make_room(&mut self.target, &path)?;
+        }
+        if path.is_root() && self.made.contains(&path) {
+            // Told when it was made.
+        } else if let Some(word) = action.word() {
+            self.report.change(&path, word);
+        } else {
+            self.report.unchanged();
+        }
+        if self.options.dry_run {
+            if matches!(action, Action::Rewrite | Action::Replace { .. }) {
+                self.report.note_rewritten(&path);
+            }
+            return Ok(());
+        }
+        if action == Action::None {
+            return Ok(());
+        }
+        self.carry_out(path, entry, action)
+    }
+
+    fn carry_out(&mut self, path: ArchivePath, entry: Entry, action: Action) -> Result<(), SourceError> {
+        let replaced = matches!(action, Action::Replace { .. });
+        match &entry.kind {
+            // A folder's metadata is set when all that is in it is done.
+            Kind::Directory if action == Action::Mend => {}
+            Kind::Directory => {
+                if replaced {
+                    self.target.remove(&path, false)?;
+                }
+                if !path.is_root() {
+                    self.target.make_folder(&path)?;
+                }
+            }
+            _ if action == Action::Mend => {
+                let unrestored = self.target.set_metadata(&path, &entry.meta)?;
+                self.report.unrestored(&unrestored);
+            }
+            Kind::File(_) => {
+                // A file takes the place of another in one step; a folder that was there has been removed.
+                if let Some(content) = content(&entry).cloned() {
+                    self.writer.add(path, entry, &content);
+                }
+            }
+            kind => {
+                let in_the_way = replaced || action == Action::Rewrite;
+                if in_the_way && self.target.stat(&path)?.is_some() {
+                    self.target.remove(&path, false)?;
+                }
+                let unrestored = self.target.make_node(&path, kind, &entry.meta)?;
+                self.report.unrestored(&unrestored);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the folders on the way to something selected.
+    fn make_ancestors(&mut self) -> Result<(), SourceError> {
+        for path in std::mem::take(&mut self.ancestors) {
+            if self.target.stat(&path)?.is_some() {
+                let error = "something that is no folder stands on the way to what is to be restored";
+                return Err(SourceError::new(&path, "make", std::io::Error::other(error)));
+            }
+            self.report.change(&path, "create");
+            if !self.options.dry_run {
+                self.target.make_folder(&path)?;
+                self.made.insert(path);
+            }
+        }
+        Ok(())
+    }
+
+    fn link_detached(&mut self, first: &ArchivePath, path: &ArchivePath) -> Result<(), SourceError> {
+        let there = self.target.stat(path)?;
+        let same = |a: Stat, b: Stat| (a.device, a.inode) == (b.device, b.inode);
+        if let (Some(a), Some(b)) = (self.target.stat(first)?, there)
+            && same(a, b)
+        {
+            return Ok(());
+        }
+        self.clearing.make_room(&mut self.target, path)?;
+        self.report.change(path, "link");
+        if self.options.dry_run { Ok(()) } else { self.target.make_hard_link(first, path) }
+    }
+
+    /// Restores links whose first name is not selected: the first of them as a file, the others as links to it.
+    pub(super) fn detached_links(
+        &mut self,
+        manifest: &Manifest,
+        looking: &mut Looking<'_>,
+    ) -> Result<(), RepoError> {
+        if self.detached.is_empty() {
+            return Ok(());
+        }
+        let wanted = std::mem::take(&mut self.detached);
+        let mut links = Vec::new();
+        for entry in manifest.entries()? {
+            let (first, mut entry) = match entry {
+                // Told when it was met first.
+                Err(RepoError::Format { .. }) => continue,
+                entry => entry?,
+            };
+            let Some((path, others)) = wanted.get(&first).and_then(|paths| paths.split_first()) else {
+                continue;
+            };
+            entry.name = path.file_name();
+            self.apply(looking.look(path.clone(), entry), true);
+            links.extend(others.iter().map(|other| (path.clone(), other.clone())));
+        }
+        self.writer.flush();
+        for (first, path) in links {
+            if let Err(error) = self.link_detached(&first, &path) {
+                self.report.problem((&error).into());
+            }
+        }
+        self.detached = wanted;
+        Ok(())
+    }
+}

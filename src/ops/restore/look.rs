@@ -1,0 +1,161 @@
+//! First stage of a restore: what stands at each path, and what must be done about it. Changes nothing.
+
+use crate::data::{Change, Compare};
+use crate::model::{ArchivePath, Entry, FileContent, Kind, Meta, NodeKind, Observer, Stat};
+use crate::ops::parallel::Output;
+use crate::tree::{ContentSink, OwnerMap, Restart, SourceError, SourceReader, Target};
+use std::ops::ControlFlow;
+
+/// What must be done to make a path equal to its entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Action {
+    /// Nothing.
+    None,
+    /// Only its metadata differs.
+    Mend,
+    /// Nothing stands there: it is made.
+    Create,
+    /// A file has another content, or a link another target.
+    Rewrite,
+    /// Something of another kind stands there; `folder` tells that it is a folder.
+    Replace { folder: bool },
+}
+
+impl Action {
+    /// The word that a restore prints.
+    pub(super) fn word(self) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::Mend => Some("metadata"),
+            Self::Create => Some("create"),
+            Self::Rewrite => Some("rewrite"),
+            Self::Replace { .. } => Some("replace"),
+        }
+    }
+}
+
+/// An entry that was looked at.
+pub(super) struct Looked {
+    pub(super) path: ArchivePath,
+    pub(super) entry: Entry,
+    pub(super) action: Result<Action, SourceError>,
+    /// (device, inode) of what stands there, where that has other names too.
+    pub(super) shared: Option<(u64, u64)>,
+}
+
+/// A worker of this stage.
+pub(super) struct Looking<'a> {
+    pub(super) target: Target,
+    pub(super) reader: SourceReader,
+    pub(super) owners: &'a OwnerMap,
+    pub(super) compare: Compare,
+    /// See [`Looked`]; of the path that is being looked at.
+    pub(super) shared: Option<(u64, u64)>,
+    pub(super) observer: &'a dyn Observer,
+}
+
+impl Looking<'_> {
+    pub(super) fn work(&mut self, entries: Vec<(ArchivePath, Entry)>, output: &Output<Vec<Looked>>) {
+        let look = |(path, entry): (ArchivePath, Entry)| self.look(path, entry);
+        let looked = entries.into_iter().map(look).collect();
+        // A taker that is gone says itself what is wrong.
+        let _ = output.send(looked);
+    }
+
+    /// Looks at one path.
+    pub(super) fn look(&mut self, path: ArchivePath, entry: Entry) -> Looked {
+        self.shared = None;
+        let action = self.action(&path, &entry);
+        Looked { path, entry, action, shared: self.shared.take() }
+    }
+
+    fn action(&mut self, path: &ArchivePath, entry: &Entry) -> Result<Action, SourceError> {
+        self.observer.counters().entries.add(1);
+        if matches!(entry.kind, Kind::HardLink(_)) {
+            // Links are compared at the end, when their targets are what they will be.
+            return Ok(Action::None);
+        }
+        let Some(stat) = self.target.stat(path)? else { return Ok(Action::Create) };
+        let is_shared = stat.links > 1 && stat.kind != NodeKind::Directory;
+        self.shared = is_shared.then_some((stat.device, stat.inode));
+        if !same_kind(&entry.kind, stat.kind) {
+            return Ok(Action::Replace { folder: stat.kind == NodeKind::Directory });
+        }
+        // The very inode that was backed up, untouched since: nothing needs to be read.
+        let untouched = self.compare.change(entry, &stat) == Change::None;
+        let owned = self.owners.owner(&entry.meta).is_none_or(|o| o == (stat.uid, stat.gid));
+        if untouched && owned {
+            return Ok(Action::None);
+        }
+        match &entry.kind {
+            Kind::File(content) if stat.size != content.size => return Ok(Action::Rewrite),
+            Kind::File(content) if !untouched && self.differs_in_content(path, content)? => {
+                return Ok(Action::Rewrite);
+            }
+            Kind::Symlink(target) if self.target.link_target(path)? != *target => return Ok(Action::Rewrite),
+            _ => {}
+        }
+        let same = same_metadata(&entry.meta, &stat, self.owners);
+        if same && self.target.has_xattrs(path, stat.kind, &entry.meta.xattrs)? {
+            return Ok(Action::None);
+        }
+        // Mending an inode with other names would change what stands there too, and they may be right as they are.
+        Ok(if is_shared { Action::Rewrite } else { Action::Mend })
+    }
+
+    /// Whether a path, links aside, differs from its entry; the comparison decides how closely to look.
+    pub(super) fn differs(&mut self, path: &ArchivePath, entry: &Entry) -> Result<bool, SourceError> {
+        Ok(self.action(path, entry)? != Action::None)
+    }
+
+    fn differs_in_content(&mut self, path: &ArchivePath, content: &FileContent) -> Result<bool, SourceError> {
+        match self.reader.content(path, &mut CountOnly(self.observer)) {
+            Ok(read) => Ok(read.hash != content.hash),
+            // A file that we may not read, we may still replace.
+            Err(error) if error.source.kind() == std::io::ErrorKind::PermissionDenied => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Whether an entry's owner, mode and time are those of a path; a symbolic link has no mode of its own.
+fn same_metadata(meta: &Meta, stat: &Stat, owners: &OwnerMap) -> bool {
+    let owned = owners.owner(meta).is_none_or(|owner| owner == (stat.uid, stat.gid));
+    owned && meta.mtime == stat.mtime && (stat.kind == NodeKind::Symlink || meta.mode == stat.mode)
+}
+
+fn same_kind(kind: &Kind, node: NodeKind) -> bool {
+    match (kind, node) {
+        (Kind::Directory, NodeKind::Directory)
+        | (Kind::File(_), NodeKind::File)
+        | (Kind::Symlink(_), NodeKind::Symlink)
+        | (Kind::Fifo, NodeKind::Fifo)
+        | (Kind::Socket, NodeKind::Socket) => true,
+        (Kind::CharDevice(a), NodeKind::CharDevice(b)) | (Kind::BlockDevice(a), NodeKind::BlockDevice(b)) => {
+            *a == b
+        }
+        _ => false,
+    }
+}
+
+/// Lets bytes pass: only their hash matters.
+struct CountOnly<'a>(&'a dyn Observer);
+
+impl ContentSink for CountOnly<'_> {
+    fn data(&mut self, bytes: &[u8]) -> ControlFlow<()> {
+        self.0.counters().bytes_read.add(bytes.len() as u64);
+        if self.0.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn hole(&mut self, _: u64) -> ControlFlow<()> {
+        if self.0.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn restart(&mut self) -> Restart {
+        Restart::Again
+    }
+
+    fn wants_holes(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,344 @@
+//! Making a tree equal to a manifest: in place, or anew.
+//!
+//! ```text
+//! manifest ─ look (what stands there? parallel, changes nothing) ─ apply in path order
+//!              files that differ: window ─ fetch each object once ─ verify ─ write slices ─ put in place
+//!          ─ finish: hard links, extra paths, folders' metadata, each folder after what is in it
+//! ```
+
+mod apply;
+mod clear;
+mod finish;
+mod look;
+mod report;
+mod select;
+mod write;
+
+pub use report::Restored;
+pub use select::{InvalidPattern, Selection};
+
+use super::Error;
+use super::parallel::{Bounds, ordered};
+use super::paths::resolve;
+use crate::data::Compare;
+use crate::model::{ArchivePath, Kind, Observer};
+use crate::repo::{Archive, Manifest, RepoError};
+use crate::tree::{OwnerMap, OwnerNames, SourceError, SourceReader, Target};
+use apply::Restoring;
+use clear::Clearing;
+use finish::Finishing;
+use look::Looking;
+use report::Report;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::{Path, PathBuf};
+use write::Writer;
+
+/// Whose the restored files are to be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Owner {
+    /// The owners of the manifest's names on this machine; the numbers where a name is not known.
+    Names,
+    /// The manifest's numbers.
+    Numeric,
+    /// Whoever restores.
+    Nobody,
+}
+
+/// How to restore.
+#[derive(Clone, Debug)]
+pub struct RestoreOptions {
+    /// Where to.
+    pub target: PathBuf,
+    /// What.
+    pub selection: Selection,
+    /// Delete what the manifest has not.
+    pub delete: bool,
+    /// Only say what would be done.
+    pub dry_run: bool,
+    /// Whose the files are to be.
+    pub owner: Owner,
+    /// Turn blocks of zeros into holes.
+    pub sparse: bool,
+    /// Read every file back and compare its hash.
+    pub verify: bool,
+    /// Threads.
+    pub threads: usize,
+}
+
+/// Makes the target equal to the manifest. What cannot be restored is in the result; all else is.
+///
+/// # Errors
+/// [`Error`] where nothing can be restored at all: an unreadable manifest, a selection that selects nothing, a target
+/// inside the store.
+pub fn restore(
+    archive: &Archive,
+    manifest: &Manifest,
+    options: &RestoreOptions,
+    observer: &dyn Observer,
+) -> Result<Restored, Error> {
+    let store = PathBuf::from(archive.location());
+    check_target(&options.target, &store, options.delete)?;
+    let objects = manifest.objects()?;
+    let owners = match options.owner {
+        Owner::Nobody => OwnerMap::Nobody,
+        Owner::Numeric => OwnerMap::Numeric,
+        Owner::Names => OwnerMap::Names(manifest.owners()?, OwnerNames::of_this_machine()),
+    };
+    let report = Report::new(observer);
+    check_selection(&options.selection, manifest)?;
+    let made_root = !options.target.exists();
+    if made_root {
+        if options.dry_run {
+            report.change(&ArchivePath::root(), "create");
+            return dry_run_of_nothing(manifest, options, report);
+        }
+        make_root(&options.target)?;
+        report.change(&ArchivePath::root(), "create");
+    }
+    let bad_target = |e: SourceError| Error::Target { path: options.target.clone(), reason: e.to_string() };
+    let target = Target::open(&options.target, owners.clone()).map_err(bad_target)?;
+    let summary = manifest.summary();
+    let compare = Compare {
+        started: summary.started,
+        finished: summary.finished,
+        force_read: false,
+        ignore_ctime: false,
+        ignore_inode: false,
+    };
+    let clearing = Clearing::new(manifest, &report, options.delete, options.dry_run, observer)?;
+    let mut restoring = Restoring {
+        writer: Writer::new(
+            archive,
+            &objects,
+            target.clone(),
+            options.sparse,
+            options.threads,
+            observer,
+            &report,
+        ),
+        target: target.clone(),
+        report: &report,
+        options,
+        clearing: &clearing,
+        ancestors: Vec::new(),
+        made: if made_root { BTreeSet::from([ArchivePath::root()]) } else { BTreeSet::new() },
+        detached: BTreeMap::new(),
+        inodes: HashSet::new(),
+    };
+    let workers = make_workers(options, &owners, compare, observer).map_err(bad_target)?;
+    let mut selection = options.selection.clone();
+    look_and_apply(manifest, workers, &mut selection, &mut restoring, observer)?;
+    let detached =
+        make_workers(&RestoreOptions { threads: 1, ..options.clone() }, &owners, compare, observer);
+    for mut looking in detached.map_err(bad_target)? {
+        restoring.detached_links(manifest, &mut looking)?;
+    }
+    restoring.writer.flush();
+    let Restoring { made, detached, .. } = restoring;
+    let finishing = Finishing {
+        target,
+        owners: &owners,
+        report: &report,
+        clearing: &clearing,
+        dry_run: options.dry_run,
+        made,
+        detached: detached.into_values().flatten().collect(),
+    };
+    if observer.cancelled() {
+        return Err(Error::Cancelled);
+    }
+    finishing.run(manifest.entries()?, options.selection.clone())?;
+    if options.verify && !options.dry_run {
+        read_back(manifest, options, &owners, compare, &report, observer)?;
+    }
+    Ok(report.into_result())
+}
+
+/// Refuses a target inside the store, and a store inside a target from which extra files would be deleted.
+fn check_target(target: &Path, store: &Path, delete: bool) -> Result<(), Error> {
+    let (store_real, target_real) = (resolve(store), resolve(target));
+    let nested = |inner: String, outer: String, reason| Err(Error::Nested { inner, outer, reason });
+    let (t, s) = (format!("the target {}", target.display()), format!("the store {}", store.display()));
+    if target_real.starts_with(&store_real) {
+        return nested(t, s, "restoring there would write into the store; give a target outside of it");
+    }
+    if delete && store_real.starts_with(&target_real) {
+        return nested(s, t, "--delete would delete the store; leave it out, or give another target");
+    }
+    if target.exists() && !target.is_dir() {
+        return Err(Error::Target { path: target.to_path_buf(), reason: "it is no folder".into() });
+    }
+    Ok(())
+}
+
+/// Makes the target, for now accessible to its owner alone; the folders above it as usual.
+fn make_root(target: &Path) -> Result<(), Error> {
+    use std::os::unix::fs::DirBuilderExt;
+    let failed = |e: std::io::Error| Error::Target {
+        path: target.to_path_buf(),
+        reason: format!("cannot make it: {e}"),
+    };
+    if let Some(parent) = target.parent() {
+        std::fs::create_dir_all(parent).map_err(failed)?;
+    }
+    std::fs::DirBuilder::new().mode(0o700).create(target).map_err(failed)
+}
+
+/// Into a target that does not exist, everything selected would be created.
+fn dry_run_of_nothing(
+    manifest: &Manifest,
+    options: &RestoreOptions,
+    report: Report<'_>,
+) -> Result<Restored, Error> {
+    let mut selection = options.selection.clone();
+    let (mut ancestors, mut links, mut detached) = (Vec::new(), Vec::new(), BTreeSet::new());
+    for entry in manifest.entries()? {
+        let (path, entry) = entry?;
+        ancestors.retain(|a| path.is_within(a));
+        match (&entry.kind, selection.selects(&path)) {
+            _ if path.is_root() => {}
+            (Kind::Directory, false) => ancestors.push(path),
+            (_, false) => {}
+            (Kind::HardLink(first), true)
+                if selection.would_select(first) || !detached.insert(first.clone()) =>
+            {
+                links.push(path);
+            }
+            (_, true) => {
+                ancestors.drain(..).for_each(|a| report.change(&a, "create"));
+                report.change(&path, "create");
+            }
+        }
+    }
+    links.iter().for_each(|path| report.change(path, "link"));
+    Ok(report.into_result())
+}
+
+/// Refuses patterns that match nothing, before anything is changed.
+fn check_selection(selection: &Selection, manifest: &Manifest) -> Result<(), Error> {
+    if selection.is_all() {
+        return Ok(());
+    }
+    let mut selection = selection.clone();
+    for entry in manifest.entries()? {
+        match entry {
+            Ok((path, _)) => drop(selection.selects(&path)),
+            Err(RepoError::Format { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    match selection.unmatched().next() {
+        None => Ok(()),
+        Some(pattern) => {
+            let id = manifest.id();
+            Err(Error::NoSuchPath(format!("{id} has no path that matches {pattern:?}; see `weekvault ls`")))
+        }
+    }
+}
+
+fn make_workers<'a>(
+    options: &RestoreOptions,
+    owners: &'a OwnerMap,
+    compare: Compare,
+    observer: &'a dyn Observer,
+) -> Result<Vec<Looking<'a>>, SourceError> {
+    let make = |_| {
+        let target = Target::open(&options.target, owners.clone())?;
+        let reader = SourceReader::new(&options.target)?;
+        Ok(Looking { target, reader, owners, compare, shared: None, observer })
+    };
+    (0..options.threads.max(1)).map(make).collect()
+}
+
+/// Entries in one piece of work.
+const BATCH: usize = 128;
+
+/// Looks at all selected entries on several threads, and hands them to `restoring` in path order.
+fn look_and_apply(
+    manifest: &Manifest,
+    workers: Vec<Looking<'_>>,
+    selection: &mut Selection,
+    restoring: &mut Restoring<'_, '_>,
+    observer: &dyn Observer,
+) -> Result<(), Error> {
+    let bounds = Bounds { workers: workers.len(), pieces: 4 * workers.len(), ahead: 1 };
+    let workers = std::cell::RefCell::new(workers);
+    let report = restoring.report;
+    std::thread::scope(|scope| {
+        let (work, looked) = ordered(scope, bounds, || {
+            let mut looking = workers.borrow_mut().pop();
+            move |entries, output: &_| {
+                if let Some(looking) = &mut looking {
+                    looking.work(entries, output);
+                }
+            }
+        });
+        let feeding = scope.spawn(move || -> Result<(), Error> {
+            let mut batch = Vec::with_capacity(BATCH);
+            for entry in manifest.entries()? {
+                let (path, entry) = match entry {
+                    Err(error @ RepoError::Format { .. }) => {
+                        report.damaged(&error);
+                        continue;
+                    }
+                    entry => entry?,
+                };
+                // Folders are looked at even on the way: they may have to be made.
+                if selection.selects(&path) || entry.kind == Kind::Directory {
+                    batch.push((path, entry));
+                }
+                if batch.len() == BATCH {
+                    if observer.cancelled() {
+                        return Err(Error::Cancelled);
+                    }
+                    if work.send(std::mem::take(&mut batch)).is_err() {
+                        return Ok(());
+                    }
+                }
+            }
+            let _ = work.send(batch);
+            Ok(())
+        });
+        let mut selection = restoring.options.selection.clone();
+        for looked in looked.flatten() {
+            let selected = selection.selects(&looked.path);
+            restoring.apply(looked, selected);
+        }
+        feeding.join().unwrap_or(Err(Error::Cancelled))
+    })
+}
+
+/// Reads every restored file back and compares its hash: the same look as before, trusting no metadata.
+fn read_back(
+    manifest: &Manifest,
+    options: &RestoreOptions,
+    owners: &OwnerMap,
+    compare: Compare,
+    report: &Report<'_>,
+    observer: &dyn Observer,
+) -> Result<(), Error> {
+    let bad_target = |e: SourceError| Error::Target { path: options.target.clone(), reason: e.to_string() };
+    let compare = Compare { force_read: true, ..compare };
+    let mut workers =
+        make_workers(&RestoreOptions { threads: 1, ..options.clone() }, owners, compare, observer)
+            .map_err(bad_target)?;
+    let mut selection = options.selection.clone();
+    observer.phase("reading back", None);
+    for entry in manifest.entries()? {
+        let (path, entry) = entry?;
+        let Some(looking) = workers.first_mut().filter(|_| selection.selects(&path)) else { continue };
+        if observer.cancelled() {
+            return Err(Error::Cancelled);
+        }
+        match looking.differs(&path, &entry) {
+            Ok(false) => {}
+            Ok(true) => report.problem(crate::model::Problem {
+                path,
+                operation: "verify".into(),
+                error: "it does not equal the manifest after the restore".into(),
+            }),
+            Err(error) => report.problem((&error).into()),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! What a restore has done so far; shared by its threads.
+
+use crate::model::{ArchivePath, Observer, Problem};
+use crate::repo::RepoError;
+use crate::tree::Unrestored;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What a restore did, or in a dry run would do.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Restored {
+    /// Paths changed, by the word that was printed for them: create, rewrite, replace, metadata, link, relink, delete.
+    pub changes: BTreeMap<&'static str, u64>,
+    /// Paths that were right already.
+    pub unchanged: u64,
+    /// What could not be restored; of metadata, the first 1,000.
+    pub problems: Vec<Problem>,
+    /// How many problems there were.
+    pub failed: u64,
+}
+
+/// So many problems are kept; the rest is counted.
+const MAX_PROBLEMS: usize = 1_000;
+
+pub(super) struct Report<'a> {
+    observer: &'a dyn Observer,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    result: Restored,
+    damaged: bool,
+    /// Files that could not be restored: no other name is made of what stands there instead.
+    lost: BTreeSet<ArchivePath>,
+    /// In a dry run: files whose inode would be a new one, so that links to them would be made anew.
+    rewritten: BTreeSet<ArchivePath>,
+}
+
+impl<'a> Report<'a> {
+    pub(super) fn new(observer: &'a dyn Observer) -> Self {
+        Self { observer, state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn change(&self, path: &ArchivePath, what: &'static str) {
+        *self.state().result.changes.entry(what).or_default() += 1;
+        self.observer.change(path, what);
+    }
+
+    pub(super) fn unchanged(&self) {
+        self.state().result.unchanged += 1;
+    }
+
+    pub(super) fn problem(&self, problem: Problem) {
+        self.observer.problem(&problem);
+        let mut state = self.state();
+        state.result.failed += 1;
+        if state.result.problems.len() < MAX_PROBLEMS {
+            state.result.problems.push(problem);
+        }
+    }
+
+    /// A file that could not be restored.
+    pub(super) fn lost(&self, problem: Problem) {
+        self.state().lost.insert(problem.path.clone());
+        self.problem(problem);
+    }
+
+    pub(super) fn is_lost(&self, path: &ArchivePath) -> bool {
+        self.state().lost.contains(path)
+    }
+
+    /// A part of the manifest is damaged: what it had cannot be restored, and all else can.
+    pub(super) fn damaged(&self, error: &RepoError) {
+        self.problem(Problem {
+            path: ArchivePath::root(),
+            operation: "restore all of".into(),
+            error: error.to_string(),
+        });
+        self.state().damaged = true;
+    }
+
+    pub(super) fn is_damaged(&self) -> bool {
+        self.state().damaged
+    }
+
+    pub(super) fn unrestored(&self, errors: &[Unrestored]) {
+        for error in errors {
+            self.problem(error.into());
+        }
+    }
+
+    pub(super) fn note_rewritten(&self, path: &ArchivePath) {
+        self.state().rewritten.insert(path.clone());
+    }
+
+    pub(super) fn rewritten(&self, path: &ArchivePath) -> bool {
+        self.state().rewritten.contains(path)
+    }
+
+    pub(super) fn into_result(self) -> Restored {
+        self.state.into_inner().unwrap_or_else(PoisonError::into_inner).result
+    }
+}

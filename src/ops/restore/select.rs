@@ -1,0 +1,121 @@
+//! Which of a manifest's paths a command is about.
+
+use crate::model::ArchivePath;
+use globset::{GlobBuilder, GlobMatcher};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+/// Paths as a command line names them: files, folders (with all that is in them), or globs.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    patterns: Vec<Pattern>,
+}
+
+#[derive(Clone, Debug)]
+struct Pattern {
+    text: String,
+    path: Option<ArchivePath>,
+    glob: Option<GlobMatcher>,
+    matched: bool,
+    /// The folder that a glob matched last: what is in it is selected.
+    within: Option<ArchivePath>,
+}
+
+/// A pattern that is neither a path nor a glob.
+#[derive(Debug, thiserror::Error)]
+#[error("invalid path or glob {pattern:?}: {reason}")]
+pub struct InvalidPattern {
+    /// The pattern.
+    pub pattern: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl Selection {
+    /// Everything.
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// What the patterns name; everything if there are none. In a glob, `*` and `?` stop at a slash, `**` does not.
+    ///
+    /// # Errors
+    /// [`InvalidPattern`].
+    pub fn new<'a>(patterns: impl IntoIterator<Item = &'a OsStr>) -> Result<Self, InvalidPattern> {
+        let mut selection = Self::default();
+        for pattern in patterns {
+            let text = pattern.to_string_lossy().into_owned();
+            let path = ArchivePath::parse(pattern.as_bytes()).ok();
+            let is_glob = text.contains(['*', '?', '[', '{']);
+            let glob = is_glob
+                .then(|| GlobBuilder::new(text.trim_start_matches('/')).literal_separator(true).build());
+            let glob = glob
+                .transpose()
+                .map_err(|e| InvalidPattern { pattern: text.clone(), reason: e.to_string() })?;
+            if path.is_none() && glob.is_none() {
+                let reason = "it must be relative to the source's root, without \"..\"".to_owned();
+                return Err(InvalidPattern { pattern: text, reason });
+            }
+            let glob = glob.map(|g| g.compile_matcher());
+            selection.patterns.push(Pattern { text, path, glob, matched: false, within: None });
+        }
+        Ok(selection)
+    }
+
+    /// Whether everything is selected.
+    pub fn is_all(&self) -> bool {
+        self.patterns.is_empty()
+            || self.patterns.iter().any(|p| p.path.as_ref().is_some_and(ArchivePath::is_root))
+    }
+
+    /// Whether `path` is selected. Paths must be asked for in path order.
+    pub fn selects(&mut self, path: &ArchivePath) -> bool {
+        let mut selected = self.patterns.is_empty();
+        for pattern in &mut self.patterns {
+            let literal = pattern.path.as_ref().is_some_and(|p| path.is_within(p));
+            let inside = pattern.within.as_ref().is_some_and(|w| path.is_within(w));
+            let globbed = !inside && pattern.glob.as_ref().is_some_and(|g| g.is_match(path.as_path()));
+            if globbed {
+                pattern.within = Some(path.clone());
+            }
+            if literal || inside || globbed {
+                pattern.matched = true;
+                selected = true;
+            }
+        }
+        selected
+    }
+
+    /// Whether `path` is selected, asked out of order and without counting as a match.
+    pub fn would_select(&self, path: &ArchivePath) -> bool {
+        let above = std::iter::successors(Some(path.clone()), ArchivePath::parent);
+        let named = |p: &Pattern, a: &ArchivePath| {
+            p.path.as_ref() == Some(a) || p.glob.as_ref().is_some_and(|g| g.is_match(a.as_path()))
+        };
+        self.patterns.is_empty() || above.into_iter().any(|a| self.patterns.iter().any(|p| named(p, &a)))
+    }
+
+    /// The patterns that have selected nothing.
+    pub fn unmatched(&self) -> impl Iterator<Item = &str> {
+        self.patterns.iter().filter(|p| !p.matched).map(|p| p.text.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_folders_and_globs() {
+        let mut selection = Selection::new(["a/b", "*.key", "c/**/x"].map(OsStr::new)).unwrap();
+        let selected: Vec<&str> =
+            ["a", "a/b", "a/b/c", "a/bc", "c", "c/d", "c/d/e", "c/d/e/x", "k.key", "k.key/in"]
+                .into_iter()
+                .filter(|p| selection.selects(&ArchivePath::parse(p.as_bytes()).unwrap()))
+                .collect();
+        assert_eq!(selected, ["a/b", "a/b/c", "c/d/e/x", "k.key", "k.key/in"]);
+        assert_eq!(selection.unmatched().count(), 0);
+        assert!(Selection::new([OsStr::new("../x")]).is_err());
+        assert!(Selection::all().is_all() && Selection::new([OsStr::new("/")]).unwrap().is_all());
+    }
+}

@@ -1,0 +1,278 @@
+//! Writing a window of files: each object is fetched once, verified, and its slices go to where they belong.
+
+use super::Report;
+use crate::data::{Placement, Window};
+use crate::model::{ArchivePath, Entry, FileContent, Kind, ObjectRow, Observer, Problem};
+use crate::repo::{Archive, ObjectReader, RepoError, SharedTrash};
+use crate::tree::{NewFile, SourceError, Target};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A file that is to be written.
+struct Job {
+    path: ArchivePath,
+    entry: Entry,
+    size: u64,
+    /// Slices still to come.
+    left: AtomicU32,
+    failed: AtomicBool,
+    /// Whether the temporary file is there; taken while it is made.
+    made: Mutex<bool>,
+}
+
+/// Files that wait to be written.
+pub(super) struct Writer<'a> {
+    pub(super) archive: &'a Archive,
+    pub(super) objects: &'a [ObjectRow],
+    pub(super) target: Target,
+    pub(super) sparse: bool,
+    pub(super) threads: usize,
+    pub(super) observer: &'a dyn Observer,
+    pub(super) report: &'a Report<'a>,
+    trash: SharedTrash,
+    window: Window,
+    jobs: Vec<Job>,
+    /// Counts the temporary files of this run.
+    written: u64,
+    unique: String,
+}
+
+impl<'a> Writer<'a> {
+    pub(super) fn new(
+        archive: &'a Archive,
+        objects: &'a [ObjectRow],
+        target: Target,
+        sparse: bool,
+        threads: usize,
+        observer: &'a dyn Observer,
+        report: &'a Report<'a>,
+    ) -> Self {
+        let now = crate::ops::clock::now();
+        let unique = format!("{:x}-{:x}{:08x}", std::process::id(), now.secs, now.nanos);
+        Self {
+            archive,
+            objects,
+            target,
+            sparse,
+            threads,
+            observer,
+            report,
+            trash: SharedTrash::default(),
+            window: Window::default(),
+            jobs: Vec::new(),
+            written: 0,
+            unique,
+        }
+    }
+
+    /// Adds a file; writes what is there once enough has come together.
+    pub(super) fn add(&mut self, path: ArchivePath, entry: Entry, content: &FileContent) {
+        let (_, slices) = self.window.add(&content.extents);
+        let (left, size) = (AtomicU32::new(slices), content.size);
+        self.jobs.push(Job {
+            path,
+            entry,
+            size,
+            left,
+            failed: AtomicBool::new(false),
+            made: Mutex::new(false),
+        });
+        if self.window.is_full() {
+            self.flush();
+        }
+    }
+
+    /// Writes all that was added.
+    pub(super) fn flush(&mut self) {
+        let objects = self.window.take();
+        let jobs = std::mem::take(&mut self.jobs);
+        let base = self.written;
+        self.written += jobs.len() as u64;
+        let next = AtomicU32::new(0);
+        let next_empty = AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..self.threads.max(1) {
+                let (objects, jobs, next, next_empty, this) = (&objects, &jobs, &next, &next_empty, &*self);
+                scope.spawn(move || {
+                    let mut hand = Hand { writer: this, target: this.target.clone(), jobs, base };
+                    hand.work(objects, next, next_empty);
+                });
+            }
+        });
+        // A run that was told to stop leaves files half written: they go.
+        for (number, job) in (0..).zip(&jobs) {
+            let made = *job.made.lock().unwrap_or_else(PoisonError::into_inner);
+            if made && job.left.load(Ordering::Acquire) > 0 {
+                let unique = format!("{}-{}", self.unique, base + number);
+                self.target.abandon(&job.path, &unique);
+            }
+        }
+        self.target.forget();
+    }
+}
+
+/// One thread's part in writing a window.
+struct Hand<'a, 'b> {
+    writer: &'a Writer<'b>,
+    target: Target,
+    jobs: &'a [Job],
+    base: u64,
+}
+
+impl Hand<'_, '_> {
+    fn work(&mut self, objects: &[(u32, Vec<Placement>)], next: &AtomicU32, next_empty: &AtomicU32) {
+        let observer = self.writer.observer;
+        // Files without a slice, empty or all holes, need no object.
+        while let Some((number, job)) = take(self.jobs, next_empty) {
+            if job.left.load(Ordering::Relaxed) == 0 && !observer.cancelled() {
+                self.finish(number as u32, job);
+            }
+        }
+        let reader = ObjectReader::new(self.writer.archive, Arc::clone(&self.writer.trash));
+        let Ok(mut reader) = reader else {
+            return self.writer.report.problem(Problem {
+                path: ArchivePath::root(),
+                operation: "prepare decompression for".into(),
+                error: "out of memory".into(),
+            });
+        };
+        while let Some((_, (row, placements))) = take(objects, next) {
+            if observer.cancelled() {
+                return;
+            }
+            let before = reader.bytes_read();
+            let fetched = match self.writer.objects.get(*row as usize) {
+                Some(object) => reader.fetch(&object.id, object.chunk_length).map(|chunk| chunk as &[u8]),
+                None => continue,
+            };
+            match fetched {
+                Ok(chunk) => self.place(chunk, placements),
+                Err(error) => self.lost(&error, placements),
+            }
+            observer.counters().objects_read.add(1);
+            observer.counters().store_read.add(reader.bytes_read() - before);
+        }
+    }
+
+    fn unique(&self, number: u32) -> String {
+        format!("{}-{}", self.writer.unique, self.base + u64::from(number))
+    }
+
+    /// Writes an object's slices, those of one file after each other.
+    fn place(&mut self, chunk: &[u8], placements: &[Placement]) {
+        for of_file in placements.chunk_by(|a, b| a.file == b.file) {
+            let Some(&Placement { file, .. }) = of_file.first() else { continue };
+            let Some(job) = self.jobs.get(file as usize) else { continue };
+            if !job.failed.load(Ordering::Relaxed)
+                && let Err(error) = self.write(file, job, chunk, of_file)
+            {
+                self.fail(file, job, &error);
+            }
+        }
+    }
+
+    fn write(
+        &mut self,
+        number: u32,
+        job: &Job,
+        chunk: &[u8],
+        placements: &[Placement],
+    ) -> Result<(), SourceError> {
+        let unique = self.unique(number);
+        let new = {
+            let mut made = job.made.lock().unwrap_or_else(PoisonError::into_inner);
+            let new = match *made {
+                true => self.target.reopen(&job.path, &unique)?,
+                false => self.target.create(&job.path, &unique)?,
+            };
+            *made = true;
+            new
+        };
+        for place in placements {
+            let bytes = chunk.get(place.offset as usize..).and_then(|b| b.get(..place.length as usize));
+            // The manifest's reader has checked that slices are within their chunks.
+            let bytes = bytes.unwrap_or_default();
+            write_slice(&new, bytes, place.at, self.writer.sparse)
+                .map_err(|e| SourceError::new(&job.path, "write", e))?;
+            self.writer.observer.counters().bytes_restored.add(bytes.len() as u64);
+        }
+        let done = placements.len() as u32;
+        if job.left.fetch_sub(done, Ordering::AcqRel) == done && !job.failed.load(Ordering::Acquire) {
+            self.put_in_place(new, job)?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, number: u32, job: &Job) {
+        let unique = self.unique(number);
+        let finished = self.target.create(&job.path, &unique).and_then(|new| self.put_in_place(new, job));
+        if let Err(error) = finished {
+            self.fail(number, job, &error);
+        }
+    }
+
+    fn put_in_place(&mut self, new: NewFile, job: &Job) -> Result<(), SourceError> {
+        let unrestored = self.target.finish(new, &job.path, job.size, &job.entry.meta)?;
+        self.writer.report.unrestored(&unrestored);
+        self.writer.observer.counters().files_restored.add(1);
+        Ok(())
+    }
+
+    fn fail(&mut self, number: u32, job: &Job, error: &SourceError) {
+        if !job.failed.swap(true, Ordering::AcqRel) {
+            self.writer.report.lost(Problem::from(error));
+        }
+        self.target.abandon(&job.path, &self.unique(number));
+    }
+
+    /// An object is not to be had: the files that need it are left as they are.
+    fn lost(&mut self, error: &RepoError, placements: &[Placement]) {
+        for of_file in placements.chunk_by(|a, b| a.file == b.file) {
+            let Some(&Placement { file, .. }) = of_file.first() else { continue };
+            let Some(job) = self.jobs.get(file as usize) else { continue };
+            if !job.failed.swap(true, Ordering::AcqRel) {
+                let (path, operation) = (job.path.clone(), "restore".to_owned());
+                self.writer.report.lost(Problem { path, operation, error: error.to_string() });
+            }
+            let made = job.made.lock().unwrap_or_else(PoisonError::into_inner);
+            if *made {
+                self.target.abandon(&job.path, &self.unique(file));
+            }
+        }
+    }
+}
+
+/// The next of some items that threads share.
+fn take<'a, T>(items: &'a [T], next: &AtomicU32) -> Option<(usize, &'a T)> {
+    let number = next.fetch_add(1, Ordering::Relaxed) as usize;
+    items.get(number).map(|item| (number, item))
+}
+
+/// Blocks of zeros of this size become holes, where that is asked for.
+const HOLE: usize = 4096;
+
+/// Writes bytes at a place of a new file; where `sparse`, leaves out whole blocks of zeros, which a new file has anyway.
+fn write_slice(new: &NewFile, bytes: &[u8], at: u64, sparse: bool) -> std::io::Result<()> {
+    if !sparse {
+        return new.write_at(bytes, at);
+    }
+    // Blocks are aligned in the file, not in the slice.
+    let first = (HOLE as u64 - at % HOLE as u64) as usize % HOLE;
+    let (head, rest) = bytes.split_at_checked(first).unwrap_or((bytes, &[]));
+    let mut at = at;
+    for part in std::iter::once(head).chain(rest.chunks(HOLE)) {
+        if part.len() < HOLE || part.iter().any(|&b| b != 0) {
+            new.write_at(part, at)?;
+        }
+        at += part.len() as u64;
+    }
+    Ok(())
+}
+
+/// The content of a regular file.
+pub(super) fn content(entry: &Entry) -> Option<&FileContent> {
+    match &entry.kind {
+        Kind::File(content) => Some(content),
+        _ => None,
+    }
+}

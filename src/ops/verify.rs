@@ -1,0 +1,300 @@
+//! Checking a store: every object, every manifest, every reference.
+
+use super::Error;
+use crate::format::{FormatError, Section};
+use crate::model::{ArchivePath, Entry, Extent, Kind, ObjectId, ObjectRow, Observer, PvcName, Week, WeekRef};
+use crate::repo::{Archive, Damage, Listing, Manifest, ManifestId, ObjectReader, RepoError, SharedTrash};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The K-th of N parts of the objects, split by their names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Slice {
+    /// From 1 to `of`.
+    pub part: u32,
+    /// How many parts there are.
+    pub of: u32,
+}
+
+impl Slice {
+    /// Whether an object is in the part. Names are hashes, so the parts are of about one size.
+    pub fn contains(&self, id: &ObjectId) -> bool {
+        let key = id.as_bytes().first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+        // The range of keys in `of` equal parts, so that a part is a run of neighbouring names.
+        (u128::from(key) * u128::from(self.of)) >> 64 == u128::from(self.part.saturating_sub(1))
+    }
+}
+
+/// What to check.
+#[derive(Clone, Debug, Default)]
+pub struct VerifyOptions {
+    /// Only presence and stored length of objects; manifests are checked whole nevertheless.
+    pub quick: bool,
+    /// Only this part of the objects.
+    pub slice: Option<Slice>,
+    /// Only what this week needs.
+    pub week: Option<WeekRef>,
+    /// Only what this source needs.
+    pub pvc: Option<PvcName>,
+    /// Threads.
+    pub threads: usize,
+}
+
+/// A damaged object and what it hurts.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DamagedObject {
+    /// Its name.
+    pub id: ObjectId,
+    /// What is wrong with it.
+    pub damage: Damage,
+    /// Paths that need it, by manifest: up to 100 of each.
+    pub hurts: BTreeMap<ManifestId, Vec<ArchivePath>>,
+}
+
+/// What a check found.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Verified {
+    /// Manifests checked.
+    pub manifests: u64,
+    /// Objects checked.
+    pub objects: u64,
+    /// Objects that manifests reference.
+    pub referenced: u64,
+    /// Objects that nothing references; gc retires them.
+    pub unreferenced: u64,
+    /// Bytes read from objects.
+    pub read_bytes: u64,
+    /// Objects that are damaged or missing.
+    pub damaged_objects: Vec<DamagedObject>,
+    /// Manifests that are damaged, and how.
+    pub damaged_manifests: Vec<(ManifestId, String)>,
+}
+
+impl Verified {
+    /// Whether nothing is damaged.
+    pub fn is_clean(&self) -> bool {
+        self.damaged_objects.is_empty() && self.damaged_manifests.is_empty()
+    }
+}
+
+/// So many paths are named for each damaged object and manifest.
+const MAX_PATHS: usize = 100;
+
+/// Checks the store. Damage is in the result.
+///
+/// # Errors
+/// [`Error`] when the store cannot be listed, or has no manifest of the week and pvc that were asked for.
+pub fn verify(
+    archive: &Archive,
+    options: &VerifyOptions,
+    observer: &dyn Observer,
+) -> Result<Verified, Error> {
+    let mut result = Verified::default();
+    let selected = select(archive, options)?;
+    let narrowed = options.week.is_some() || options.pvc.is_some();
+    let listing = archive.list_objects()?;
+    observer.phase("checking manifests", None);
+    let mut needed: HashMap<ObjectId, ObjectRow> = HashMap::new();
+    let mut sound = Vec::new();
+    for id in selected {
+        if observer.cancelled() {
+            return Err(Error::Cancelled);
+        }
+        result.manifests += 1;
+        match archive.open_manifest(&id).and_then(|m| check_manifest(&m)) {
+            Ok(table) => {
+                for row in table {
+                    // An object that was lost and stored anew may have another length than an older manifest says.
+                    if !needed.get(&row.id).is_some_and(|known| listing.has(known)) {
+                        needed.insert(row.id, row);
+                    }
+                }
+                sound.push(id);
+            }
+            // Retired since it was listed.
+            Err(RepoError::Store(e)) if e.is_not_found() => result.manifests -= 1,
+            Err(error) => result.damaged_manifests.push((id, error.to_string())),
+        }
+    }
+    result.referenced = needed.len() as u64;
+    let mut checks: Vec<(ObjectId, Option<ObjectRow>)> = Vec::new();
+    if !narrowed {
+        checks.extend(listing.iter().filter(|(id, _)| !needed.contains_key(*id)).map(|(id, _)| (*id, None)));
+        result.unreferenced = checks.len() as u64;
+    }
+    checks.extend(needed.into_iter().map(|(id, row)| (id, Some(row))));
+    checks.retain(|(id, _)| options.slice.is_none_or(|slice| slice.contains(id)));
+    checks.sort_unstable_by_key(|(id, _)| *id);
+    result.objects = checks.len() as u64;
+    let bytes = checks.iter().filter_map(|(id, _)| listing.stored_length(id)).sum();
+    observer.phase("checking objects", (!options.quick).then_some(bytes));
+    let damage = check_objects(archive, &listing, &checks, options, observer, &mut result)?;
+    result.damaged_objects = blame(archive, &sound, damage)?;
+    Ok(result)
+}
+
+fn select(archive: &Archive, options: &VerifyOptions) -> Result<Vec<ManifestId>, Error> {
+    let all: Vec<ManifestId> = archive.manifests()?.into_iter().map(|m| m.id).collect();
+    let weeks: BTreeSet<Week> =
+        all.iter().filter(|m| options.pvc.as_ref().is_none_or(|p| m.pvc == *p)).map(|m| m.week).collect();
+    let week = match options.week {
+        None => None,
+        Some(WeekRef::Exact(week)) => Some(week),
+        Some(WeekRef::Latest) => weeks.iter().next_back().copied(),
+        Some(WeekRef::Previous) => weeks.iter().nth_back(1).copied(),
+    };
+    let fits =
+        |m: &ManifestId| week.is_none_or(|w| m.week == w) && options.pvc.as_ref().is_none_or(|p| m.pvc == *p);
+    let selected: Vec<ManifestId> = all.into_iter().filter(fits).collect();
+    match (&options.pvc, options.week) {
+        (Some(pvc), _) if selected.is_empty() => {
+            // Says what there is instead.
+            archive.find_manifest(options.week.unwrap_or(WeekRef::Latest), pvc)?;
+            Ok(selected)
+        }
+        (None, Some(asked)) if selected.is_empty() => {
+            let have: Vec<String> = weeks.iter().map(ToString::to_string).collect();
+            Err(Error::NoSuchPath(format!("the store has no week {asked}; it has: {}", have.join(", "))))
+        }
+        _ => Ok(selected),
+    }
+}
+
+/// Reads all of a manifest; what its reader does not check itself is checked here. Returns its object table.
+fn check_manifest(manifest: &Manifest) -> Result<Vec<ObjectRow>, RepoError> {
+    let invalid =
+        |reason: String| manifest.error(FormatError::Invalid { part: "the entries section", reason }.into());
+    manifest.owners()?;
+    manifest.problems()?;
+    manifest.reader().check_blocks(Section::Ancillary).map_err(|e| manifest.error(e))?;
+    let table = manifest.objects()?;
+    let mut firsts = HashSet::new();
+    let mut count = 0;
+    for entry in manifest.entries()? {
+        if let (_, Entry { kind: Kind::HardLink(first), .. }) = entry? {
+            firsts.insert(first);
+        }
+        count += 1;
+    }
+    let said = manifest.summary().counts.entries;
+    if count != said {
+        return Err(invalid(format!("{count} entries where the summary says {said}")));
+    }
+    if !firsts.is_empty() {
+        for entry in manifest.entries()? {
+            let (path, entry) = entry?;
+            if !matches!(entry.kind, Kind::Directory | Kind::HardLink(_)) {
+                firsts.remove(&path);
+            }
+        }
+    }
+    match firsts.iter().next() {
+        Some(first) => {
+            Err(invalid(format!("a hard link leads to {first}, which is nothing that can have links")))
+        }
+        None => Ok(table),
+    }
+}
+
+/// Checks objects on several threads; returns what is wrong, by name.
+fn check_objects(
+    archive: &Archive,
+    listing: &Listing,
+    checks: &[(ObjectId, Option<ObjectRow>)],
+    options: &VerifyOptions,
+    observer: &dyn Observer,
+    result: &mut Verified,
+) -> Result<BTreeMap<ObjectId, Damage>, Error> {
+    let damage = Mutex::new(BTreeMap::new());
+    let note = |id: ObjectId, found: Damage| {
+        damage.lock().unwrap_or_else(PoisonError::into_inner).insert(id, found);
+    };
+    if options.quick {
+        let mut reader =
+            ObjectReader::new(archive, Arc::default()).map_err(Error::system("prepare decompression"))?;
+        for (id, row) in checks {
+            match (listing.stored_length(id), row) {
+                (None, _) => note(*id, Damage::Missing),
+                // It may have been lost and stored anew at another level: then only its content can tell.
+                (Some(found), Some(row))
+                    if found != u64::from(row.stored_length)
+                        && reader.check(id, row.chunk_length).is_err() =>
+                {
+                    note(*id, Damage::Length { found, expected: row.stored_length.into() });
+                }
+                _ => {}
+            }
+        }
+    } else {
+        let next = AtomicUsize::new(0);
+        let trash = SharedTrash::default();
+        let before = observer.counters().store_read.get();
+        let check = || -> Result<(), Error> {
+            let mut reader = ObjectReader::new(archive, Arc::clone(&trash))
+                .map_err(Error::system("prepare decompression"))?;
+            while let Some((id, row)) = checks.get(next.fetch_add(1, Ordering::Relaxed)) {
+                if observer.cancelled() {
+                    return Err(Error::Cancelled);
+                }
+                let read_before = reader.bytes_read();
+                let checked = match row {
+                    Some(row) => reader.check(id, row.chunk_length).map(drop),
+                    None => reader.check_orphan(id),
+                };
+                if let Err(found) = checked {
+                    note(*id, found);
+                }
+                observer.counters().objects_read.add(1);
+                observer.counters().store_read.add(reader.bytes_read() - read_before);
+            }
+            Ok(())
+        };
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..options.threads.max(1)).map(|_| scope.spawn(check)).collect();
+            threads.into_iter().try_for_each(|t| t.join().unwrap_or(Err(Error::Cancelled)))
+        })?;
+        result.read_bytes = observer.counters().store_read.get() - before;
+    }
+    Ok(damage.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Says which paths of which manifests need the damaged objects.
+fn blame(
+    archive: &Archive,
+    manifests: &[ManifestId],
+    damage: BTreeMap<ObjectId, Damage>,
+) -> Result<Vec<DamagedObject>, Error> {
+    let mut damaged: BTreeMap<ObjectId, DamagedObject> = damage
+        .into_iter()
+        .map(|(id, damage)| (id, DamagedObject { id, damage, hurts: BTreeMap::new() }))
+        .collect();
+    if damaged.is_empty() {
+        return Ok(Vec::new());
+    }
+    for id in manifests {
+        let manifest = match archive.open_manifest(id) {
+            // Retired since it was checked.
+            Err(RepoError::Store(e)) if e.is_not_found() => continue,
+            manifest => manifest?,
+        };
+        let table = manifest.objects()?;
+        if !table.iter().any(|row| damaged.contains_key(&row.id)) {
+            continue;
+        }
+        for entry in manifest.entries()? {
+            let (path, Entry { kind: Kind::File(content), .. }) = entry? else { continue };
+            for extent in &content.extents {
+                let Extent::Slice { object, .. } = extent else { continue };
+                let row = table.get(*object as usize);
+                if let Some(damaged) = row.and_then(|row| damaged.get_mut(&row.id)) {
+                    let paths = damaged.hurts.entry(manifest.id().clone()).or_default();
+                    if paths.last() != Some(&path) && paths.len() < MAX_PATHS {
+                        paths.push(path.clone());
+                    }
+                }
+            }
+        }
+    }
+    Ok(damaged.into_values().collect())
+}

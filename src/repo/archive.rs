@@ -1,0 +1,108 @@
+//! Opening a store, and making a new one.
+
+use super::{RepoError, layout};
+use crate::format::{ChunkSizes, StoreConfig, decode_store, encode_store};
+use crate::model::Timestamp;
+use crate::store::{ItemKind, Key, Store, read_all, write_all};
+use std::sync::Arc;
+
+/// `store.json` is a few hundred bytes; a larger one is not ours.
+const MAX_STORE_JSON: u64 = 64 << 10;
+
+/// A store that has been opened: its files and what it says of itself.
+#[derive(Clone)]
+pub struct Archive {
+    pub(super) store: Arc<dyn Store>,
+    config: Arc<StoreConfig>,
+}
+
+/// What a new store is to say of itself.
+#[derive(Clone, Debug)]
+pub struct NewStore {
+    /// Where the content stream is cut.
+    pub chunks: ChunkSizes,
+    /// When it is made.
+    pub created: Timestamp,
+    /// The program that makes it.
+    pub created_by: String,
+    /// 32 random hexadecimal digits.
+    pub id: String,
+}
+
+impl Archive {
+    /// Opens the store.
+    ///
+    /// # Errors
+    /// [`RepoError::NoStore`] where there is none, [`RepoError::Format`] where it is damaged or of a newer version.
+    pub fn open(store: Arc<dyn Store>) -> Result<Self, RepoError> {
+        match read_all(store.as_ref(), &layout::store_json(), MAX_STORE_JSON) {
+            Ok(bytes) => Self::decoded(store, &bytes),
+            Err(e) if e.is_not_found() => Err(RepoError::NoStore(store.location())),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Opens the store, or makes one in an empty or missing folder.
+    ///
+    /// # Errors
+    /// As [`Archive::open`]; [`RepoError::NotEmpty`] where the folder holds something else.
+    pub fn open_or_create(store: Arc<dyn Store>, new: &NewStore) -> Result<Self, RepoError> {
+        match Self::open(Arc::clone(&store)) {
+            Err(RepoError::NoStore(_)) => {}
+            opened => return opened,
+        }
+        let items = store.list(&Key::root())?;
+        // What a fresh file system, a first run that was killed, and a run beside this one may leave.
+        let harmless = |name: &str| matches!(name, "lost+found" | "tmp" | "lock" | "objects" | "trash");
+        let foreign = |item: &&crate::store::Item| {
+            !harmless(&item.name) && (!item.name.starts_with('.') || item.kind == ItemKind::Folder)
+        };
+        // An archive whose store.json was lost must not be taken for an empty folder, nor overwritten as one.
+        let objects = store.list(&Key::new("objects"))?;
+        let foreign = items.iter().find(foreign).map(|i| i.name.clone());
+        if let Some(name) = foreign.or_else(|| objects.first().map(|o| format!("objects/{}", o.name))) {
+            return Err(RepoError::NotEmpty(store.location(), name));
+        }
+        let created = jiff::Timestamp::new(new.created.secs, 0).unwrap_or_default().to_string();
+        let config = StoreConfig {
+            id: new.id.clone(),
+            chunks: new.chunks,
+            created,
+            created_by: new.created_by.clone(),
+        };
+        let path = format!("{}/{}", store.location(), layout::store_json());
+        let bytes = encode_store(&config).map_err(|source| RepoError::Format { path, source })?;
+        write_all(store.as_ref(), &layout::store_json(), &bytes)?;
+        store.sync()?;
+        // Of two runs that make the store at once the later one's file stands; both read that.
+        Self::open(store)
+    }
+
+    fn decoded(store: Arc<dyn Store>, bytes: &[u8]) -> Result<Self, RepoError> {
+        let path = format!("{}/{}", store.location(), layout::store_json());
+        let config = decode_store(bytes).map_err(|source| RepoError::Format { path, source })?;
+        Ok(Self { store, config: Arc::new(config) })
+    }
+
+    /// What the store says of itself.
+    pub fn config(&self) -> &StoreConfig {
+        &self.config
+    }
+
+    /// For messages: where the store is.
+    pub fn location(&self) -> String {
+        self.store.location()
+    }
+
+    /// Makes everything that was written so far durable.
+    ///
+    /// # Errors
+    /// [`RepoError::Store`].
+    pub fn sync(&self) -> Result<(), RepoError> {
+        Ok(self.store.sync()?)
+    }
+
+    pub(super) fn full_path(&self, key: &Key) -> String {
+        format!("{}/{key}", self.store.location())
+    }
+}

@@ -1,0 +1,115 @@
+//! Every name in a store is made and read here.
+//!
+//! ```text
+//! store.json   objects/<h>/<64 hex>.zst   <YYYY-WW>/<pvc>[.partial].manifest
+//! trash/<YYYY-MM-DD>[.<n>]/<the same paths>   tmp/   lock
+//! ```
+
+use crate::model::{ObjectId, PvcName, Week};
+use crate::store::Key;
+
+const OBJECT_ENDING: &str = ".zst";
+const MANIFEST_ENDING: &str = ".manifest";
+const PARTIAL_ENDING: &str = ".partial.manifest";
+
+/// What kind of store this is.
+pub(super) fn store_json() -> Key {
+    Key::new("store.json")
+}
+
+/// Unfinished writes.
+pub(super) fn tmp() -> Key {
+    Key::new("tmp")
+}
+
+/// Retired files.
+pub(super) fn trash() -> Key {
+    Key::new("trash")
+}
+
+/// The folders that hold objects, below `base`: one for each first hex digit.
+pub(super) fn object_folders(base: &Key) -> impl Iterator<Item = Key> {
+    let objects = base.child("objects");
+    (0..16u32).map(move |digit| objects.child(&char::from_digit(digit, 16).unwrap_or('0').to_string()))
+}
+
+/// Where an object is, below `base`.
+pub(super) fn object_below(base: &Key, id: &ObjectId) -> Key {
+    let hex = id.to_string();
+    base.child("objects").child(hex.get(..1).unwrap_or_default()).child(&format!("{hex}{OBJECT_ENDING}"))
+}
+
+/// Where an object is.
+pub(super) fn object(id: &ObjectId) -> Key {
+    object_below(&Key::root(), id)
+}
+
+/// The object that a file in one of the object folders is, if its name says so.
+pub(super) fn parse_object(name: &str) -> Option<ObjectId> {
+    let id: ObjectId = name.strip_suffix(OBJECT_ENDING)?.parse().ok()?;
+    // Hex of the other case would be a second name for one object.
+    (id.to_string() == name.get(..64)?).then_some(id)
+}
+
+/// A week's folder, below `base`.
+pub(super) fn week_below(base: &Key, week: Week) -> Key {
+    base.child(&week.to_string())
+}
+
+/// A manifest's file name.
+pub(super) fn manifest_name(pvc: &PvcName, partial: bool) -> String {
+    format!("{pvc}{}", if partial { PARTIAL_ENDING } else { MANIFEST_ENDING })
+}
+
+/// The pvc that a file in a week's folder is a manifest of, and whether it is a partial one.
+pub(super) fn parse_manifest(name: &str) -> Option<(PvcName, bool)> {
+    let (pvc, partial) = match name.strip_suffix(PARTIAL_ENDING) {
+        Some(pvc) => (pvc, true),
+        None => (name.strip_suffix(MANIFEST_ENDING)?, false),
+    };
+    Some((pvc.parse().ok()?, partial))
+}
+
+/// A day's folder in the trash; `attempt` counts from 1.
+pub(super) fn trash_day(day: jiff::civil::Date, attempt: u32) -> Key {
+    match attempt {
+        1 => trash().child(&day.to_string()),
+        n => trash().child(&format!("{day}.{n}")),
+    }
+}
+
+/// The day that a folder in the trash stands for.
+pub(super) fn parse_trash_day(name: &str) -> Option<jiff::civil::Date> {
+    let (day, attempt) = name.split_once('.').unwrap_or((name, "2"));
+    attempt.parse::<u32>().ok()?;
+    let parsed: jiff::civil::Date = day.parse().ok()?;
+    (parsed.to_string() == day).then_some(parsed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_read_back() {
+        let id = ObjectId::of(b"x");
+        let key = object(&id);
+        let (folder, name) = key.as_str().rsplit_once('/').unwrap();
+        assert_eq!(parse_object(name), Some(id));
+        assert!(object_folders(&Key::root()).any(|f| f.as_str() == folder));
+        assert_eq!(object_folders(&Key::root()).count(), 16);
+        let upper = name.to_uppercase().replace(".ZST", ".zst");
+        assert_eq!(parse_object(&upper), None);
+        let pvc: PvcName = "a.manifest".parse().unwrap();
+        for partial in [false, true] {
+            assert_eq!(parse_manifest(&manifest_name(&pvc, partial)), Some((pvc.clone(), partial)));
+        }
+        assert_eq!(parse_manifest(".hidden.manifest"), None);
+        let day = jiff::civil::date(2025, 4, 8);
+        for attempt in [1, 2, 30] {
+            let key = trash_day(day, attempt);
+            assert_eq!(parse_trash_day(key.as_str().strip_prefix("trash/").unwrap()), Some(day));
+        }
+        assert_eq!(parse_trash_day("2025-4-8"), None);
+    }
+}

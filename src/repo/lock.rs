@@ -1,0 +1,51 @@
+//! The advisory lock: it saves wasted work, and nothing's safety needs it.
+
+use super::{Archive, RepoError, layout};
+use crate::model::Timestamp;
+use crate::store::{ItemKind, Lock, LockMode};
+
+/// An unfinished write that nobody has touched for this long belongs to nobody, in seconds. Long enough for the
+/// manifest of one large source to wait for that of the next; the day's run cleans up after yesterday's.
+const STALE_SECONDS: i64 = 12 * 3600;
+
+/// What came of asking for the lock. Held, where it is held, until dropped.
+pub enum StoreLock {
+    /// We have it.
+    Held(Box<dyn std::any::Any + Send>),
+    /// Others are at work on the store.
+    Busy,
+    /// The file system has no locks.
+    Unsupported,
+}
+
+/// Asks for the lock without waiting.
+///
+/// # Errors
+/// [`RepoError::Store`] when the lock's file cannot be made.
+pub fn lock(archive: &Archive, mode: LockMode) -> Result<StoreLock, RepoError> {
+    Ok(match archive.store.lock(mode)? {
+        Lock::Held(guard) => StoreLock::Held(guard),
+        Lock::Busy => StoreLock::Busy,
+        Lock::Unsupported => StoreLock::Unsupported,
+    })
+}
+
+impl Archive {
+    /// Deletes what killed runs left unfinished: what is older than twelve hours by the store's own clock. Should that
+    /// hit a live run after all, its next rename fails and so does the run, and nothing published is touched. Returns
+    /// how many files went.
+    ///
+    /// # Errors
+    /// [`RepoError::Store`].
+    pub fn clean_tmp(&self, now: Timestamp) -> Result<u64, RepoError> {
+        let mut deleted = 0;
+        for item in self.store.list(&layout::tmp())? {
+            let ItemKind::File { modified, .. } = item.kind else { continue };
+            if modified.plus_seconds(STALE_SECONDS) < now {
+                self.store.delete(&layout::tmp().child(&item.name))?;
+                deleted += 1;
+            }
+        }
+        Ok(deleted)
+    }
+}

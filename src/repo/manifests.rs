@@ -1,0 +1,226 @@
+//! Finding and opening manifests.
+
+use super::{Archive, RepoError, layout};
+use crate::cache::Cache;
+use crate::format::{FormatError, ManifestReader, RandomRead, ReadError, decode_summary, encode_summary};
+use crate::model::{Completeness, ObjectRow, Owners, Problem, PvcName, Summary, Timestamp, Week, WeekRef};
+use crate::store::{Blob, ItemKind, Key};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io;
+
+/// Names a manifest: one source in one week, complete or partial.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ManifestId {
+    /// The week.
+    pub week: Week,
+    /// The source.
+    pub pvc: PvcName,
+    /// Made by a run that could not read everything.
+    pub partial: bool,
+}
+
+impl ManifestId {
+    pub(super) fn key(&self) -> Key {
+        self.key_below(&Key::root())
+    }
+
+    pub(super) fn key_below(&self, base: &Key) -> Key {
+        layout::week_below(base, self.week).child(&layout::manifest_name(&self.pvc, self.partial))
+    }
+}
+
+impl fmt::Display for ManifestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.week, layout::manifest_name(&self.pvc, self.partial))
+    }
+}
+
+/// A manifest's file as a listing shows it; another length or time means that it was replaced.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ManifestRef {
+    /// Which one.
+    pub id: ManifestId,
+    /// Bytes of its file.
+    pub length: u64,
+    /// When it was written, by the store's clock.
+    pub modified: Timestamp,
+}
+
+/// A file of the store, as the format room reads it.
+pub struct StoredFile(Box<dyn Blob>);
+
+impl RandomRead for StoredFile {
+    fn length(&self) -> u64 {
+        self.0.length()
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.0.read_exact_at(buffer, offset)
+    }
+}
+
+/// An open manifest. Its errors name its file.
+pub struct Manifest {
+    id: ManifestId,
+    path: String,
+    reader: ManifestReader<StoredFile>,
+    summary: Summary,
+}
+
+impl Manifest {
+    /// Which one it is.
+    pub fn id(&self) -> &ManifestId {
+        &self.id
+    }
+
+    /// The reader below.
+    pub fn reader(&self) -> &ManifestReader<StoredFile> {
+        &self.reader
+    }
+
+    /// Gives an error of the reader this manifest's path.
+    pub fn error(&self, error: ReadError) -> RepoError {
+        RepoError::read(self.path.clone(), error)
+    }
+
+    /// What the manifest says about itself.
+    pub fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    /// The object table.
+    ///
+    /// # Errors
+    /// [`RepoError`], naming the file.
+    pub fn objects(&self) -> Result<Vec<ObjectRow>, RepoError> {
+        self.reader.objects().map_err(|e| self.error(e))
+    }
+
+    /// The names of the numeric owners.
+    ///
+    /// # Errors
+    /// [`RepoError`], naming the file.
+    pub fn owners(&self) -> Result<Owners, RepoError> {
+        self.reader.owners().map_err(|e| self.error(e))
+    }
+
+    /// The paths that could not be read.
+    ///
+    /// # Errors
+    /// [`RepoError`], naming the file.
+    pub fn problems(&self) -> Result<Vec<Problem>, RepoError> {
+        self.reader.problems().map_err(|e| self.error(e))
+    }
+
+    /// The entries in path order, as a stream.
+    ///
+    /// # Errors
+    /// [`RepoError`], naming the file.
+    pub fn entries(
+        &self,
+    ) -> Result<
+        impl Iterator<Item = Result<(crate::model::ArchivePath, crate::model::Entry), RepoError>> + '_,
+        RepoError,
+    > {
+        let entries = self.reader.entries().map_err(|e| self.error(e))?;
+        Ok(entries.map(|entry| entry.map_err(|e| self.error(e))))
+    }
+}
+
+impl Archive {
+    /// All manifests that are published, oldest week first.
+    ///
+    /// # Errors
+    /// [`RepoError::Store`].
+    pub fn manifests(&self) -> Result<Vec<ManifestRef>, RepoError> {
+        self.manifests_below(&Key::root())
+    }
+
+    pub(super) fn manifests_below(&self, base: &Key) -> Result<Vec<ManifestRef>, RepoError> {
+        let mut manifests = Vec::new();
+        for folder in self.store.list(base)? {
+            let (Ok(week), ItemKind::Folder) = (folder.name.parse::<Week>(), &folder.kind) else { continue };
+            for item in self.store.list(&layout::week_below(base, week))? {
+                let (Some((pvc, partial)), ItemKind::File { length, modified }) =
+                    (layout::parse_manifest(&item.name), item.kind)
+                else {
+                    continue;
+                };
+                manifests.push(ManifestRef { id: ManifestId { week, pvc, partial }, length, modified });
+            }
+        }
+        manifests.sort();
+        Ok(manifests)
+    }
+
+    /// Opens a manifest; its header, footer, index and summary are checked.
+    ///
+    /// # Errors
+    /// [`RepoError`], naming the file.
+    pub fn open_manifest(&self, id: &ManifestId) -> Result<Manifest, RepoError> {
+        let path = self.full_path(&id.key());
+        let file = StoredFile(self.store.open(&id.key())?);
+        let reader = ManifestReader::open(file).map_err(|e| RepoError::read(path.clone(), e))?;
+        let summary = reader.summary().map_err(|e| RepoError::read(path.clone(), e))?;
+        let partial = summary.completeness != Completeness::Complete;
+        // A file that was moved or copied to another's place must not be restored as that.
+        if (summary.week, &summary.pvc, partial) != (id.week, &id.pvc, id.partial) {
+            let is = ManifestId { week: summary.week, pvc: summary.pvc, partial };
+            let source = FormatError::Invalid { part: "the manifest", reason: format!("it is that of {is}") };
+            return Err(RepoError::Format { path, source });
+        }
+        Ok(Manifest { id: id.clone(), path, reader, summary })
+    }
+
+    /// What a manifest says about itself, from the cache where that has the summary of exactly this file.
+    ///
+    /// # Errors
+    /// As [`Archive::open_manifest`].
+    pub fn summary_of(&self, manifest: &ManifestRef, cache: Option<&Cache>) -> Result<Summary, RepoError> {
+        let ManifestRef { id, length, modified } = manifest;
+        let store = &self.config().id;
+        let key = format!("summary/{store}/{id}/{length}/{}.{:09}", modified.secs, modified.nanos);
+        let cached = cache.and_then(|c| c.get(key.as_bytes())).and_then(|bytes| decode_summary(&bytes).ok());
+        if let Some(summary) = cached {
+            return Ok(summary);
+        }
+        let summary = self.open_manifest(id)?.summary;
+        if let (Some(cache), Ok(bytes)) = (cache, encode_summary(&summary)) {
+            cache.put(key.as_bytes(), &bytes);
+        }
+        Ok(summary)
+    }
+
+    /// The manifest that a command line names; a complete one rather than a partial one of the same week.
+    ///
+    /// # Errors
+    /// [`RepoError::NoManifest`], which says what there is instead.
+    pub fn find_manifest(&self, week: WeekRef, pvc: &PvcName) -> Result<ManifestId, RepoError> {
+        let all: Vec<ManifestId> = self.manifests()?.into_iter().map(|m| m.id).collect();
+        let weeks: BTreeSet<Week> = all.iter().filter(|m| m.pvc == *pvc).map(|m| m.week).collect();
+        let wanted = match week {
+            WeekRef::Exact(week) => Some(week),
+            WeekRef::Latest => weeks.iter().next_back().copied(),
+            WeekRef::Previous => weeks.iter().nth_back(1).copied(),
+        };
+        // Complete ones sort before partial ones.
+        if let Some(id) = all.iter().find(|m| m.pvc == *pvc && Some(m.week) == wanted) {
+            return Ok(id.clone());
+        }
+        let of_week = |m: &&ManifestId| Some(m.week) == wanted;
+        let mut pvcs: BTreeSet<PvcName> = all.iter().filter(of_week).map(|m| m.pvc.clone()).collect();
+        if pvcs.is_empty() && weeks.is_empty() {
+            pvcs = all.into_iter().map(|m| m.pvc).collect();
+            let week = if pvcs.is_empty() { week } else { WeekRef::Latest };
+            return Err(RepoError::NoManifest {
+                week,
+                pvc: pvc.clone(),
+                weeks: vec![],
+                pvcs: pvcs.into_iter().collect(),
+            });
+        }
+        let (weeks, pvcs) = (weeks.into_iter().collect(), pvcs.into_iter().collect());
+        Err(RepoError::NoManifest { week, pvc: pvc.clone(), weeks, pvcs })
+    }
+}

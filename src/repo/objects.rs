@@ -1,0 +1,195 @@
+//! Which objects the store has: the only place that answers "do we have it already?".
+
+use super::{Archive, ManifestRef, RepoError, layout};
+use crate::model::{ObjectId, ObjectRow};
+use crate::store::{Key, StoreError, StoreOperation};
+use std::collections::{HashMap, HashSet};
+use std::io::Write;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The objects that a look at `objects/` showed, with their files' lengths.
+#[derive(Clone, Default, Debug)]
+pub struct Listing(HashMap<ObjectId, u64>);
+
+impl Listing {
+    /// The length of an object's file, if it was there.
+    pub fn stored_length(&self, id: &ObjectId) -> Option<u64> {
+        self.0.get(id).copied()
+    }
+
+    /// Whether the object was there with the length that a manifest says.
+    pub fn has(&self, row: &ObjectRow) -> bool {
+        self.stored_length(&row.id) == Some(row.stored_length.into())
+    }
+
+    /// All objects, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&ObjectId, u64)> {
+        self.0.iter().map(|(id, length)| (id, *length))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Bytes of all files.
+    pub fn bytes(&self) -> u64 {
+        self.0.values().sum()
+    }
+}
+
+impl Archive {
+    /// Looks at `objects/` once.
+    ///
+    /// # Errors
+    /// [`RepoError::Store`].
+    pub fn list_objects(&self) -> Result<Listing, RepoError> {
+        self.list_objects_below(&Key::root()).map(|objects| Listing(objects.into_iter().collect()))
+    }
+
+    pub(super) fn list_objects_below(&self, base: &Key) -> Result<Vec<(ObjectId, u64)>, RepoError> {
+        let mut objects = Vec::new();
+        for folder in layout::object_folders(base) {
+            for item in self.store.list(&folder)? {
+                if let (Some(id), Some(length)) = (layout::parse_object(&item.name), item.file_length()) {
+                    // An object in another's folder is not where a reader looks for it.
+                    if layout::object_below(base, &id).parent() == folder {
+                        objects.push((id, length));
+                    }
+                }
+            }
+        }
+        Ok(objects)
+    }
+}
+
+/// What came of asking whether an object is there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Claim {
+    /// It is, or another thread is about to store it.
+    Known,
+    /// It is not: the caller stores it, and says so with [`Inventory::stored`].
+    Mine,
+    /// A file of that name is there, but no manifest vouches for it: the caller compares it, then says
+    /// [`Inventory::stored`], or stores it anew.
+    Orphan,
+}
+
+/// What a backup knows of the store's objects while it runs.
+///
+/// An object is known when the object table of a published manifest names it *and* it was listed with that length,
+/// or when this run stored it.
+pub struct Inventory {
+    archive: Archive,
+    listing: Listing,
+    known: Mutex<HashMap<ObjectId, Known>>,
+}
+
+#[derive(Clone, Copy)]
+struct Known {
+    chunk_length: u32,
+    stored_length: u32,
+}
+
+impl Inventory {
+    /// Looks at `objects/` and reads the object tables of all published manifests.
+    ///
+    /// A manifest that cannot be read vouches for nothing; it is handed to `unreadable`.
+    ///
+    /// # Errors
+    /// [`RepoError::Store`] when the store cannot be listed.
+    pub fn take(
+        archive: &Archive,
+        mut unreadable: impl FnMut(&ManifestRef, &RepoError),
+    ) -> Result<Self, RepoError> {
+        let listing = archive.list_objects()?;
+        let mut known: HashMap<ObjectId, Known> = HashMap::with_capacity(listing.len());
+        let mut contradicted = HashSet::new();
+        for manifest in archive.manifests()? {
+            let table = match archive.open_manifest(&manifest.id).and_then(|m| m.objects()) {
+                Ok(table) => table,
+                Err(error) => {
+                    unreadable(&manifest, &error);
+                    continue;
+                }
+            };
+            for row in table.iter().filter(|row| listing.has(row)) {
+                let new = Known { chunk_length: row.chunk_length, stored_length: row.stored_length };
+                if known.insert(row.id, new).is_some_and(|old| old.chunk_length != new.chunk_length) {
+                    contradicted.insert(row.id);
+                }
+            }
+        }
+        // One of the manifests is wrong about it, and which one shows only when the object is read: an orphan.
+        known.retain(|id, _| !contradicted.contains(id));
+        Ok(Self { archive: archive.clone(), listing, known: Mutex::new(known) })
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<ObjectId, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether an object that a manifest names can be relied on.
+    pub fn is_known(&self, id: &ObjectId) -> bool {
+        self.known().get(id).is_some_and(|k| k.stored_length > 0)
+    }
+
+    /// Asks for an object, and takes the duty to store it where it is not there.
+    pub fn claim(&self, id: &ObjectId, chunk_length: u32) -> Claim {
+        let mut known = self.known();
+        if known.get(id).is_some_and(|k| k.chunk_length == chunk_length) {
+            return Claim::Known;
+        }
+        known.insert(*id, Known { chunk_length, stored_length: 0 });
+        if self.listing.stored_length(id).is_some() { Claim::Orphan } else { Claim::Mine }
+    }
+
+    /// Writes a claimed object, durably but for its name.
+    ///
+    /// # Errors
+    /// [`RepoError::Store`]; then the run must publish nothing.
+    pub fn store(&self, id: &ObjectId, stored: &[u8]) -> Result<(), RepoError> {
+        let key = layout::object(id);
+        let mut upload = self.archive.store.create()?;
+        let failed = |e| StoreError::new(StoreOperation::Write, self.archive.store.as_ref(), &key, e);
+        upload.write_all(stored).map_err(failed)?;
+        upload.commit(&key)?;
+        Ok(())
+    }
+
+    /// Says that a claimed object now is there, with a file of this length.
+    pub fn stored(&self, id: &ObjectId, stored_length: u32) {
+        if let Some(known) = self.known().get_mut(id) {
+            known.stored_length = stored_length;
+        }
+    }
+
+    /// Keeps an orphan that was found to hold the chunk. Its name may never have been made durable by whoever put it:
+    /// renaming it onto itself has the next sync see to that.
+    ///
+    /// # Errors
+    /// [`RepoError::Store`].
+    pub fn adopt(&self, id: &ObjectId) -> Result<(), RepoError> {
+        let key = layout::object(id);
+        self.archive.store.rename(&key, &key)?;
+        self.stored(id, self.listing.stored_length(id).unwrap_or(0) as u32);
+        Ok(())
+    }
+
+    /// The rows of an object table for these objects, whose bytes are used so much; none for one never stored.
+    pub fn rows(&self, used: &[(ObjectId, u64)]) -> Option<Vec<ObjectRow>> {
+        let known = self.known();
+        let row = |(id, used): &(ObjectId, u64)| {
+            let k = known.get(id).filter(|k| k.stored_length > 0)?;
+            // Files of the same content may share a slice: more than all of a chunk is all of it.
+            let used = (*used).min(k.chunk_length.into()) as u32;
+            Some(ObjectRow { id: *id, chunk_length: k.chunk_length, stored_length: k.stored_length, used })
+        };
+        used.iter().map(row).collect()
+    }
+}

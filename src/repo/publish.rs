@@ -1,0 +1,164 @@
+//! Making a manifest visible: the only commit point.
+
+use super::{Archive, ManifestId, ObjectReader, RepoError, Trash, layout};
+use crate::format::{FormatError, ManifestWriter};
+use crate::model::{Digest, Entry, ObjectId, ObjectRow, Owners, Problem, Summary, Timestamp};
+use crate::store::{Key, StoreError, StoreOperation, Upload};
+use std::io::{self, BufWriter, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A manifest that is being written. Nothing of it is visible until it is published; dropped, it leaves nothing.
+pub struct PendingManifest {
+    archive: Archive,
+    path: String,
+    writer: ManifestWriter<BufWriter<Counted>>,
+    written: Arc<AtomicU64>,
+}
+
+/// An upload that counts its bytes.
+struct Counted(Box<dyn Upload>, Arc<AtomicU64>);
+
+impl Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = self.0.write(bytes)?;
+        self.1.fetch_add(n as u64, Ordering::Relaxed);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl PendingManifest {
+    /// Begins a manifest; `level` is zstd's. Which one it is shows at its end: complete or partial.
+    ///
+    /// # Errors
+    /// [`RepoError::Store`].
+    pub fn begin(archive: &Archive, level: i32) -> Result<Self, RepoError> {
+        let path = format!("{}: a new manifest", archive.location());
+        let written = Arc::new(AtomicU64::new(0));
+        let upload = Counted(archive.store.create()?, Arc::clone(&written));
+        let writer = ManifestWriter::new(BufWriter::with_capacity(256 << 10, upload), level);
+        let writer = writer.map_err(|e| write_error(&path, e))?;
+        Ok(Self { archive: archive.clone(), path, writer, written })
+    }
+
+    /// Adds the next entry.
+    ///
+    /// # Errors
+    /// [`RepoError`].
+    pub fn entry(&mut self, entry: &Entry) -> Result<(), RepoError> {
+        self.writer.entry(entry).map_err(|e| write_error(&self.path, e))
+    }
+
+    /// Notes a path that could not be read.
+    pub fn problem(&mut self, problem: Problem) {
+        self.writer.problem(problem);
+    }
+
+    /// Ends the manifest and publishes it as `id`: first everything that it names is made durable, then a manifest
+    /// that it replaces is copied to the trash, then it is made visible. Returns its digest and length.
+    ///
+    /// # Errors
+    /// [`RepoError`]; then it is not visible, or was published whole and only the report of it failed.
+    pub fn publish(
+        self,
+        id: &ManifestId,
+        owners: &Owners,
+        objects: &[ObjectRow],
+        summary: &Summary,
+        now: Timestamp,
+    ) -> Result<(Digest, u64), RepoError> {
+        let Self { archive, path, writer, written } = self;
+        let failed = |e| write_error(&path, e);
+        let (out, digest) = writer.finish(owners, objects, summary).map_err(failed)?;
+        let Counted(upload, _) = out.into_inner().map_err(|e| failed(e.into_error()))?;
+        archive.store.sync()?;
+        archive.keep_replaced(id, now)?;
+        upload.commit(&id.key())?;
+        archive.store.sync()?;
+        Ok((digest, written.load(Ordering::Relaxed)))
+    }
+}
+
+fn write_error(path: &str, error: io::Error) -> RepoError {
+    match error.downcast::<FormatError>() {
+        Ok(source) => RepoError::Format { path: path.to_owned(), source },
+        Err(source) => StoreError { operation: StoreOperation::Write, path: path.to_owned(), source }.into(),
+    }
+}
+
+impl Archive {
+    /// Copies a manifest that is about to be replaced to the trash. A copy, so that there is no moment without one.
+    fn keep_replaced(&self, id: &ManifestId, now: Timestamp) -> Result<(), RepoError> {
+        let old = match self.store.open(&id.key()) {
+            Err(e) if e.is_not_found() => return Ok(()),
+            old => old?,
+        };
+        let place = self.trash_place(id, now)?;
+        let mut copy = self.store.create()?;
+        let failed = |operation, key: &Key, e| StoreError::new(operation, self.store.as_ref(), key, e);
+        let source = id.key();
+        let (mut at, length) = (0, old.length());
+        let mut buffer = vec![0; (256 << 10).min(length as usize)];
+        while at < length {
+            let part = buffer.len().min((length - at) as usize);
+            let part = buffer.get_mut(..part).unwrap_or_default();
+            old.read_exact_at(part, at).map_err(|e| failed(StoreOperation::Read, &source, e))?;
+            copy.write_all(part).map_err(|e| failed(StoreOperation::Write, &place, e))?;
+            at += part.len() as u64;
+        }
+        Ok(copy.commit(&place)?)
+    }
+}
+
+/// Looks at `objects/`, and brings back from the trash what is needed and not there: before publishing, so that a
+/// manifest names only what is there, and after it, since a gc that had not seen the manifest may have moved objects
+/// meanwhile. Returns how many objects were brought back.
+///
+/// # Errors
+/// [`RepoError::Vanished`] when something is in neither place.
+pub fn look_again(archive: &Archive, needed: &[ObjectRow]) -> Result<u64, RepoError> {
+    let listing = archive.list_objects()?;
+    let doubtful: Vec<&ObjectRow> = needed.iter().filter(|row| !listing.has(row)).collect();
+    if doubtful.is_empty() {
+        return Ok(0);
+    }
+    let trash = Trash::list(archive)?;
+    let mut reader =
+        ObjectReader::new(archive, Arc::default()).map_err(|e| write_error(&archive.location(), e))?;
+    let (mut missing, mut brought_back) = (Vec::new(), 0);
+    for row in doubtful {
+        // Another run may have stored the same chunk at another level: its file has another length and is as good.
+        if reader.check(&row.id, row.chunk_length).is_ok() {
+            continue;
+        }
+        if archive.bring_back(&row.id, &trash)? && reader.check(&row.id, row.chunk_length).is_ok() {
+            brought_back += 1;
+        } else {
+            missing.push(row.id);
+        }
+    }
+    archive.store.sync()?;
+    match missing.first() {
+        Some(&example) => Err(RepoError::Vanished { missing: missing.len(), example }),
+        None => Ok(brought_back),
+    }
+}
+
+impl Archive {
+    /// Moves the newest copy of an object in the trash back to its place. False when there is none.
+    pub(super) fn bring_back(&self, id: &ObjectId, trash: &Trash) -> Result<bool, RepoError> {
+        for key in trash.copies(id) {
+            match self.store.rename(key, &layout::object(id)) {
+                Ok(()) => return Ok(true),
+                // Someone else brought it back.
+                Err(e) if e.is_not_found() => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(self.store.open(&layout::object(id)).is_ok())
+    }
+}

@@ -1,0 +1,142 @@
+//! Fetching objects: read, opened and verified, or an error.
+
+use super::{Archive, RepoError, Trash, layout};
+use crate::format::{MAX_CHUNK_LENGTH, Opener, stored_bound};
+use crate::model::ObjectId;
+use crate::store::{Key, StoreError, read_all};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What is wrong with an object.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Damage {
+    /// There is no file of its name.
+    Missing,
+    /// Its file has another length than the manifest says.
+    Length {
+        /// Bytes it has.
+        found: u64,
+        /// Bytes it should have.
+        expected: u64,
+    },
+    /// Its file cannot be decompressed to the chunk's length.
+    Undecodable(String),
+    /// Its file holds other bytes than its name says.
+    Content,
+    /// Its file cannot be read.
+    Unreadable(String),
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("missing"),
+            Self::Length { found, expected } => {
+                write!(f, "damaged: {found} bytes long instead of {expected}")
+            }
+            Self::Undecodable(reason) => write!(f, "damaged: {reason}"),
+            Self::Content => f.write_str("damaged: its content does not have its name's hash"),
+            Self::Unreadable(reason) => write!(f, "unreadable: {reason}"),
+        }
+    }
+}
+
+/// What a look at the trash showed; shared by the readers of an operation, made at the first object that is missed.
+pub type SharedTrash = Arc<Mutex<Option<Trash>>>;
+
+/// Fetches objects, from `objects/` and, failing that, from the trash. One for each thread: it keeps its buffers.
+pub struct ObjectReader {
+    archive: Archive,
+    opener: Opener,
+    plain: Vec<u8>,
+    trash: SharedTrash,
+    bytes_read: u64,
+}
+
+impl ObjectReader {
+    /// A reader; `trash` is shared by those of one operation.
+    ///
+    /// # Errors
+    /// When zstd has no memory.
+    pub fn new(archive: &Archive, trash: SharedTrash) -> std::io::Result<Self> {
+        let (archive, opener) = (archive.clone(), Opener::new()?);
+        Ok(Self { archive, opener, plain: Vec::new(), trash, bytes_read: 0 })
+    }
+
+    /// The chunk that an object holds, verified against its name.
+    ///
+    /// # Errors
+    /// [`RepoError::Object`] when no copy of it is whole; [`RepoError::Store`] when the trash cannot be listed.
+    pub fn fetch(&mut self, id: &ObjectId, chunk_length: u32) -> Result<&[u8], RepoError> {
+        if let Err(damage) = self.open_at(&layout::object(id), id, chunk_length) {
+            // A gc may move objects while we read: what the look at the trash does not show is looked for once more.
+            let found = self.in_trash(id, chunk_length, false)?
+                || self.in_trash(id, chunk_length, true)?
+                || self.open_at(&layout::object(id), id, chunk_length).is_ok();
+            if !found {
+                return Err(RepoError::Object { id: *id, damage });
+            }
+        }
+        Ok(&self.plain)
+    }
+
+    /// The same, but from `objects/` alone.
+    ///
+    /// # Errors
+    /// The damage.
+    pub fn check(&mut self, id: &ObjectId, chunk_length: u32) -> Result<&[u8], Damage> {
+        self.open_at(&layout::object(id), id, chunk_length)?;
+        Ok(&self.plain)
+    }
+
+    /// Checks an object that no manifest names: its frame says how long its chunk is.
+    ///
+    /// # Errors
+    /// The damage.
+    pub fn check_orphan(&mut self, id: &ObjectId) -> Result<(), Damage> {
+        let limit = stored_bound(MAX_CHUNK_LENGTH as usize) as u64;
+        let stored = self.read(&layout::object(id), limit)?;
+        let length = Opener::plain_length(&stored, MAX_CHUNK_LENGTH);
+        let length = length
+            .ok_or_else(|| Damage::Undecodable("its frame has no length that a chunk can have".into()))?;
+        self.open(&stored, id, length)
+    }
+
+    /// Bytes read from the store so far.
+    pub fn bytes_read(&self) -> u64 {
+        self.bytes_read
+    }
+
+    /// Opens the first whole copy in the trash, as a look at it showed; a fresh look where `again`.
+    fn in_trash(&mut self, id: &ObjectId, chunk_length: u32, again: bool) -> Result<bool, RepoError> {
+        let copies = {
+            let mut trash = self.trash.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = match trash.take() {
+                Some(known) if !again => known,
+                _ => Trash::list(&self.archive)?,
+            };
+            trash.insert(known).copies(id).to_vec()
+        };
+        Ok(copies.iter().any(|key| self.open_at(key, id, chunk_length).is_ok()))
+    }
+
+    fn open_at(&mut self, key: &Key, id: &ObjectId, chunk_length: u32) -> Result<(), Damage> {
+        let limit = stored_bound(chunk_length.min(MAX_CHUNK_LENGTH) as usize) as u64;
+        let stored = self.read(key, limit)?;
+        self.open(&stored, id, chunk_length)
+    }
+
+    fn read(&mut self, key: &Key, limit: u64) -> Result<Vec<u8>, Damage> {
+        let stored = read_all(self.archive.store.as_ref(), key, limit).map_err(|e: StoreError| {
+            if e.is_not_found() { Damage::Missing } else { Damage::Unreadable(e.to_string()) }
+        })?;
+        self.bytes_read += stored.len() as u64;
+        Ok(stored)
+    }
+
+    fn open(&mut self, stored: &[u8], id: &ObjectId, chunk_length: u32) -> Result<(), Damage> {
+        let opened = self.opener.open_into(stored, chunk_length, "it", &mut self.plain);
+        opened.map_err(|e| Damage::Undecodable(e.to_string()))?;
+        if ObjectId::of(&self.plain) == *id { Ok(()) } else { Err(Damage::Content) }
+    }
+}

@@ -1,0 +1,83 @@
+//! What goes wrong with a store.
+
+use super::{Key, Store};
+use std::fmt;
+use std::io;
+
+/// An operation on a store that failed: which, on what, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {operation} {path}: {source}")]
+pub struct StoreError {
+    /// What was tried.
+    pub operation: StoreOperation,
+    /// The file or folder, with the store's location.
+    pub path: String,
+    /// What the storage said.
+    pub source: io::Error,
+}
+
+/// What was tried on a store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StoreOperation {
+    /// Opening a file for reading.
+    Open,
+    /// Reading.
+    Read,
+    /// Making a file.
+    Create,
+    /// Writing.
+    Write,
+    /// Making a file's bytes or a folder's names durable.
+    Sync,
+    /// Closing a written file.
+    Close,
+    /// Listing a folder.
+    List,
+    /// Moving a file.
+    Rename,
+    /// Deleting.
+    Delete,
+    /// Locking.
+    Lock,
+}
+
+impl fmt::Display for StoreOperation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Open => "open",
+            Self::Read => "read",
+            Self::Create => "create",
+            Self::Write => "write",
+            Self::Sync => "sync",
+            Self::Close => "close",
+            Self::List => "list",
+            Self::Rename => "rename",
+            Self::Delete => "delete",
+            Self::Lock => "lock",
+        })
+    }
+}
+
+impl StoreError {
+    /// An error of `operation` on `key`.
+    pub fn new(
+        operation: StoreOperation,
+        store: &(impl Store + ?Sized),
+        key: &Key,
+        source: io::Error,
+    ) -> Self {
+        let location = store.location();
+        let path = if key.as_str().is_empty() { location } else { format!("{location}/{key}") };
+        Self { operation, path, source }
+    }
+
+    /// Whether the file is missing.
+    pub fn is_not_found(&self) -> bool {
+        self.source.kind() == io::ErrorKind::NotFound
+    }
+
+    /// Whether storage is full.
+    pub fn is_full(&self) -> bool {
+        matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
+}

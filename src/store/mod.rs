@@ -1,0 +1,168 @@
+//! Keys and bytes: where a store's files are kept. Knows nothing of chunks and manifests.
+
+mod error;
+mod key;
+mod local;
+mod memory;
+
+pub use error::{StoreError, StoreOperation};
+pub use key::Key;
+pub use local::LocalStore;
+pub use memory::MemoryStore;
+
+use crate::model::Timestamp;
+use std::io;
+
+/// A place that keeps files by key. Every backend passes the same conformance tests (`tests/store.rs`).
+///
+/// Files are immutable once put: they are replaced whole, renamed or deleted, never changed.
+pub trait Store: Send + Sync {
+    /// Opens a file for reading.
+    ///
+    /// # Errors
+    /// [`StoreError`]; [`StoreError::is_not_found`] tells a missing file.
+    fn open(&self, key: &Key) -> Result<Box<dyn Blob>, StoreError>;
+
+    /// Begins to write a file, which has no key until it is committed.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn create(&self) -> Result<Box<dyn Upload>, StoreError>;
+
+    /// What is directly in `folder`, unsorted. A folder that is missing is empty.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn list(&self, folder: &Key) -> Result<Vec<Item>, StoreError>;
+
+    /// Moves a file, replacing what stands at `to`.
+    ///
+    /// # Errors
+    /// [`StoreError`]; [`StoreError::is_not_found`] when `from` is missing.
+    fn rename(&self, from: &Key, to: &Key) -> Result<(), StoreError>;
+
+    /// Deletes a file, or an empty folder. What is missing is deleted already.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn delete(&self, key: &Key) -> Result<(), StoreError>;
+
+    /// Makes all commits, renames and deletes so far durable.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then nothing more may be published.
+    fn sync(&self) -> Result<(), StoreError>;
+
+    /// Tries to take the store's advisory lock, without waiting.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the lock's file cannot be made.
+    fn lock(&self, mode: LockMode) -> Result<Lock, StoreError>;
+
+    /// For messages: where the store is.
+    fn location(&self) -> String;
+}
+
+/// A file of a store, open for reading.
+pub trait Blob: Send + Sync {
+    /// Length in bytes.
+    fn length(&self) -> u64;
+
+    /// Fills `buffer` from `offset` on.
+    ///
+    /// # Errors
+    /// What the storage returns; [`io::ErrorKind::UnexpectedEof`] where the file ends before.
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+}
+
+/// A file of a store that is being written. Dropped without a commit, it leaves nothing behind.
+pub trait Upload: io::Write + Send {
+    /// Makes the content durable, then the file visible as `key`, where it replaces what stood there. The one way
+    /// a file comes to be.
+    ///
+    /// The name itself is durable after the next [`Store::sync`].
+    ///
+    /// # Errors
+    /// [`StoreError`]; the key then holds what it held before.
+    fn commit(self: Box<Self>, key: &Key) -> Result<(), StoreError>;
+}
+
+/// Something that a folder of the store holds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Item {
+    /// Its name in the folder.
+    pub name: String,
+    /// File or folder.
+    pub kind: ItemKind,
+}
+
+/// What an [`Item`] is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ItemKind {
+    /// A file.
+    File {
+        /// Length in bytes.
+        length: u64,
+        /// When it was last written, by the store's clock.
+        modified: Timestamp,
+    },
+    /// A folder.
+    Folder,
+}
+
+impl Item {
+    /// The length, if it is a file.
+    pub fn file_length(&self) -> Option<u64> {
+        match self.kind {
+            ItemKind::File { length, .. } => Some(length),
+            ItemKind::Folder => None,
+        }
+    }
+}
+
+/// How the advisory lock is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LockMode {
+    /// Beside other shared holders: backups.
+    Shared,
+    /// Alone: gc.
+    Exclusive,
+}
+
+/// What came of asking for the lock.
+pub enum Lock {
+    /// Held until this is dropped.
+    Held(Box<dyn std::any::Any + Send>),
+    /// Another process holds it in a way that excludes ours.
+    Busy,
+    /// The file system has no locks.
+    Unsupported,
+}
+
+/// Reads a whole file of at most `limit` bytes.
+///
+/// # Errors
+/// [`StoreError`], also for a file that is longer.
+pub fn read_all(store: &dyn Store, key: &Key, limit: u64) -> Result<Vec<u8>, StoreError> {
+    let blob = store.open(key)?;
+    let failed = |e| StoreError::new(StoreOperation::Read, store, key, e);
+    if blob.length() > limit {
+        return Err(failed(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("it has {} bytes, more than the {limit} that it may have", blob.length()),
+        )));
+    }
+    let mut bytes = vec![0; blob.length() as usize];
+    blob.read_exact_at(&mut bytes, 0).map_err(failed)?;
+    Ok(bytes)
+}
+
+/// Writes a whole file.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn write_all(store: &dyn Store, key: &Key, bytes: &[u8]) -> Result<(), StoreError> {
+    let mut upload = store.create()?;
+    upload.write_all(bytes).map_err(|e| StoreError::new(StoreOperation::Write, store, key, e))?;
+    upload.commit(key)
+}

@@ -1,0 +1,78 @@
+//! What of a source is left out on request.
+
+use crate::model::ArchivePath;
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use std::path::Path;
+
+/// Patterns in gitignore's syntax, matched against paths relative to a source's root.
+#[derive(Clone, Debug)]
+pub struct Excludes(Gitignore);
+
+/// A pattern that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("invalid exclude pattern {pattern:?}: {reason}")]
+pub struct InvalidGlob {
+    /// The pattern.
+    pub pattern: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl Excludes {
+    /// Nothing is left out.
+    pub fn none() -> Self {
+        Self(Gitignore::empty())
+    }
+
+    /// Reads patterns; of several that match a path the last one decides, as in a `.gitignore`.
+    ///
+    /// # Errors
+    /// [`InvalidGlob`] for the first pattern that cannot be read.
+    pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Self, InvalidGlob> {
+        let mut builder = GitignoreBuilder::new("");
+        for pattern in patterns {
+            let invalid =
+                |e: ignore::Error| InvalidGlob { pattern: pattern.to_owned(), reason: e.to_string() };
+            builder.add_line(None, pattern).map_err(invalid)?;
+        }
+        let invalid = |e: ignore::Error| InvalidGlob { pattern: String::new(), reason: e.to_string() };
+        Ok(Self(builder.build().map_err(invalid)?))
+    }
+
+    /// Whether the path is left out. A folder that is left out is not entered.
+    pub fn excludes(&self, path: &ArchivePath, is_folder: bool) -> bool {
+        // matched() strips "./" and "/" from paths, which ours never begin with.
+        !self.0.is_empty() && self.0.matched(path.as_path(), is_folder).is_ignore()
+    }
+}
+
+/// Whether the folder carries a valid `CACHEDIR.TAG` (<https://bford.info/cachedir/>).
+pub(super) fn is_cache_folder(folder: &Path) -> bool {
+    use std::io::Read;
+    const SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
+    let tag = folder.join(CACHE_TAG);
+    // Looked at first: opening a fifo of this name would wait for a writer.
+    if !tag.symlink_metadata().is_ok_and(|m| m.is_file()) {
+        return false;
+    }
+    let mut start = [0; SIGNATURE.len()];
+    std::fs::File::open(tag).and_then(|mut f| f.read_exact(&mut start)).is_ok() && start == SIGNATURE
+}
+
+/// The file that marks a cache folder.
+pub(super) const CACHE_TAG: &str = "CACHEDIR.TAG";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gitignore_rules() {
+        let excludes = Excludes::new(["*.tmp", "/cache/", "logs/**/*.log", "!keep.tmp", "# note"]).unwrap();
+        let is =
+            |path: &str, folder| excludes.excludes(&ArchivePath::parse(path.as_bytes()).unwrap(), folder);
+        assert!(is("a/b.tmp", false) && is("cache", true) && is("logs/x/y.log", false));
+        assert!(!is("keep.tmp", false) && !is("a/cache", true) && !is("cache", false) && !is("logs", true));
+        assert!(Excludes::new(["a{b"]).is_err() || Excludes::new(["[z-a]"]).is_err());
+    }
+}

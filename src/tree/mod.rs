@@ -1,0 +1,18 @@
+//! The outside file system: walking a source, reading it, and writing a restored tree.
+
+mod beneath;
+mod error;
+mod exclude;
+mod owners;
+mod read;
+mod stat;
+mod target;
+mod walk;
+mod xattrs;
+
+pub use error::SourceError;
+pub use exclude::{Excludes, InvalidGlob};
+pub use owners::OwnerNames;
+pub use read::{ContentSink, ReadContent, Restart, SourceReader};
+pub use target::{NewFile, OwnerMap, Target, Unrestored};
+pub use walk::{Found, Skip, Walk, WalkOptions, Walked};

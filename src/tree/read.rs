@@ -1,0 +1,246 @@
+//! Reading what a walk found, with a check that it did not change meanwhile.
+
+use super::SourceError;
+use super::beneath::open_beneath;
+use super::stat::stat_of;
+use super::xattrs::{self, Place};
+use crate::model::{ArchivePath, ContentHash, NodeKind, Stat, Xattr};
+use rustix::fs::{Mode, OFlags, SeekFrom};
+use rustix::io::Errno;
+use std::fs::File;
+use std::io::{self, Read};
+use std::ops::ControlFlow;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A file that changes is read this often before its last state is taken as it is.
+const ATTEMPTS: u32 = 3;
+
+/// Takes a file's content as it is read.
+pub trait ContentSink {
+    /// The next bytes. Breaking ends the read; its result then does not matter.
+    fn data(&mut self, bytes: &[u8]) -> ControlFlow<()>;
+
+    /// So many zero bytes come next, which take no space in the source. Only sinks that ask for holes get them.
+    fn hole(&mut self, length: u64) -> ControlFlow<()>;
+
+    /// Forget what came so far: the file changed and is read again from its start.
+    fn restart(&mut self) -> Restart;
+
+    /// Whether holes should be told apart from zeros.
+    fn wants_holes(&self) -> bool;
+}
+
+/// What a sink says to another attempt.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Restart {
+    /// Go on.
+    Again,
+    /// Nobody listens any more.
+    Stop,
+}
+
+/// What reading a file gave, besides its bytes.
+#[derive(Clone, Debug)]
+pub struct ReadContent {
+    /// The file as it was when the read began.
+    pub stat: Stat,
+    /// Bytes read, holes included.
+    pub size: u64,
+    /// Hash of them.
+    pub hash: ContentHash,
+    /// Its attributes, or why they could not be read.
+    pub xattrs: Result<Vec<Xattr>, Arc<SourceError>>,
+    /// It changed during each attempt.
+    pub changed_while_read: bool,
+}
+
+/// Reads the files of one tree. Cheap to clone a thread's own from.
+pub struct SourceReader {
+    root: PathBuf,
+    folder: OwnedFd,
+    buffer: Vec<u8>,
+}
+
+/// Bytes handed to a sink at once, at most.
+const SEGMENT: usize = 256 << 10;
+
+impl SourceReader {
+    /// A reader of the tree at `root`.
+    ///
+    /// # Errors
+    /// [`SourceError`] when the root cannot be opened.
+    pub fn new(root: &Path) -> Result<Self, SourceError> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = rustix::fs::open(root, flags, Mode::empty());
+        let folder = folder.map_err(|e| SourceError::new(&ArchivePath::root(), "open", e))?;
+        Ok(Self { root: root.to_path_buf(), folder, buffer: Vec::new() })
+    }
+
+    /// Opens without following any symbolic link, so that a tree that is changed under us cannot lead outside.
+    fn open(&self, path: &ArchivePath, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        let flags = flags | OFlags::RDONLY | OFlags::NONBLOCK;
+        // Only a file's owner and root may leave its access time alone.
+        match open_beneath(self.folder.as_fd(), path, flags | OFlags::NOATIME) {
+            Err(Errno::PERM) => open_beneath(self.folder.as_fd(), path, flags),
+            result => result,
+        }
+    }
+
+    /// The extended attributes of anything but a regular file.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    pub fn xattrs(&self, path: &ArchivePath, kind: NodeKind) -> Result<Vec<Xattr>, SourceError> {
+        let failed = |e: Errno| SourceError::new(path, "read the attributes of", e);
+        if kind == NodeKind::Directory {
+            let fd = self.open(path, OFlags::DIRECTORY);
+            // A folder may be entered without the right to list it.
+            if let Ok(fd) = fd {
+                return xattrs::read(Place::Open(fd.as_fd())).map_err(failed);
+            }
+        }
+        xattrs::read(Place::Path(&path.below(&self.root))).map_err(failed)
+    }
+
+    /// The target of a symbolic link.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    pub fn link_target(&self, path: &ArchivePath) -> Result<Vec<u8>, SourceError> {
+        let target = rustix::fs::readlinkat(&self.folder, path.as_path(), Vec::new());
+        target.map(|t| t.into_bytes()).map_err(|e| SourceError::new(path, "read the link", e))
+    }
+
+    /// Reads a regular file into `sink`: again from the start, up to three times in all, while it changes.
+    ///
+    /// # Errors
+    /// [`SourceError`] when it cannot be opened or read, or is no regular file any more.
+    pub fn content(
+        &mut self,
+        path: &ArchivePath,
+        sink: &mut dyn ContentSink,
+    ) -> Result<ReadContent, SourceError> {
+        let fd = self.open(path, OFlags::empty()).map_err(|e| match e {
+            // A symbolic link stands where the walk saw a file.
+            Errno::LOOP => SourceError::new(path, "open", io::ErrorKind::NotFound),
+            e => SourceError::new(path, "open", e),
+        })?;
+        let mut file = File::from(fd);
+        let mut attempt = 1;
+        loop {
+            let before = look(path, &file)?;
+            if before.kind != NodeKind::File {
+                return Err(SourceError::new(
+                    path,
+                    "read",
+                    io::Error::other("it is no regular file any more"),
+                ));
+            }
+            let (size, hash) =
+                self.once(&mut file, &before, sink).map_err(|e| SourceError::new(path, "read", e))?;
+            let xattrs = xattrs::read(Place::Open(file.as_fd()));
+            let xattrs = xattrs.map_err(|e| Arc::new(SourceError::new(path, "read the attributes of", e)));
+            let after = look(path, &file)?;
+            let same = |a: &Stat, b: &Stat| a.size == b.size && a.mtime == b.mtime && a.ctime == b.ctime;
+            let changed_while_read = size != before.size || !same(&before, &after);
+            if !changed_while_read || attempt == ATTEMPTS || sink.restart() == Restart::Stop {
+                return Ok(ReadContent { stat: before, size, hash, xattrs, changed_while_read });
+            }
+            attempt += 1;
+            rustix::fs::seek(&file, SeekFrom::Start(0)).map_err(|e| SourceError::new(path, "seek in", e))?;
+        }
+    }
+
+    /// One pass over the file, up to the size it had when looked at: what is appended later belongs to a later run.
+    fn once(
+        &mut self,
+        file: &mut File,
+        stat: &Stat,
+        sink: &mut dyn ContentSink,
+    ) -> io::Result<(u64, ContentHash)> {
+        let mut hasher = blake3::Hasher::new();
+        let sparse = sink.wants_holes() && stat.allocated < stat.size;
+        let mut at = 0;
+        while at < stat.size {
+            let (hole, data) = if sparse { next_data(file, at, stat.size)? } else { (0, stat.size - at) };
+            // A hole that is filled just now may show neither.
+            let data = if hole == 0 && data == 0 { stat.size - at } else { data };
+            let mut left = hole;
+            while left > 0 {
+                let part = left.min(HOLE_PART);
+                hash_zeros(&mut hasher, part);
+                if sink.hole(part).is_break() {
+                    return Ok((at, hasher.finalize().into()));
+                }
+                at += part;
+                left -= part;
+            }
+            let end = at + data;
+            while at < end {
+                let want = (end - at).min(SEGMENT as u64) as usize;
+                if self.buffer.len() < want {
+                    self.buffer.resize(want, 0);
+                }
+                let got = fill(file, self.buffer.get_mut(..want).unwrap_or_default())?;
+                let bytes = self.buffer.get(..got).unwrap_or_default();
+                hasher.update(bytes);
+                at += got as u64;
+                if sink.data(bytes).is_break() || got < want {
+                    return Ok((at, hasher.finalize().into()));
+                }
+            }
+        }
+        Ok((at, hasher.finalize().into()))
+    }
+}
+
+fn look(path: &ArchivePath, file: &File) -> Result<Stat, SourceError> {
+    file.metadata().map(|m| stat_of(&m)).map_err(|e| SourceError::new(path, "stat", e))
+}
+
+/// Reads until the buffer is full or the file ends.
+fn fill(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(rest) = buffer.get_mut(filled..).filter(|r| !r.is_empty()) {
+        match file.read(rest) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(filled)
+}
+
+/// Longer holes are handed on in parts, so that whoever wants to stop can.
+const HOLE_PART: u64 = 64 << 20;
+/// Shorter holes are read as the zeros they are: they would cost more to record than to store.
+const MIN_HOLE: u64 = 64 << 10;
+
+/// From `at` on: the length of the hole there (0 where data is), and of the data behind it. Leaves the file's
+/// position at the data.
+fn next_data(file: &File, at: u64, size: u64) -> io::Result<(u64, u64)> {
+    let start = match rustix::fs::seek(file, SeekFrom::Data(at)) {
+        Ok(start) => start.min(size),
+        // Nothing but a hole up to the end.
+        Err(Errno::NXIO) => size,
+        // A file system that does not know holes.
+        Err(Errno::INVAL | Errno::NOTSUP) => at,
+        Err(e) => return Err(e.into()),
+    };
+    let end = rustix::fs::seek(file, SeekFrom::Hole(start)).map_or(size, |end| end.min(size)).max(start);
+    let start = if start - at < MIN_HOLE { at } else { start };
+    rustix::fs::seek(file, SeekFrom::Start(start))?;
+    Ok((start - at, end - start))
+}
+
+fn hash_zeros(hasher: &mut blake3::Hasher, mut length: u64) {
+    const ZEROS: &[u8] = &[0; 64 << 10];
+    while length > 0 {
+        let n = length.min(ZEROS.len() as u64);
+        hasher.update(ZEROS.get(..n as usize).unwrap_or(ZEROS));
+        length -= n;
+    }
+}

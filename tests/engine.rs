@@ -1,0 +1,268 @@
+//! What the engine does when something is wrong: each of these once lost or hid something.
+#![cfg(test)]
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use weekvault::format::{ChunkSizes, Section};
+use weekvault::model::{Completeness, Silent, Timestamp, Week, WeekRef};
+use weekvault::ops::Error;
+use weekvault::ops::backup::{BackedUp, BackupOptions, Source, backup};
+use weekvault::ops::clock::now;
+use weekvault::ops::restore::{Owner, RestoreOptions, Restored, Selection, restore};
+use weekvault::ops::verify::{VerifyOptions, verify};
+use weekvault::repo::{Archive, GcOptions, NewStore, Retention, collect, retain};
+use weekvault::store::LocalStore;
+use weekvault::tree::WalkOptions;
+
+/// A store and a source in a folder of their own.
+struct Bench {
+    folder: tempfile::TempDir,
+    archive: Archive,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(LocalStore::new(folder.path().join("store"), weekvault::model::RunId(1)));
+        let chunks = ChunkSizes { min: 1024, avg: 4096, max: 16384 };
+        let new = NewStore { chunks, created: now(), created_by: "test".into(), id: "00".repeat(16) };
+        let archive = Archive::open_or_create(store, &new).unwrap();
+        fs::create_dir(folder.path().join("src")).unwrap();
+        Self { folder, archive }
+    }
+
+    fn src(&self) -> PathBuf {
+        self.folder.path().join("src")
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) {
+        let path = self.src().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+
+    fn backup(&self, week: &str) -> Result<BackedUp, Error> {
+        self.backup_as(week, "p")
+    }
+
+    fn backup_as(&self, week: &str, pvc: &str) -> Result<BackedUp, Error> {
+        let options = BackupOptions {
+            week: week.parse().unwrap(),
+            excludes: Vec::new(),
+            walk: WalkOptions::everything(),
+            compression: 3,
+            force_read: false,
+            ignore_ctime: false,
+            ignore_inode: false,
+            allow_empty: false,
+            dry_run: false,
+            threads: 2,
+            host: "test".into(),
+            tool: "test".into(),
+        };
+        let source = Source { pvc: pvc.parse().unwrap(), path: self.src() };
+        Ok(backup(&self.archive, &[source], &options, &Silent::default())?.remove(0))
+    }
+
+    fn restore(&self, week: &str, target: &Path, delete: bool) -> Result<Restored, Error> {
+        let id = self.archive.find_manifest(WeekRef::Exact(week.parse().unwrap()), &"p".parse().unwrap())?;
+        let manifest = self.archive.open_manifest(&id)?;
+        let options = RestoreOptions {
+            target: target.to_path_buf(),
+            selection: Selection::all(),
+            delete,
+            dry_run: false,
+            owner: Owner::Nobody,
+            sparse: false,
+            verify: false,
+            threads: 2,
+        };
+        restore(&self.archive, &manifest, &options, &Silent::default())
+    }
+
+    fn manifest(&self, week: &str) -> PathBuf {
+        self.folder.path().join("store").join(week).join("p.manifest")
+    }
+
+    /// Flips a bit of the n-th block of entries of a manifest.
+    fn damage_block(&self, week: &str, n: usize) {
+        let id =
+            self.archive.find_manifest(WeekRef::Exact(week.parse().unwrap()), &"p".parse().unwrap()).unwrap();
+        let manifest = self.archive.open_manifest(&id).unwrap();
+        let mut blocks = manifest.reader().blocks().iter().filter(|b| b.section == Section::Entries);
+        let offset = blocks.nth(n).unwrap().offset as usize + 20;
+        let mut bytes = fs::read(self.manifest(week)).unwrap();
+        bytes[offset] ^= 1;
+        fs::write(self.manifest(week), bytes).unwrap();
+    }
+
+    fn objects(&self) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        for folder in fs::read_dir(self.folder.path().join("store/objects")).unwrap() {
+            found.extend(fs::read_dir(folder.unwrap().path()).unwrap().map(|f| f.unwrap().path()));
+        }
+        found
+    }
+}
+
+fn files_in(folder: &Path) -> usize {
+    let mut count = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        count += if path.is_dir() { files_in(&path) } else { 1 };
+    }
+    count
+}
+
+#[test]
+fn a_damaged_block_of_a_manifest_hurts_its_own_entries_alone() {
+    let bench = Bench::new();
+    for i in 0..9000 {
+        bench.write(&format!("d{}/file{i:05}", i / 1000), format!("content {i}").as_bytes());
+    }
+    bench.backup("2025-01").unwrap();
+    bench.damage_block("2025-01", 1);
+    let target = bench.folder.path().join("out");
+    let restored = bench.restore("2025-01", &target, true).unwrap();
+    assert!(restored.failed > 0);
+    let there = files_in(&target);
+    assert!((3000..9000).contains(&there), "{there} files of the sound blocks were restored");
+    assert!(!verify(&bench.archive, &VerifyOptions::default(), &Silent::default()).unwrap().is_clean());
+}
+
+#[test]
+fn a_damaged_manifest_does_not_stop_the_next_backup() {
+    let bench = Bench::new();
+    (0..5000).for_each(|i| bench.write(&format!("f{i}"), b"x"));
+    bench.backup("2025-01").unwrap();
+    bench.damage_block("2025-01", 0);
+    let next = bench.backup("2025-02").unwrap();
+    assert_eq!((next.counts.files, next.completeness), (5000, Completeness::Complete));
+    let target = bench.folder.path().join("out");
+    assert_eq!(bench.restore("2025-02", &target, false).unwrap().failed, 0);
+}
+
+#[test]
+fn lost_and_short_objects_are_stored_again() {
+    let bench = Bench::new();
+    for i in 0..40 {
+        bench.write(&format!("f{i}"), &[i; 3000]);
+    }
+    bench.backup("2025-01").unwrap();
+    let objects = bench.objects();
+    assert!(objects.len() > 3);
+    fs::remove_file(&objects[0]).unwrap();
+    fs::write(&objects[1], b"short").unwrap();
+    let check = |options: VerifyOptions| verify(&bench.archive, &options, &Silent::default()).unwrap();
+    assert_eq!(check(VerifyOptions::default()).damaged_objects.len(), 2);
+    assert_eq!(check(VerifyOptions { quick: true, ..VerifyOptions::default() }).damaged_objects.len(), 2);
+    let healed = bench.backup("2025-02").unwrap();
+    assert!(healed.counts.bytes_read > 0, "the files that need them were read again");
+    let week = Some("2025-02".parse().unwrap());
+    assert!(check(VerifyOptions { week, ..VerifyOptions::default() }).is_clean());
+    let target = bench.folder.path().join("out");
+    assert_eq!(bench.restore("2025-02", &target, false).unwrap().failed, 0);
+}
+
+#[test]
+fn retention_looks_at_its_own_pvcs_and_spares_what_was_just_published() {
+    let bench = Bench::new();
+    bench.write("f", b"x");
+    for week in ["2025-01", "2025-02", "2025-03"] {
+        bench.backup_as(week, "p").unwrap();
+        bench.backup_as(week, "q").unwrap();
+    }
+    let old: Week = "2025-01".parse().unwrap();
+    let pvcs = ["p".parse().unwrap()];
+    let limits = Retention { keep: 1, pvcs: Some(&pvcs), never: Some(old), dry_run: false };
+    let retired = retain(&bench.archive, limits, now()).unwrap();
+    let names: Vec<String> = retired.iter().map(|r| r.id.to_string()).collect();
+    assert_eq!(names, ["2025-02/p.manifest"]);
+    assert!(bench.folder.path().join("store/2025-02/q.manifest").exists());
+}
+
+#[test]
+fn an_old_copy_in_the_trash_serves_until_nothing_needs_it() {
+    let bench = Bench::new();
+    bench.write("f", &[7; 5000]);
+    bench.backup("2025-01").unwrap();
+    let (object, manifest) = (bench.objects().remove(0), bench.manifest("2025-01"));
+    let aside = bench.folder.path().join("aside");
+    fs::rename(&manifest, &aside).unwrap();
+    let long_ago = Timestamp { secs: now().secs - 30 * 86_400, nanos: 0 };
+    let options = |now| GcOptions { dry_run: false, trash_days: 7, now };
+    assert_eq!(collect(&bench.archive, options(long_ago)).unwrap().retired, 1);
+    assert!(!object.exists());
+    fs::rename(&aside, &manifest).unwrap();
+    let target = bench.folder.path().join("out");
+    assert_eq!(bench.restore("2025-01", &target, false).unwrap().failed, 0, "readers look in the trash");
+    let again = collect(&bench.archive, options(now())).unwrap();
+    assert_eq!((again.brought_back, again.deleted), (1, 0), "gc brings back what a manifest needs");
+    assert!(object.exists());
+}
+
+#[test]
+fn a_gc_that_cannot_read_a_manifest_moves_nothing() {
+    let bench = Bench::new();
+    bench.write("f", &[7; 5000]);
+    bench.backup("2025-01").unwrap();
+    let mut bytes = fs::read(bench.manifest("2025-01")).unwrap();
+    let end = bytes.len() - 60;
+    bytes[end] ^= 1;
+    fs::write(bench.manifest("2025-01"), bytes).unwrap();
+    let options = GcOptions { dry_run: false, trash_days: 7, now: now() };
+    assert!(collect(&bench.archive, options).is_err());
+    assert_eq!(bench.objects().len(), 2.min(bench.objects().len()).max(1), "all objects are where they were");
+}
+
+#[test]
+fn an_empty_source_is_refused_where_no_manifest_can_say_that_it_was_not() {
+    let bench = Bench::new();
+    bench.write("f", b"x");
+    bench.backup("2025-01").unwrap();
+    let mut bytes = fs::read(bench.manifest("2025-01")).unwrap();
+    let end = bytes.len() - 60;
+    bytes[end] ^= 1;
+    fs::write(bench.manifest("2025-01"), bytes).unwrap();
+    fs::remove_file(bench.src().join("f")).unwrap();
+    let refused = bench.backup("2025-02").unwrap_err();
+    assert!(matches!(refused, Error::EmptySource { .. }), "{refused}");
+    bench.write("f", b"x");
+    bench.backup("2025-02").unwrap();
+}
+
+#[test]
+fn emptied_objects_are_not_taken_for_known_ones() {
+    let bench = Bench::new();
+    bench.write("f", &[1; 9000]);
+    bench.backup("2025-01").unwrap();
+    for object in bench.objects() {
+        fs::write(&object, b"").unwrap();
+    }
+    bench.backup("2025-02").unwrap();
+    assert!(verify(&bench.archive, &VerifyOptions::default(), &Silent::default()).unwrap().is_clean());
+}
+
+#[test]
+fn restore_leaves_files_that_are_right_alone() {
+    let bench = Bench::new();
+    (0..20).for_each(|i| bench.write(&format!("d/f{i}"), format!("{i}").as_bytes()));
+    bench.backup("2025-01").unwrap();
+    let inodes = || -> Vec<u64> {
+        (0..20).map(|i| fs::metadata(bench.src().join(format!("d/f{i}"))).unwrap().ino()).collect()
+    };
+    let before = inodes();
+    bench.write("d/f3", b"changed");
+    fs::remove_file(bench.src().join("d/f4")).unwrap();
+    bench.write("extra", b"e");
+    let src = bench.src();
+    let restored = bench.restore("2025-01", &src, false).unwrap();
+    assert_eq!(restored.failed, 0);
+    let changed: Vec<usize> = (0..20).filter(|&i| inodes()[i] != before[i]).collect();
+    assert!(changed.iter().all(|i| [3, 4].contains(i)), "{changed:?}");
+    assert!(src.join("extra").exists());
+    bench.restore("2025-01", &src, true).unwrap();
+    assert!(!src.join("extra").exists());
+}

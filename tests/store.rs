@@ -1,0 +1,124 @@
+//! What every backend of the store room must do. A new backend is added to `backends`.
+#![cfg(test)]
+
+use std::io::Write;
+use std::sync::Arc;
+use weekvault::model::RunId;
+use weekvault::store::{
+    Item, ItemKind, Key, LocalStore, Lock, LockMode, MemoryStore, Store, read_all, write_all,
+};
+
+/// Runs a test on each backend, empty.
+fn backends(test: impl Fn(&dyn Store)) {
+    let folder = tempfile::tempdir().unwrap();
+    test(&LocalStore::new(folder.path().join("store"), RunId(7)));
+    test(&MemoryStore::default());
+}
+
+fn key(path: &str) -> Key {
+    Key::new(path)
+}
+
+fn names(items: &[Item]) -> Vec<(String, bool)> {
+    let mut names: Vec<_> = items.iter().map(|i| (i.name.clone(), i.kind == ItemKind::Folder)).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn what_is_put_can_be_read() {
+    backends(|store| {
+        write_all(store, &key("a/b/c"), b"hello").unwrap();
+        assert_eq!(read_all(store, &key("a/b/c"), 5).unwrap(), b"hello");
+        assert!(read_all(store, &key("a/b/c"), 4).is_err(), "longer than allowed");
+        let blob = store.open(&key("a/b/c")).unwrap();
+        assert_eq!(blob.length(), 5);
+        let mut part = [0; 3];
+        blob.read_exact_at(&mut part, 2).unwrap();
+        assert_eq!(&part, b"llo");
+        assert!(blob.read_exact_at(&mut part, 3).is_err(), "past the end");
+        let missing = store.open(&key("a/b/d")).map(drop).unwrap_err();
+        assert!(missing.is_not_found(), "{missing}");
+        assert!(missing.to_string().contains("a/b/d"), "{missing}");
+    });
+}
+
+#[test]
+fn nothing_is_there_before_its_commit() {
+    backends(|store| {
+        let mut upload = store.create().unwrap();
+        upload.write_all(b"half").unwrap();
+        assert!(store.open(&key("x")).is_err());
+        drop(upload);
+        assert!(store.list(&key("tmp")).unwrap().is_empty(), "an upload that is dropped leaves nothing");
+        let mut upload = store.create().unwrap();
+        upload.write_all(b"whole").unwrap();
+        upload.commit(&key("x")).unwrap();
+        write_all(store, &key("x"), b"another").unwrap();
+        assert_eq!(read_all(store, &key("x"), 99).unwrap(), b"another", "a commit replaces");
+    });
+}
+
+#[test]
+fn lists_one_folder() {
+    backends(|store| {
+        assert!(store.list(&Key::root()).unwrap().is_empty(), "no store yet");
+        for path in ["f", "d/g", "d/e/h"] {
+            write_all(store, &key(path), path.as_bytes()).unwrap();
+        }
+        let root: Vec<_> =
+            store.list(&Key::root()).unwrap().into_iter().filter(|i| i.name != "tmp").collect();
+        assert_eq!(names(&root), [("d".into(), true), ("f".into(), false)]);
+        let d = store.list(&key("d")).unwrap();
+        assert_eq!(names(&d), [("e".into(), true), ("g".into(), false)]);
+        assert_eq!(d.iter().find_map(Item::file_length), Some(3));
+        assert!(store.list(&key("nowhere")).unwrap().is_empty());
+    });
+}
+
+#[test]
+fn renames_and_deletes() {
+    backends(|store| {
+        write_all(store, &key("a"), b"1").unwrap();
+        write_all(store, &key("t/b"), b"2").unwrap();
+        store.rename(&key("a"), &key("t/b")).unwrap();
+        assert_eq!(read_all(store, &key("t/b"), 9).unwrap(), b"1");
+        store.rename(&key("t/b"), &key("new/folder/b")).unwrap();
+        assert!(store.rename(&key("t/b"), &key("c")).unwrap_err().is_not_found());
+        store.delete(&key("new/folder/b")).unwrap();
+        store.delete(&key("new/folder/b")).unwrap();
+        store.delete(&key("new/folder")).unwrap();
+        assert!(store.open(&key("new/folder/b")).is_err());
+        store.sync().unwrap();
+    });
+}
+
+#[test]
+fn many_threads_may_put() {
+    backends(|store| {
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                scope.spawn(move || {
+                    for i in 0..20 {
+                        write_all(store, &key(&format!("m/{thread}/{i}")), &[thread, i]).unwrap();
+                        write_all(store, &key("m/same"), &[thread, i]).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(store.list(&key("m/3")).unwrap().len(), 20);
+        assert_eq!(store.open(&key("m/same")).unwrap().length(), 2);
+    });
+}
+
+#[test]
+fn locks_exclude_each_other_where_there_are_locks() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = |run| Arc::new(LocalStore::new(folder.path(), RunId(run)));
+    let (a, b) = (open(1), open(2));
+    let shared = a.lock(LockMode::Shared).unwrap();
+    assert!(matches!(b.lock(LockMode::Shared).unwrap(), Lock::Held(_)));
+    assert!(matches!(b.lock(LockMode::Exclusive).unwrap(), Lock::Busy));
+    drop(shared);
+    assert!(matches!(b.lock(LockMode::Exclusive).unwrap(), Lock::Held(_)));
+}
