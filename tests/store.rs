@@ -122,3 +122,12 @@ fn locks_exclude_each_other_where_there_are_locks() {
     drop(shared);
     assert!(matches!(b.lock(LockMode::Exclusive).unwrap(), Lock::Held(_)));
 }
+
+#[test]
+fn the_store_has_a_clock() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = LocalStore::new(folder.path().join("store"), RunId(7));
+    let ours = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
+    assert!((store.now().unwrap().secs - ours).abs() < 60);
+    assert!(store.list(&key("tmp")).unwrap().is_empty(), "asking leaves nothing behind");
+}

@@ -2,9 +2,8 @@
 
 use super::{Archive, ManifestRef, RepoError, layout};
 use crate::model::{ObjectId, ObjectRow};
-use crate::store::{Key, StoreError, StoreOperation};
+use crate::store::{Key, write_all};
 use std::collections::{HashMap, HashSet};
-use std::io::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The objects that a look at `objects/` showed, with their files' lengths.
@@ -155,10 +154,11 @@ impl Inventory {
     /// [`RepoError::Store`]; then the run must publish nothing.
     pub fn store(&self, id: &ObjectId, stored: &[u8]) -> Result<(), RepoError> {
         let key = layout::object(id);
-        let mut upload = self.archive.store.create()?;
-        let failed = |e| StoreError::new(StoreOperation::Write, self.archive.store.as_ref(), &key, e);
-        upload.write_all(stored).map_err(failed)?;
-        upload.commit(&key)?;
+        match write_all(self.archive.store.as_ref(), &key, stored) {
+            // What the file system says it lost is written anew, to another file.
+            Err(error) if error.is_passing() => write_all(self.archive.store.as_ref(), &key, stored)?,
+            result => result?,
+        }
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! What goes wrong with a store.
 
 use super::{Key, Store};
+use rustix::io::Errno;
 use std::fmt;
 use std::io;
 
@@ -76,8 +77,19 @@ impl StoreError {
         self.source.kind() == io::ErrorKind::NotFound
     }
 
+    /// Whether it may be gone when tried again: what network file systems report when their server does not answer.
+    pub fn is_passing(&self) -> bool {
+        is_passing(&self.source)
+    }
+
     /// Whether storage is full.
     pub fn is_full(&self) -> bool {
         matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
     }
+}
+
+/// See [`StoreError::is_passing`].
+pub(super) fn is_passing(error: &io::Error) -> bool {
+    const PASSING: [Errno; 4] = [Errno::IO, Errno::STALE, Errno::TIMEDOUT, Errno::REMOTEIO];
+    error.raw_os_error().is_some_and(|code| PASSING.iter().any(|e| e.raw_os_error() == code))
 }

@@ -1,15 +1,23 @@
 //! A store in a folder: a local disk or a mounted share.
+//!
+//! What a network file system reports is not always what happened: a request that was sent twice fails the second
+//! time. So the outcome of every rename, mkdir and unlink that failed is looked at before it counts as an error, and
+//! what only reads is tried again. An fsync or close that failed is never tried again on the same file: the kernel
+//! tells such an error once, and then takes the lost pages for written.
 
+use super::disk::{Disk, DiskFile, OsDisk, Seen, SeenKind};
+use super::error::is_passing;
 use super::{Blob, Item, ItemKind, Key, Lock, LockMode, Store, StoreError, StoreOperation as Op, Upload};
 use crate::model::{RunId, Timestamp};
-use rustix::fs::FlockOperation;
 use std::collections::BTreeSet;
-use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How long to wait before trying again what failed; then it has failed.
+const PAUSES: [Duration; 2] = [Duration::from_millis(300), Duration::from_millis(1500)];
 
 /// A store in a folder. Folders are made 0700, files 0600: a store holds what the sources protect.
 #[derive(Clone)]
@@ -18,25 +26,36 @@ pub struct LocalStore {
     shared: Arc<Shared>,
 }
 
-/// What uploads share with their store.
+/// What uploads and blobs share with their store.
 struct Shared {
+    disk: Box<dyn Disk>,
     run: RunId,
     next: AtomicU64,
-    /// Folders whose names changed since the last sync.
-    touched: Mutex<BTreeSet<PathBuf>>,
+    folders: Mutex<Folders>,
 }
 
-impl Shared {
-    fn touch(&self, folder: &Path) {
-        self.touched.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.to_path_buf());
-    }
+#[derive(Default)]
+struct Folders {
+    /// Folders whose names changed since the last sync.
+    touched: BTreeSet<PathBuf>,
+    /// Folders whose own names, and those of the folders above them, are durable.
+    rooted: BTreeSet<PathBuf>,
 }
 
 impl LocalStore {
     /// The store in the folder `root`, which need not exist yet. `run` names its unfinished files.
     pub fn new(root: impl Into<PathBuf>, run: RunId) -> Self {
-        let shared = Shared { run, next: AtomicU64::new(0), touched: Mutex::default() };
+        Self::on(Box::new(OsDisk), root, run)
+    }
+
+    /// The same on a disk of the caller's.
+    pub fn on(disk: Box<dyn Disk>, root: impl Into<PathBuf>, run: RunId) -> Self {
+        let shared = Shared { disk, run, next: AtomicU64::new(0), folders: Mutex::default() };
         Self { root: root.into(), shared: Arc::new(shared) }
+    }
+
+    fn disk(&self) -> &dyn Disk {
+        self.shared.disk.as_ref()
     }
 
     fn path(&self, key: &Key) -> PathBuf {
@@ -47,17 +66,64 @@ impl LocalStore {
         StoreError::new(operation, self, key, source)
     }
 
+    fn folders(&self) -> MutexGuard<'_, Folders> {
+        self.shared.folders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the next sync make a folder's names durable; its own name too, which another process may have made.
+    fn touch(&self, folder: &Path) {
+        let mut folders = self.folders();
+        let above = folder.ancestors().take_while(|a| a.starts_with(&self.root));
+        let unrooted: Vec<PathBuf> = above
+            .take_while(|a| *a == folder || !folders.rooted.contains(*a))
+            .map(Path::to_path_buf)
+            .collect();
+        folders.touched.extend(unrooted);
+    }
+
+    /// Tries what only reads, or does nothing the second time, until it succeeds or fails for a reason that stays.
+    fn patiently<T>(&self, mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        for pause in PAUSES {
+            match attempt() {
+                Err(e) if is_passing(&e) => self.disk().pause(pause),
+                result => return result,
+            }
+        }
+        attempt()
+    }
+
+    /// Tries a change until it succeeds, or turns out to be `done` although it was reported as failed.
+    fn settled(
+        &self,
+        mut change: impl FnMut() -> io::Result<()>,
+        done: impl Fn() -> io::Result<bool>,
+    ) -> io::Result<()> {
+        self.patiently(|| match change() {
+            Err(_) if done().unwrap_or(false) => Ok(()),
+            result => result,
+        })
+    }
+
+    fn look(&self, path: &Path) -> io::Result<Option<Seen>> {
+        match self.disk().look(path) {
+            Ok(seen) => Ok(Some(seen)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
     /// Makes a folder and those above it; each new name is made durable by the next sync.
     fn make_folder(&self, path: &Path) -> io::Result<()> {
-        match DirBuilder::new().mode(0o700).create(path) {
+        let is_folder = || Ok(self.look(path)?.is_some_and(|s| s.kind == SeenKind::Folder));
+        match self.settled(|| self.disk().make_folder(path), is_folder) {
             Ok(()) => {
                 if let Some(parent) = path.parent() {
-                    self.shared.touch(parent);
+                    let mut folders = self.folders();
+                    folders.touched.insert(parent.to_path_buf());
+                    folders.rooted.remove(path);
                 }
                 Ok(())
             }
-            // NFS may report EEXIST for a folder that this very call made.
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 let Some(parent) = path.parent() else { return Err(e) };
                 self.make_folder(parent)?;
@@ -68,7 +134,7 @@ impl LocalStore {
     }
 
     /// Runs `operation`, and once more after making `folder` if that was missing.
-    fn with_folder<T>(&self, folder: &Path, operation: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    fn with_folder<T>(&self, folder: &Path, mut operation: impl FnMut() -> io::Result<T>) -> io::Result<T> {
         match operation() {
             // Not asked first whether it is there: another thread may have made it since.
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -78,123 +144,125 @@ impl LocalStore {
             result => result,
         }
     }
+
+    /// Moves a file; `done` tells whether it has happened.
+    fn move_file(&self, from: &Path, to: &Path, done: impl Fn() -> io::Result<bool>) -> io::Result<()> {
+        let folder = to.parent().unwrap_or(&self.root);
+        self.settled(|| self.with_folder(folder, || self.disk().rename(from, to)), done)?;
+        self.touch(folder);
+        Ok(())
+    }
+
+    fn discard(&self, temporary: &Path) {
+        let gone = || Ok(self.look(temporary)?.is_none());
+        // Left behind it costs space until the next clean-up, no more.
+        let _ = self.settled(|| self.disk().remove_file(temporary), gone);
+    }
 }
 
 impl Store for LocalStore {
     fn open(&self, key: &Key) -> Result<Box<dyn Blob>, StoreError> {
-        // Without waiting: a fifo of that name would hold us until somebody writes to it.
-        let nonblock = rustix::fs::OFlags::NONBLOCK.bits() as i32;
-        let file = OpenOptions::new().read(true).custom_flags(nonblock).open(self.path(key));
-        let file = file.map_err(|e| self.error(Op::Open, key, e))?;
-        let metadata = file.metadata().map_err(|e| self.error(Op::Open, key, e))?;
-        if !metadata.is_file() {
-            return Err(self.error(Op::Open, key, io::Error::other("it is not a regular file")));
-        }
-        Ok(Box::new(LocalBlob { length: metadata.len(), file }))
+        let path = self.path(key);
+        let opened = self.patiently(|| {
+            let file = self.disk().open(&path)?;
+            let seen = file.look()?;
+            Ok((file, seen))
+        });
+        let (file, seen) = opened.map_err(|e| self.error(Op::Open, key, e))?;
+        Ok(Box::new(LocalBlob { store: self.clone(), path, seen, file: Mutex::new(Arc::from(file)) }))
     }
 
     fn create(&self) -> Result<Box<dyn Upload>, StoreError> {
-        let number = self.shared.next.fetch_add(1, Ordering::Relaxed);
-        let key = Key::new(format!("tmp/{}-{number}", self.shared.run));
-        let temporary = self.path(&key);
-        let open = || OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary);
-        let file =
-            self.with_folder(&self.root.join("tmp"), open).map_err(|e| self.error(Op::Create, &key, e))?;
-        Ok(Box::new(LocalUpload { file: Some(file), temporary, store: self.clone() }))
+        let folder = self.root.join("tmp");
+        let mut key = Key::root();
+        let made = self.patiently(|| {
+            // A new name each time: the file of an attempt that is reported as failed may be there.
+            let number = self.shared.next.fetch_add(1, Ordering::Relaxed);
+            key = Key::new(format!("tmp/{}-{number}", self.shared.run));
+            let file = self.with_folder(&folder, || self.disk().create(&self.path(&key)));
+            file.and_then(|file| Ok((file.look()?.id, file))).inspect_err(|_| self.discard(&self.path(&key)))
+        });
+        let (id, file) = made.map_err(|e| self.error(Op::Create, &key, e))?;
+        Ok(Box::new(LocalUpload { file: Some(file), id, temporary: self.path(&key), store: self.clone() }))
     }
 
     fn list(&self, folder: &Key) -> Result<Vec<Item>, StoreError> {
-        let failed = |e| self.error(Op::List, folder, e);
-        let entries = match fs::read_dir(self.path(folder)) {
+        let listed = match self.patiently(|| self.disk().list(&self.path(folder))) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries.map_err(failed)?,
+            listed => listed.map_err(|e| self.error(Op::List, folder, e))?,
         };
-        let mut items = Vec::new();
-        for entry in entries {
-            let entry = entry.map_err(failed)?;
-            // Names that are not UTF-8, and those that NFS gives to files deleted while open, are never ours.
-            let Ok(name) = entry.file_name().into_string() else { continue };
-            if name.starts_with(".nfs") {
-                continue;
-            }
-            let kind = match entry.file_type().map_err(failed)? {
-                t if t.is_dir() => ItemKind::Folder,
-                // A folder that was moved elsewhere and linked to is where it was, to every reader.
-                t if t.is_symlink() && entry.path().is_dir() => ItemKind::Folder,
-                t if t.is_file() || t.is_symlink() => match fs::metadata(entry.path()) {
-                    Ok(m) => {
-                        let modified = Timestamp { secs: m.mtime(), nanos: m.mtime_nsec() as u32 };
-                        ItemKind::File { length: m.len(), modified }
-                    }
-                    Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
-                    Err(e) => return Err(failed(e)),
-                },
-                _ => continue,
+        // NFS gives such names to files that were deleted while open.
+        let ours = listed.into_iter().filter(|(name, _)| !name.starts_with(".nfs"));
+        let item = |(name, seen): (String, Seen)| {
+            let kind = match seen.kind {
+                SeenKind::File => ItemKind::File { length: seen.length, modified: seen.modified },
+                SeenKind::Folder => ItemKind::Folder,
+                SeenKind::Other => return None,
             };
-            items.push(Item { name, kind });
-        }
-        Ok(items)
+            Some(Item { name, kind })
+        };
+        Ok(ours.filter_map(item).collect())
     }
 
     fn rename(&self, from: &Key, to: &Key) -> Result<(), StoreError> {
         let (source, target) = (self.path(from), self.path(to));
-        let folder = target.parent().unwrap_or(&self.root).to_path_buf();
-        self.with_folder(&folder, || fs::rename(&source, &target))
-            .map_err(|e| self.error(Op::Rename, from, e))?;
-        self.shared.touch(&folder);
-        self.shared.touch(source.parent().unwrap_or(&self.root));
+        let done = || Ok(self.look(&source)?.is_none() && self.look(&target)?.is_some());
+        self.move_file(&source, &target, done).map_err(|e| self.error(Op::Rename, from, e))?;
+        self.touch(source.parent().unwrap_or(&self.root));
         Ok(())
     }
 
     fn delete(&self, key: &Key) -> Result<(), StoreError> {
         let path = self.path(key);
-        let deleted = match fs::remove_file(&path) {
+        let remove = || match self.disk().remove_file(&path) {
             // Unlinking a folder is EISDIR on Linux, EPERM by POSIX.
-            Err(_) if path.is_dir() => fs::remove_dir(&path),
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                match self.look(&path)?.is_some_and(|s| s.kind == SeenKind::Folder) {
+                    true => self.disk().remove_folder(&path),
+                    false => Err(e),
+                }
+            }
             result => result,
         };
-        match deleted {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-            Ok(()) => {
-                self.shared.touch(path.parent().unwrap_or(&self.root));
-                Ok(())
-            }
-            Err(e) => Err(self.error(Op::Delete, key, e)),
-        }
+        self.settled(remove, || Ok(self.look(&path)?.is_none()))
+            .map_err(|e| self.error(Op::Delete, key, e))?;
+        self.touch(path.parent().unwrap_or(&self.root));
+        Ok(())
     }
 
     fn sync(&self) -> Result<(), StoreError> {
-        let touched =
-            std::mem::take(&mut *self.shared.touched.lock().unwrap_or_else(PoisonError::into_inner));
-        for folder in touched {
-            let synced = File::open(&folder).and_then(|f| f.sync_all());
-            match synced {
+        let touched = self.folders().touched.clone();
+        for folder in &touched {
+            match self.disk().sync_folder(folder) {
                 // A folder that was deleted since has no names left to lose.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                result => result.map_err(|source| StoreError {
+                synced => synced.map_err(|source| StoreError {
                     operation: Op::Sync,
                     path: folder.display().to_string(),
                     source,
                 })?,
             }
         }
+        let mut folders = self.folders();
+        folders.touched.retain(|folder| !touched.contains(folder));
+        folders.rooted.extend(touched);
         Ok(())
+    }
+
+    fn now(&self) -> Result<Timestamp, StoreError> {
+        let key = Key::new("tmp");
+        let folder = self.path(&key);
+        let number = self.shared.next.fetch_add(1, Ordering::Relaxed);
+        let temporary = folder.join(format!("{}-{number}", self.shared.run));
+        let made = self.with_folder(&folder, || self.disk().create(&temporary)).and_then(|file| file.look());
+        self.discard(&temporary);
+        made.map(|seen| seen.modified).map_err(|e| self.error(Op::Create, &key, e))
     }
 
     fn lock(&self, mode: LockMode) -> Result<Lock, StoreError> {
         let key = Key::new("lock");
-        let path = self.path(&key);
-        let open = || OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
-        let file = self.with_folder(&self.root, open).map_err(|e| self.error(Op::Lock, &key, e))?;
-        let operation = match mode {
-            LockMode::Shared => FlockOperation::NonBlockingLockShared,
-            LockMode::Exclusive => FlockOperation::NonBlockingLockExclusive,
-        };
-        match rustix::fs::flock(&file, operation) {
-            Ok(()) => Ok(Lock::Held(Box::new(file))),
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(Lock::Busy),
-            Err(_) => Ok(Lock::Unsupported),
-        }
+        let lock = || self.with_folder(&self.root, || self.disk().lock(&self.path(&key), mode));
+        self.patiently(lock).map_err(|e| self.error(Op::Lock, &key, e))
     }
 
     fn location(&self) -> String {
@@ -203,23 +271,43 @@ impl Store for LocalStore {
 }
 
 struct LocalBlob {
-    file: File,
-    length: u64,
+    store: LocalStore,
+    path: PathBuf,
+    seen: Seen,
+    /// Replaced when its handle has gone stale.
+    file: Mutex<Arc<dyn DiskFile>>,
+}
+
+impl LocalBlob {
+    fn file(&self) -> MutexGuard<'_, Arc<dyn DiskFile>> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Blob for LocalBlob {
     fn length(&self) -> u64 {
-        self.length
+        self.seen.length
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.file.read_exact_at(buffer, offset)
+        self.store.patiently(|| {
+            let file = Arc::clone(&self.file());
+            let read = file.read_exact_at(buffer, offset);
+            if read.as_ref().is_err_and(is_passing)
+                && let Ok(again) = self.store.disk().open(&self.path)
+                && again.look().is_ok_and(|seen| seen.id == self.seen.id)
+            {
+                *self.file() = Arc::from(again);
+            }
+            read
+        })
     }
 }
 
 struct LocalUpload {
     /// Taken by the commit.
-    file: Option<File>,
+    file: Option<Box<dyn DiskFile>>,
+    id: (u64, u64),
     temporary: PathBuf,
     store: LocalStore,
 }
@@ -227,8 +315,8 @@ struct LocalUpload {
 impl Write for LocalUpload {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.file
-            .as_ref()
-            .map_or_else(|| Err(io::Error::other("written after its commit")), |mut f| f.write(bytes))
+            .as_mut()
+            .map_or_else(|| Err(io::Error::other("written after its commit")), |f| f.write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -238,19 +326,16 @@ impl Write for LocalUpload {
 
 impl Upload for LocalUpload {
     fn commit(mut self: Box<Self>, key: &Key) -> Result<(), StoreError> {
-        let Some(file) = self.file.take() else { return Ok(()) };
-        let target = self.store.path(key);
-        let folder = target.parent().unwrap_or(&self.store.root);
+        let Some(mut file) = self.file.take() else { return Ok(()) };
+        let (store, target) = (&self.store, self.store.path(key));
         let committed = (|| {
-            file.sync_all().map_err(|e| self.store.error(Op::Sync, key, e))?;
-            // NFS may report the last write's error as late as here.
-            nix::unistd::close(file).map_err(|e| self.store.error(Op::Close, key, e.into()))?;
-            let rename = || fs::rename(&self.temporary, &target);
-            self.store.with_folder(folder, rename).map_err(|e| self.store.error(Op::Rename, key, e))
+            file.sync().map_err(|e| store.error(Op::Sync, key, e))?;
+            file.close().map_err(|e| store.error(Op::Close, key, e))?;
+            let done = || Ok(store.look(&target)?.is_some_and(|s| s.id == self.id));
+            store.move_file(&self.temporary, &target, done).map_err(|e| store.error(Op::Rename, key, e))
         })();
-        match committed {
-            Ok(()) => self.store.shared.touch(folder),
-            Err(_) => drop(fs::remove_file(&self.temporary)),
+        if committed.is_err() {
+            store.discard(&self.temporary);
         }
         committed
     }
@@ -259,7 +344,7 @@ impl Upload for LocalUpload {
 impl Drop for LocalUpload {
     fn drop(&mut self) {
         if self.file.take().is_some() {
-            let _ = fs::remove_file(&self.temporary);
+            self.store.discard(&self.temporary);
         }
     }
 }

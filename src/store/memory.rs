@@ -54,6 +54,7 @@ impl Store for MemoryStore {
                 files.insert(to.clone(), bytes);
                 Ok(())
             }
+            None if files.contains_key(to) => Ok(()),
             None => Err(StoreError::new(Op::Rename, self, from, io::ErrorKind::NotFound.into())),
         }
     }
@@ -65,6 +66,10 @@ impl Store for MemoryStore {
 
     fn sync(&self) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    fn now(&self) -> Result<Timestamp, StoreError> {
+        Ok(Timestamp::default())
     }
 
     fn lock(&self, _: LockMode) -> Result<Lock, StoreError> {

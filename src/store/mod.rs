@@ -1,10 +1,12 @@
 //! Keys and bytes: where a store's files are kept. Knows nothing of chunks and manifests.
 
+mod disk;
 mod error;
 mod key;
 mod local;
 mod memory;
 
+pub use disk::{Disk, DiskFile, Seen, SeenKind};
 pub use error::{StoreError, StoreOperation};
 pub use key::Key;
 pub use local::LocalStore;
@@ -35,10 +37,10 @@ pub trait Store: Send + Sync {
     /// [`StoreError`].
     fn list(&self, folder: &Key) -> Result<Vec<Item>, StoreError>;
 
-    /// Moves a file, replacing what stands at `to`.
+    /// Moves a file, replacing what stands at `to`. Where `from` is missing and `to` is there, it has been moved already.
     ///
     /// # Errors
-    /// [`StoreError`]; [`StoreError::is_not_found`] when `from` is missing.
+    /// [`StoreError`]; [`StoreError::is_not_found`] when both are missing.
     fn rename(&self, from: &Key, to: &Key) -> Result<(), StoreError>;
 
     /// Deletes a file, or an empty folder. What is missing is deleted already.
@@ -52,6 +54,12 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// [`StoreError`]; then nothing more may be published.
     fn sync(&self) -> Result<(), StoreError>;
+
+    /// The time by the store's own clock, as a file that is written now shows it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn now(&self) -> Result<Timestamp, StoreError>;
 
     /// Tries to take the store's advisory lock, without waiting.
     ///
