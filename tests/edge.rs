@@ -30,6 +30,7 @@ fn success() -> BackupReport {
         source_bytes: 10 * files,
         changed_files: 2,
         unreadable_files: 0,
+        changed_while_read_files: 0,
     };
     BackupReport {
         status: 0,

@@ -144,6 +144,7 @@ fn success_pushes_all_that_the_reference_promises() {
         of_pvc("backup_source_bytes", number(&source["bytes"]));
         of_pvc("backup_changed_files", number(&source["changed"]) + number(&source["new"]));
         of_pvc("backup_unreadable_files", 0.0);
+        of_pvc("backup_changed_while_read_files", 0.0);
     }
     assert_eq!((wanted["backup_files/html"], wanted["backup_changed_files/html"]), (3.0, 2.0));
     assert_eq!(wanted["backup_source_bytes/html"], 10_010.0);

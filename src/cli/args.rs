@@ -1,7 +1,7 @@
 //! The command line, as `docs/cli.md` lays it down.
 
 use super::failure::{DONE, FAILED, Failure, USAGE};
-use super::{backup, cat, completions, gc, list, ls, man, materialize, restore, retain, verify};
+use super::{backup, cat, completions, gc, list, ls, man, materialize, restore, retain, undelete, verify};
 use crate::model::{PvcName, WeekRef};
 use crate::repo::{Archive, Manifest};
 use clap::builder::BoolishValueParser;
@@ -87,6 +87,8 @@ pub(super) enum Command {
     Gc(gc::GcArgs),
     /// Keep the newest weeks, retire older manifests
     Retain(retain::RetainArgs),
+    /// Bring a retired manifest and its objects back from the trash
+    Undelete(undelete::UndeleteArgs),
     /// Show weeks and pvcs
     List(list::ListArgs),
     /// Show a manifest's tree

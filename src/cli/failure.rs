@@ -32,8 +32,6 @@ pub(super) enum Failure {
         /// In what state things are now.
         left: &'static str,
     },
-    /// Now is not the time.
-    Busy(&'static str),
     /// What was done is not all that was asked for. The result has been printed already.
     Incomplete(String),
     /// Verify cannot even open the store, because that is damaged.
@@ -49,7 +47,7 @@ impl Failure {
     pub(super) fn code(&self) -> u8 {
         match self {
             Self::Ops(Error::TwiceNamed(_) | Error::Nested { .. }) | Self::Usage(_) => USAGE,
-            Self::Ops(_) | Self::Incomplete(_) | Self::Busy(_) | Self::File(..) => FAILED,
+            Self::Ops(_) | Self::Incomplete(_) | Self::File(..) => FAILED,
             Self::Interrupted { signal, .. } => 128u8.saturating_add(u8::try_from(*signal).unwrap_or(0)),
             Self::DamagedStore(_) => DAMAGED,
             Self::Output(_) if self.is_broken_pipe() => DONE,
@@ -79,9 +77,12 @@ impl Failure {
                 "free some space in the store's file system and run again; nothing that was published is touched",
             ),
             Self::Ops(Error::Repo(RepoError::Object { .. })) => Some(
-                "`weekvault verify` says what it hurts; once its file is out of the store, the next backup stores it again, if \
-                 the source still has it",
+                "`weekvault verify --repair` says what it hurts, and takes it out of the way: the next backup stores it again, \
+                 if the source still has it",
             ),
+            Self::Ops(Error::Repo(RepoError::Clock { .. })) => {
+                Some("mend the clock that is wrong; --ignore-clock goes on by this machine's")
+            }
             _ => None,
         }
     }
@@ -104,7 +105,6 @@ impl fmt::Display for Failure {
             Self::Usage(message) | Self::Incomplete(message) => f.write_str(message),
             Self::Interrupted { signal: 15, left } => write!(f, "terminated (SIGTERM); {left}"),
             Self::Interrupted { left, .. } => write!(f, "interrupted (SIGINT); {left}"),
-            Self::Busy(message) => f.write_str(message),
             Self::DamagedStore(error) => write!(f, "the store is damaged: {error}"),
             Self::File(what, error) => write!(f, "cannot {what}: {error}"),
             Self::Output(error) => write!(f, "cannot write the output: {error}"),

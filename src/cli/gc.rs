@@ -4,14 +4,11 @@ use super::args::help_end;
 use super::context::Context;
 use super::failure::{DONE, Failure};
 use super::human::{bytes, count, merge};
-use crate::ops::clock;
-use crate::repo::{Collected, GcOptions, StoreLock, collect, lock};
-use crate::store::LockMode;
+use crate::ops::Error;
+use crate::ops::gc::{self as ops, GcRun, TRASH_DAYS};
+use crate::repo::Collected;
 use clap::Args;
 use serde_json::{Value, json};
-
-/// Days that retired files stay in the trash, if nothing else is said.
-pub(super) const TRASH_DAYS: u32 = 7;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -28,30 +25,19 @@ pub(super) struct GcArgs {
     /// Days that retired files stay in the trash
     #[arg(long, env = "WEEKVAULT_TRASH_DAYS", default_value_t = TRASH_DAYS, value_name = "N")]
     trash_days: u32,
+    /// Go on though the store's clock and this machine's do not agree
+    #[arg(long, env = "WEEKVAULT_IGNORE_CLOCK")]
+    ignore_clock: bool,
 }
 
 pub(super) fn run(context: &Context, args: &GcArgs) -> Result<u8, Failure> {
     let archive = context.open()?;
     context.observer().phase("collecting garbage", None);
-    let now = clock::now();
-    let mut guard = None;
-    if !args.dry_run {
-        match lock(&archive, LockMode::Exclusive)? {
-            StoreLock::Busy => {
-                return Err(Failure::Busy(
-                    "another run is at work on the store: collecting now would only waste its work; \
-                     try again when it is done",
-                ));
-            }
-            held => {
-                archive.clean_tmp(now)?;
-                guard = Some(held);
-            }
-        }
+    let run = GcRun { dry_run: args.dry_run, trash_days: args.trash_days, ignore_clock: args.ignore_clock };
+    let collected = ops::gc(&archive, run, context.observer())?;
+    if collected.interrupted {
+        return Err(context.failure(Error::Cancelled, "nothing that is needed was touched"));
     }
-    let options = GcOptions { dry_run: args.dry_run, trash_days: args.trash_days, now };
-    let collected = collect(&archive, options)?;
-    drop(guard);
     let document = merge(json!({ "dry_run": args.dry_run }), collected_json(&collected));
     context.print(&document, &text(&collected, args.dry_run))?;
     Ok(DONE)

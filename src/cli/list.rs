@@ -7,6 +7,7 @@ use super::human::{bytes, table};
 use crate::model::{Completeness, PvcName};
 use crate::ops::browse::{self, Listed};
 use crate::ops::clock;
+use crate::ops::gc::TRASH_DAYS;
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -14,6 +15,7 @@ const EXAMPLES: &str = "\
 Examples:
   weekvault list
   weekvault list --pvc enigma --json
+  weekvault list --trash
 ";
 
 #[derive(Args, Debug)]
@@ -22,10 +24,19 @@ pub(super) struct ListArgs {
     /// Only this pvc
     #[arg(long, env = "WEEKVAULT_PVC", value_name = "NAME")]
     pvc: Option<PvcName>,
+    /// What is in the trash, and until when
+    #[arg(long, env = "WEEKVAULT_TRASH")]
+    trash: bool,
+    /// With --trash: days that gc leaves retired files there
+    #[arg(long, env = "WEEKVAULT_TRASH_DAYS", default_value_t = TRASH_DAYS, value_name = "N")]
+    trash_days: u32,
 }
 
 pub(super) fn run(context: &Context, args: &ListArgs) -> Result<u8, Failure> {
     let archive = context.open()?;
+    if args.trash {
+        return super::trash::print(context, &archive, args.pvc.as_ref(), args.trash_days);
+    }
     context.check_pvc(&archive, args.pvc.as_ref())?;
     let mut listed = browse::list(&archive, context.cache()?.as_ref())?;
     listed.retain(|l| args.pvc.as_ref().is_none_or(|pvc| l.id.pvc == *pvc));

@@ -16,6 +16,8 @@ mod metrics;
 mod progress;
 mod restore;
 mod retain;
+mod trash;
+mod undelete;
 mod verify;
 
 pub use args::command;
@@ -51,6 +53,7 @@ fn run(context: &Context, command: &Command) -> Result<u8, Failure> {
         Command::Verify(args) => verify::run(context, args),
         Command::Gc(args) => gc::run(context, args),
         Command::Retain(args) => retain::run(context, args),
+        Command::Undelete(args) => undelete::run(context, args),
         Command::List(args) => list::run(context, args),
         Command::Ls(args) => ls::run(context, args),
         Command::Cat(args) => cat::run(context, args),

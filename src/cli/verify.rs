@@ -8,7 +8,7 @@ use super::metrics::{Gateway, push_verify};
 use crate::edge::VerifyReport;
 use crate::model::{PvcName, WeekRef};
 use crate::ops::clock;
-use crate::ops::verify::{Slice, Verified, VerifyOptions, verify};
+use crate::ops::verify::{Repair, Slice, Verified, VerifyOptions, verify};
 use clap::Args;
 use serde_json::{Value, json};
 use std::time::Instant;
@@ -19,6 +19,7 @@ Examples:
   weekvault verify --slice day/7         (each day another seventh)
   weekvault verify --quick
   weekvault verify --week latest --pvc enigma
+  weekvault verify --repair              (then run a backup)
 ";
 
 #[derive(Args, Debug)]
@@ -36,6 +37,9 @@ pub(super) struct VerifyArgs {
     /// Only what this pvc needs
     #[arg(long, env = "WEEKVAULT_PVC", value_name = "NAME")]
     pvc: Option<PvcName>,
+    /// Put damaged objects into the trash, so that the next backup stores them again, and take whole copies from there
+    #[arg(long, env = "WEEKVAULT_REPAIR")]
+    repair: bool,
     #[command(flatten)]
     gateway: Gateway,
 }
@@ -59,6 +63,7 @@ pub(super) fn run(context: &Context, args: &VerifyArgs) -> Result<u8, Failure> {
         slice: args.slice,
         week: args.week,
         pvc: args.pvc.clone(),
+        repair: args.repair,
         threads: context.threads(),
     };
     let archive = context.open().map_err(Failure::in_opening);
@@ -97,6 +102,9 @@ fn text(args: &VerifyArgs, verified: &Verified) -> String {
             text.push_str("  no manifest needs it\n");
         }
     }
+    for (id, repair) in &verified.repaired {
+        text.push_str(&format!("object {id}: {}\n", repair_text(*repair)));
+    }
     let manifests = count(verified.manifests, "manifest");
     let objects = count(verified.objects, "object");
     let part = args.slice.map(|s| format!(" of slice {}/{}", s.part, s.of)).unwrap_or_default();
@@ -111,6 +119,7 @@ fn text(args: &VerifyArgs, verified: &Verified) -> String {
     let damaged: Vec<String> =
         damaged.iter().filter(|(n, _)| *n > 0).map(|(n, what)| count(*n, what)).collect();
     text.push_str(&match damaged.as_slice() {
+        [] if !verified.repaired.is_empty() => "what was damaged is repaired\n".to_owned(),
         [] => "nothing is damaged\n".to_owned(),
         damaged => format!("{} DAMAGED\n", damaged.join(" and ")),
     });
@@ -121,6 +130,22 @@ fn text(args: &VerifyArgs, verified: &Verified) -> String {
         ));
     }
     text
+}
+
+fn repair_text(repair: Repair) -> &'static str {
+    match repair {
+        Repair::BroughtBack => "a whole copy from the trash stands in its place now",
+        Repair::SetAside => "in the trash now; the next backup stores it again, if the source still has it",
+        Repair::Missing => "the next backup stores it again, if the source still has it",
+    }
+}
+
+fn repair_word(repair: Repair) -> &'static str {
+    match repair {
+        Repair::BroughtBack => "brought back",
+        Repair::SetAside => "set aside",
+        Repair::Missing => "missing",
+    }
 }
 
 fn document(args: &VerifyArgs, verified: &Verified, code: u8, seconds: f64) -> Value {
@@ -135,8 +160,11 @@ fn document(args: &VerifyArgs, verified: &Verified, code: u8, seconds: f64) -> V
     let manifests = verified.damaged_manifests.iter().map(|(id, damage)| {
         json!({ "manifest": id.to_string(), "week": id.week.to_string(), "pvc": id.pvc.as_str(), "damage": damage })
     });
+    let repaired = verified.repaired.iter();
+    let repaired = repaired.map(|(id, r)| json!({ "object": id.to_string(), "repair": repair_word(*r) }));
     json!({
         "exit_code": code,
+        "repaired": repaired.collect::<Vec<_>>(),
         "quick": args.quick,
         "duration_seconds": seconds,
         "manifests": verified.manifests,

@@ -59,6 +59,8 @@ pub struct SourceReport {
     pub changed_files: u64,
     /// Files that could not be read.
     pub unreadable_files: u64,
+    /// Files that changed during each attempt to read them.
+    pub changed_while_read_files: u64,
 }
 
 /// What a store holds.
@@ -110,13 +112,14 @@ impl BackupReport {
 }
 
 impl SourceReport {
-    fn gauges(&self) -> [Gauge; 4] {
+    fn gauges(&self) -> [Gauge; 5] {
         let gauge = |name, value: u64| gauge(name, Some(&self.pvc), value as f64);
         [
             gauge("backup_files", self.files),
             gauge("backup_source_bytes", self.source_bytes),
             gauge("backup_changed_files", self.changed_files),
             gauge("backup_unreadable_files", self.unreadable_files),
+            gauge("backup_changed_while_read_files", self.changed_while_read_files),
         ]
     }
 }
@@ -170,6 +173,7 @@ fn help(name: &str) -> &'static str {
         "backup_source_bytes" => "Sum of the sizes of the source's files.",
         "backup_changed_files" => "Files new or changed since the manifest before.",
         "backup_unreadable_files" => "Files that could not be read.",
+        "backup_changed_while_read_files" => "Files that changed during each attempt to read them.",
         "backup_store_bytes" => "Bytes of all objects and manifests.",
         "backup_store_objects" => "Objects in the store.",
         "backup_dedup_ratio" => "Logical bytes of all weeks, divided by the bytes stored for them.",
@@ -277,6 +281,7 @@ mod tests {
                 source_bytes: 1 << 50,
                 changed_files: 1,
                 unreadable_files: 0,
+                changed_while_read_files: 0,
             });
         }
         report.store = Some(StoreReport { bytes: 5, objects: 4, dedup_ratio: 2.5, weeks: 8 });

@@ -1,6 +1,8 @@
 //! The time, and what week it is.
 
+use super::Error;
 use crate::model::{Timestamp, Week};
+use crate::repo::{Archive, RepoError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The time now.
@@ -9,6 +11,21 @@ pub fn now() -> Timestamp {
         Ok(since) => Timestamp { secs: since.as_secs() as i64, nanos: since.subsec_nanos() },
         // A clock before 1970 is wrong anyway.
         Err(_) => Timestamp::default(),
+    }
+}
+
+/// This week, where nobody says which: the store's clock has to agree with ours.
+///
+/// # Errors
+/// [`Error::WhichWeek`] when they disagree on the week by more than an hour; [`Error::Repo`].
+pub fn this_week(archive: &Archive) -> Result<Week, Error> {
+    let (now, ours) = (now(), week_of(now()));
+    match archive.check_clock(now) {
+        Err(RepoError::Clock { store, .. }) if week_of(store) != ours => {
+            Err(Error::WhichWeek { ours, store: week_of(store) })
+        }
+        Ok(()) | Err(RepoError::Clock { .. }) => Ok(ours),
+        Err(error) => Err(error.into()),
     }
 }
 

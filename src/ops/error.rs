@@ -1,6 +1,6 @@
 //! Why an operation failed.
 
-use crate::model::{ArchivePath, PvcName};
+use crate::model::{ArchivePath, PvcName, Week};
 use crate::repo::RepoError;
 use crate::tree::SourceError;
 use std::path::PathBuf;
@@ -68,6 +68,22 @@ pub enum Error {
     /// No entry matches a path that was asked for.
     #[error("{0}")]
     NoSuchPath(String),
+    /// Others are at work on the store.
+    #[error(
+        "another run is at work on the store: {0} now would only waste its work; try again when it is done"
+    )]
+    Busy(&'static str),
+    /// The clocks do not agree on what week it is.
+    #[error(
+        "this machine's clock says that it is week {ours}, the store's says {store}: mend the clock that is wrong, or \
+         give the week with --week"
+    )]
+    WhichWeek {
+        /// By our clock.
+        ours: Week,
+        /// By the store's.
+        store: Week,
+    },
     /// A path is not what the command needs.
     #[error("{path} is {what}")]
     WrongKind {

@@ -4,9 +4,11 @@ pub mod backup;
 pub mod browse;
 pub mod clock;
 mod error;
+pub mod gc;
 mod parallel;
 mod paths;
 pub mod restore;
+pub mod undelete;
 pub mod verify;
 
 pub use error::Error;

@@ -1,7 +1,7 @@
 //! What goes wrong with an archive.
 
 use crate::format::{FormatError, ReadError};
-use crate::model::{ObjectId, PvcName, Week, WeekRef};
+use crate::model::{ObjectId, PvcName, Timestamp, Week, WeekRef};
 use crate::store::StoreError;
 
 /// Something in the store is missing, damaged or cannot be reached.
@@ -38,6 +38,32 @@ pub enum RepoError {
         /// The pvcs that this week has, or the store where no week was named.
         pvcs: Vec<PvcName>,
     },
+    /// No manifest of that name in the trash.
+    #[error(
+        "the trash has no manifest of week {week}, pvc \"{pvc}\"; {}",
+        if have.is_empty() { "it has none at all".to_owned() } else { format!("it has: {}", have.join(", ")) }
+    )]
+    NotInTrash {
+        /// The week asked for.
+        week: Week,
+        /// The source asked for.
+        pvc: PvcName,
+        /// What there is.
+        have: Vec<String>,
+    },
+    /// The store's clock and ours do not agree.
+    #[error(
+        "this machine's clock says {}, the store's {}: what is old cannot be told while they disagree by more than an \
+         hour",
+        rfc3339(.ours),
+        rfc3339(.store)
+    )]
+    Clock {
+        /// Ours.
+        ours: Timestamp,
+        /// The store's.
+        store: Timestamp,
+    },
     /// An object is gone or does not hold its chunk.
     #[error("object {id} is {damage}")]
     Object {
@@ -46,10 +72,10 @@ pub enum RepoError {
         /// What is wrong with it.
         damage: super::Damage,
     },
-    /// Objects that a manifest just published needs went missing while the run lasted, and are not in the trash.
+    /// Objects that a manifest needs are gone, from the trash too.
     #[error(
-        "{missing} objects that the new manifests need are gone from the store, {example} for one: something else \
-         deletes from it; run the backup again, it will store them anew"
+        "{missing} of the objects that are needed are neither in the store nor in its trash, {example} for one; a backup \
+         stores again what its source still has"
     )]
     Vanished {
         /// How many.
@@ -69,6 +95,10 @@ impl RepoError {
             }
         }
     }
+}
+
+fn rfc3339(moment: &Timestamp) -> String {
+    jiff::Timestamp::new(moment.secs, 0).unwrap_or_default().to_string()
 }
 
 fn no_manifest(week: &WeekRef, pvc: &PvcName, weeks: &[Week], pvcs: &[PvcName]) -> String {

@@ -2,12 +2,16 @@
 //!
 //! ```text
 //! store.json   objects/<h>/<64 hex>.zst   <YYYY-WW>/<pvc>[.partial].manifest
-//! trash/<YYYY-MM-DD>[.<n>]/<the same paths>   tmp/   lock
+//! trash/<YYYY-MM-DD>[.<n>]/<the same paths>, and damaged/objects/<h>/<64 hex>.zst   tmp/   lock
 //! ```
 
 use crate::model::{ObjectId, PvcName, Week};
 use crate::store::Key;
 
+/// The folder of the objects.
+pub(super) const OBJECTS: &str = "objects";
+/// In a day's trash, the folder of the objects that were found damaged.
+pub(super) const DAMAGED: &str = "damaged";
 const OBJECT_ENDING: &str = ".zst";
 const MANIFEST_ENDING: &str = ".manifest";
 const PARTIAL_ENDING: &str = ".partial.manifest";
@@ -29,14 +33,14 @@ pub(super) fn trash() -> Key {
 
 /// The folders that hold objects, below `base`: one for each first hex digit.
 pub(super) fn object_folders(base: &Key) -> impl Iterator<Item = Key> {
-    let objects = base.child("objects");
+    let objects = base.child(OBJECTS);
     (0..16u32).map(move |digit| objects.child(&char::from_digit(digit, 16).unwrap_or('0').to_string()))
 }
 
 /// Where an object is, below `base`.
 pub(super) fn object_below(base: &Key, id: &ObjectId) -> Key {
     let hex = id.to_string();
-    base.child("objects").child(hex.get(..1).unwrap_or_default()).child(&format!("{hex}{OBJECT_ENDING}"))
+    base.child(OBJECTS).child(hex.get(..1).unwrap_or_default()).child(&format!("{hex}{OBJECT_ENDING}"))
 }
 
 /// Where an object is.
@@ -78,12 +82,12 @@ pub(super) fn trash_day(day: jiff::civil::Date, attempt: u32) -> Key {
     }
 }
 
-/// The day that a folder in the trash stands for.
-pub(super) fn parse_trash_day(name: &str) -> Option<jiff::civil::Date> {
-    let (day, attempt) = name.split_once('.').unwrap_or((name, "2"));
-    attempt.parse::<u32>().ok()?;
+/// The day that a folder in the trash stands for, and its attempt.
+pub(super) fn parse_trash_day(name: &str) -> Option<(jiff::civil::Date, u32)> {
+    let (day, attempt) = name.split_once('.').unwrap_or((name, "1"));
+    let attempt = attempt.parse().ok()?;
     let parsed: jiff::civil::Date = day.parse().ok()?;
-    (parsed.to_string() == day).then_some(parsed)
+    (parsed.to_string() == day).then_some((parsed, attempt))
 }
 
 #[cfg(test)]
@@ -108,7 +112,7 @@ mod tests {
         let day = jiff::civil::date(2025, 4, 8);
         for attempt in [1, 2, 30] {
             let key = trash_day(day, attempt);
-            assert_eq!(parse_trash_day(key.as_str().strip_prefix("trash/").unwrap()), Some(day));
+            assert_eq!(parse_trash_day(key.as_str().strip_prefix("trash/").unwrap()), Some((day, attempt)));
         }
         assert_eq!(parse_trash_day("2025-4-8"), None);
     }

@@ -30,7 +30,22 @@ pub fn lock(archive: &Archive, mode: LockMode) -> Result<StoreLock, RepoError> {
     })
 }
 
+/// Clocks that differ by more than this, in seconds, are not to be trusted about what is old.
+const MAX_SKEW: i64 = 3600;
+
 impl Archive {
+    /// Compares our clock with the store's.
+    ///
+    /// # Errors
+    /// [`RepoError::Clock`] when they differ by more than an hour; [`RepoError::Store`].
+    pub fn check_clock(&self, ours: Timestamp) -> Result<(), RepoError> {
+        let store = self.store.now()?;
+        if (ours.secs - store.secs).abs() <= MAX_SKEW {
+            return Ok(());
+        }
+        Err(RepoError::Clock { ours, store })
+    }
+
     /// Deletes what killed runs left unfinished: what is older than twelve hours by the store's own clock. Should that
     /// hit a live run after all, its next rename fails and so does the run, and nothing published is touched. Returns
     /// how many files went.

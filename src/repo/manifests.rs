@@ -159,8 +159,12 @@ impl Archive {
     /// # Errors
     /// [`RepoError`], naming the file.
     pub fn open_manifest(&self, id: &ManifestId) -> Result<Manifest, RepoError> {
-        let path = self.full_path(&id.key());
-        let file = StoredFile(self.store.open(&id.key())?);
+        self.open_manifest_at(&id.key(), id)
+    }
+
+    pub(super) fn open_manifest_at(&self, key: &Key, id: &ManifestId) -> Result<Manifest, RepoError> {
+        let path = self.full_path(key);
+        let file = StoredFile(self.store.open(key)?);
         let reader = ManifestReader::open(file).map_err(|e| RepoError::read(path.clone(), e))?;
         let summary = reader.summary().map_err(|e| RepoError::read(path.clone(), e))?;
         let partial = summary.completeness != Completeness::Complete;

@@ -19,4 +19,4 @@ pub use objects::{Claim, Inventory, Listing};
 pub use publish::{PendingManifest, look_again};
 pub use reader::{Damage, ObjectReader, SharedTrash};
 pub use retire::{Collected, GcOptions, Retention, Retired, collect, retain};
-pub use trash::Trash;
+pub use trash::{Trash, Trashed, TrashedObjects};

@@ -1,8 +1,8 @@
 //! Making a manifest visible: the only commit point.
 
-use super::{Archive, ManifestId, ObjectReader, RepoError, Trash, layout};
+use super::{Archive, ManifestId, ObjectReader, RepoError, Trash, Trashed};
 use crate::format::{FormatError, ManifestWriter};
-use crate::model::{Digest, Entry, ObjectId, ObjectRow, Owners, Problem, Summary, Timestamp};
+use crate::model::{Digest, Entry, ObjectRow, Owners, Problem, Summary, Timestamp};
 use crate::store::{Key, StoreError, StoreOperation, Upload};
 use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
@@ -91,13 +91,26 @@ fn write_error(path: &str, error: io::Error) -> RepoError {
 }
 
 impl Archive {
+    /// Publishes a manifest out of the trash; one that it replaces is copied there first. What it names must have been
+    /// looked at.
+    ///
+    /// # Errors
+    /// [`RepoError::Store`].
+    pub fn republish(&self, trashed: &Trashed, now: Timestamp) -> Result<(), RepoError> {
+        let id = &trashed.manifest.id;
+        self.store.sync()?;
+        self.keep_replaced(id, now)?;
+        self.store.rename(&trashed.key, &id.key())?;
+        Ok(self.store.sync()?)
+    }
+
     /// Copies a manifest that is about to be replaced to the trash. A copy, so that there is no moment without one.
     fn keep_replaced(&self, id: &ManifestId, now: Timestamp) -> Result<(), RepoError> {
         let old = match self.store.open(&id.key()) {
             Err(e) if e.is_not_found() => return Ok(()),
             old => old?,
         };
-        let place = self.trash_place(id, now)?;
+        let place = self.trash_place(now, |day| id.key_below(day))?;
         let mut copy = self.store.create()?;
         let failed = |operation, key: &Key, e| StoreError::new(operation, self.store.as_ref(), key, e);
         let source = id.key();
@@ -127,15 +140,14 @@ pub fn look_again(archive: &Archive, needed: &[ObjectRow]) -> Result<u64, RepoEr
         return Ok(0);
     }
     let trash = Trash::list(archive)?;
-    let mut reader =
-        ObjectReader::new(archive, Arc::default()).map_err(|e| write_error(&archive.location(), e))?;
+    let mut reader = ObjectReader::prepared(archive)?;
     let (mut missing, mut brought_back) = (Vec::new(), 0);
     for row in doubtful {
         // Another run may have stored the same chunk at another level: its file has another length and is as good.
         if reader.check(&row.id, row.chunk_length).is_ok() {
             continue;
         }
-        if archive.bring_back(&row.id, &trash)? && reader.check(&row.id, row.chunk_length).is_ok() {
+        if archive.bring_back(&row.id, row.chunk_length, &trash, &mut reader)? {
             brought_back += 1;
         } else {
             missing.push(row.id);
@@ -145,20 +157,5 @@ pub fn look_again(archive: &Archive, needed: &[ObjectRow]) -> Result<u64, RepoEr
     match missing.first() {
         Some(&example) => Err(RepoError::Vanished { missing: missing.len(), example }),
         None => Ok(brought_back),
-    }
-}
-
-impl Archive {
-    /// Moves the newest copy of an object in the trash back to its place. False when there is none.
-    pub(super) fn bring_back(&self, id: &ObjectId, trash: &Trash) -> Result<bool, RepoError> {
-        for key in trash.copies(id) {
-            match self.store.rename(key, &layout::object(id)) {
-                Ok(()) => return Ok(true),
-                // Someone else brought it back.
-                Err(e) if e.is_not_found() => {}
-                Err(e) => return Err(e.into()),
-            }
-        }
-        Ok(self.store.open(&layout::object(id)).is_ok())
     }
 }

@@ -3,7 +3,7 @@
 use super::{Archive, RepoError, Trash, layout};
 use crate::format::{MAX_CHUNK_LENGTH, Opener, stored_bound};
 use crate::model::ObjectId;
-use crate::store::{Key, StoreError, read_all};
+use crate::store::{Key, StoreError, StoreOperation, read_all};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -63,6 +63,16 @@ impl ObjectReader {
         Ok(Self { archive, opener, plain: Vec::new(), trash, bytes_read: 0 })
     }
 
+    /// A reader that shares its look at the trash with none.
+    ///
+    /// # Errors
+    /// [`RepoError::Store`] when zstd has no memory.
+    pub fn prepared(archive: &Archive) -> Result<Self, RepoError> {
+        let failed =
+            |source| StoreError { operation: StoreOperation::Read, path: archive.location(), source };
+        Ok(Self::new(archive, SharedTrash::default()).map_err(failed)?)
+    }
+
     /// The chunk that an object holds, verified against its name.
     ///
     /// # Errors
@@ -87,6 +97,11 @@ impl ObjectReader {
     pub fn check(&mut self, id: &ObjectId, chunk_length: u32) -> Result<&[u8], Damage> {
         self.open_at(&layout::object(id), id, chunk_length)?;
         Ok(&self.plain)
+    }
+
+    /// The same of another file than the object's own.
+    pub(super) fn check_at(&mut self, key: &Key, id: &ObjectId, chunk_length: u32) -> Result<(), Damage> {
+        self.open_at(key, id, chunk_length)
     }
 
     /// Checks an object that no manifest names: its frame says how long its chunk is.
@@ -115,7 +130,7 @@ impl ObjectReader {
                 Some(known) if !again => known,
                 _ => Trash::list(&self.archive)?,
             };
-            trash.insert(known).copies(id).to_vec()
+            trash.insert(known).copies(id).cloned().collect::<Vec<Key>>()
         };
         Ok(copies.iter().any(|key| self.open_at(key, id, chunk_length).is_ok()))
     }

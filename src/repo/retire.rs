@@ -1,10 +1,10 @@
 //! Moving what nothing references into the trash, and emptying that: the only places that delete.
 
 use super::trash::day_of;
-use super::{Archive, ManifestId, ManifestRef, RepoError, Trash, layout};
-use crate::model::{ObjectId, PvcName, Timestamp, Week};
-use crate::store::{ItemKind, Key};
-use std::collections::{BTreeMap, HashSet};
+use super::{Archive, Listing, ManifestId, ManifestRef, ObjectReader, RepoError, Trash, layout};
+use crate::model::{ObjectId, Observer, PvcName, Timestamp, Week};
+use crate::store::{Item, ItemKind, Key};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// How to collect garbage.
 #[derive(Clone, Copy, Debug)]
@@ -32,19 +32,30 @@ pub struct Collected {
     pub deleted: u64,
     /// Bytes of them.
     pub deleted_bytes: u64,
+    /// It was asked to stop before it was through.
+    pub interrupted: bool,
 }
 
-/// Retires the objects that no manifest references, and empties the trash of what is old and still unreferenced.
+/// Retires the objects that no manifest references, and empties the trash of what is old and still unreferenced. Asked
+/// to stop, it does so in a state like any other.
 ///
 /// # Errors
 /// [`RepoError`]. A manifest that cannot be read stops it before anything is moved: it could need anything.
-pub fn collect(archive: &Archive, options: GcOptions) -> Result<Collected, RepoError> {
-    let (mut live, mut known) = (HashSet::new(), HashSet::new());
+pub fn collect(
+    archive: &Archive,
+    options: GcOptions,
+    observer: &dyn Observer,
+) -> Result<Collected, RepoError> {
+    let (mut live, mut known) = (Live::new(), HashSet::new());
     add_live(archive, &mut known, &mut live)?;
     let mut report = Collected::default();
     let today = layout::trash_day(day_of(options.now), 1);
     let listing = archive.list_objects()?;
-    for (id, length) in listing.iter().filter(|(id, _)| !live.contains(*id)) {
+    for (id, length) in listing.iter().filter(|(id, _)| !live.contains_key(*id)) {
+        if observer.cancelled() {
+            report.interrupted = true;
+            break;
+        }
         report.retired += 1;
         report.retired_bytes += length;
         if !options.dry_run {
@@ -59,36 +70,37 @@ pub fn collect(archive: &Archive, options: GcOptions) -> Result<Collected, RepoE
     add_live(archive, &mut known, &mut live)?;
     if !options.dry_run {
         let there = if report.retired > 0 { archive.list_objects()? } else { listing };
-        let missing: Vec<&ObjectId> = live.iter().filter(|id| there.stored_length(id).is_none()).collect();
-        let trash = if missing.is_empty() { Trash::default() } else { Trash::list(archive)? };
-        for id in missing {
-            if !trash.copies(id).is_empty() && archive.bring_back(id, &trash)? {
-                report.brought_back += 1;
-            }
-        }
+        report.brought_back = bring_back_missing(archive, &live, &there)?;
         archive.store.sync()?;
     }
     report.live = live.len() as u64;
-    empty(archive, &live, options, &mut report)?;
+    if !report.interrupted {
+        // A file that was retired just before midnight may be needed by a run that is publishing now.
+        let since = options.now.plus_seconds(-86_400 * i64::from(options.trash_days) - 3600);
+        let mut emptying = Emptying { archive, live: &live, dry_run: options.dry_run, observer, report };
+        for (_, folder) in archive.trash_days()?.iter().filter(|(day, _)| *day < day_of(since)) {
+            emptying.day(folder)?;
+        }
+        report = emptying.report;
+    }
     if !options.dry_run {
         archive.store.sync()?;
     }
     Ok(report)
 }
 
+/// The objects that manifests reference, with their chunks' lengths.
+type Live = HashMap<ObjectId, u32>;
+
 /// Adds what all manifests need that are published now and not `known` yet.
-fn add_live(
-    archive: &Archive,
-    known: &mut HashSet<ManifestRef>,
-    live: &mut HashSet<ObjectId>,
-) -> Result<(), RepoError> {
+fn add_live(archive: &Archive, known: &mut HashSet<ManifestRef>, live: &mut Live) -> Result<(), RepoError> {
     for manifest in archive.manifests()? {
         if known.contains(&manifest) {
             continue;
         }
         match archive.open_manifest(&manifest.id).and_then(|m| m.objects()) {
             Ok(table) => {
-                live.extend(table.iter().map(|row| row.id));
+                live.extend(table.iter().map(|row| (row.id, row.chunk_length)));
                 known.insert(manifest);
             }
             // Retired since it was listed: its objects may go.
@@ -99,51 +111,78 @@ fn add_live(
     Ok(())
 }
 
-/// Deletes what has been in the trash for long, but no object that a manifest names.
-fn empty(
-    archive: &Archive,
-    live: &HashSet<ObjectId>,
-    options: GcOptions,
-    report: &mut Collected,
-) -> Result<(), RepoError> {
-    let oldest_kept = day_of(options.now.plus_seconds(-86_400 * i64::from(options.trash_days)));
-    for (_, folder) in archive.trash_days()?.iter().filter(|(day, _)| *day < oldest_kept) {
-        empty_folder(archive, folder, live, options.dry_run, report)?;
+fn bring_back_missing(archive: &Archive, live: &Live, there: &Listing) -> Result<u64, RepoError> {
+    let missing: Vec<_> = live.iter().filter(|(id, _)| there.stored_length(id).is_none()).collect();
+    if missing.is_empty() {
+        return Ok(0);
     }
-    Ok(())
+    let trash = Trash::list(archive)?;
+    let mut reader = ObjectReader::prepared(archive)?;
+    let mut brought_back = 0;
+    for (id, chunk_length) in missing {
+        brought_back += u64::from(archive.bring_back(id, *chunk_length, &trash, &mut reader)?);
+    }
+    Ok(brought_back)
 }
 
-/// Deletes what is below `folder`, and the folder once it is empty. Returns whether it is.
-fn empty_folder(
-    archive: &Archive,
-    folder: &Key,
-    live: &HashSet<ObjectId>,
+/// Deletes what has been in the trash for long.
+struct Emptying<'a> {
+    archive: &'a Archive,
+    live: &'a Live,
     dry_run: bool,
-    report: &mut Collected,
-) -> Result<bool, RepoError> {
-    let mut is_empty = true;
-    for item in archive.store.list(folder)? {
-        let key = folder.child(&item.name);
+    observer: &'a dyn Observer,
+    report: Collected,
+}
+
+impl Emptying<'_> {
+    /// Empties a day's folder, but for objects that a manifest names. Damaged ones go, whoever names them.
+    fn day(&mut self, folder: &Key) -> Result<(), RepoError> {
+        let mut is_empty = true;
+        for item in self.archive.store.list(folder)? {
+            let (key, spare) = (folder.child(&item.name), item.name == layout::OBJECTS);
+            is_empty &= self.item(&key, &item, spare)?;
+        }
+        self.remove_empty(folder, is_empty)
+    }
+
+    /// Deletes a file, or what is below a folder, and the folder once it is empty. Returns whether it is gone.
+    fn item(&mut self, key: &Key, item: &Item, spare: bool) -> Result<bool, RepoError> {
         match item.kind {
-            ItemKind::Folder => is_empty &= empty_folder(archive, &key, live, dry_run, report)?,
+            _ if self.report.interrupted || self.observer.cancelled() => {
+                self.report.interrupted = true;
+                Ok(false)
+            }
+            ItemKind::Folder => {
+                let mut is_empty = true;
+                for item in self.archive.store.list(key)? {
+                    is_empty &= self.item(&key.child(&item.name), &item, spare)?;
+                }
+                self.remove_empty(key, is_empty)?;
+                Ok(is_empty)
+            }
             ItemKind::File { .. }
-                if layout::parse_object(&item.name).is_some_and(|id| live.contains(&id)) =>
+                if spare
+                    && layout::parse_object(&item.name).is_some_and(|id| self.live.contains_key(&id)) =>
             {
-                is_empty = false;
+                Ok(false)
             }
             ItemKind::File { length, .. } => {
-                report.deleted += 1;
-                report.deleted_bytes += length;
-                if !dry_run {
-                    archive.store.delete(&key)?;
+                self.report.deleted += 1;
+                self.report.deleted_bytes += length;
+                if !self.dry_run {
+                    self.archive.store.delete(key)?;
                 }
+                Ok(true)
             }
         }
     }
-    if is_empty && !dry_run {
-        archive.store.delete(folder)?;
+
+    fn remove_empty(&self, folder: &Key, is_empty: bool) -> Result<(), RepoError> {
+        if is_empty && !self.dry_run {
+            self.archive.store.delete(folder)?;
+        }
+        Ok(())
     }
-    Ok(is_empty)
 }
 
 /// A manifest that retention moved to the trash, or in a dry run would move.
@@ -166,8 +205,9 @@ pub struct Retention<'a> {
     pub dry_run: bool,
 }
 
-/// Keeps the newest complete manifests of each pvc and moves older ones to the trash, and with them partial manifests that are older than all that is kept, or that a complete one of their week has made
-/// needless.
+/// Keeps the newest complete manifests of each pvc and moves older ones to the trash, and with them partial manifests
+/// that are older than all that is kept, or that a complete one of their week has made needless. Asked to stop, it
+/// leaves the rest to the next run.
 ///
 /// # Errors
 /// [`RepoError::Store`].
@@ -175,6 +215,7 @@ pub fn retain(
     archive: &Archive,
     retention: Retention<'_>,
     now: Timestamp,
+    observer: &dyn Observer,
 ) -> Result<Vec<Retired>, RepoError> {
     let Retention { keep, pvcs, never, dry_run } = retention;
     let mut by_pvc: BTreeMap<PvcName, Vec<ManifestId>> = BTreeMap::new();
@@ -196,20 +237,26 @@ pub fn retain(
             }
         }
     }
-    if !dry_run {
-        for Retired { id } in &retired {
-            let place = archive.trash_place(id, now)?;
-            match archive.store.rename(&id.key(), &place) {
-                Err(e) if e.is_not_found() => {}
-                moved => moved?,
-            }
-            let week = id.key().parent();
-            if archive.store.list(&week)?.is_empty() {
-                // Another run may have published into it since; then it stays.
-                let _ = archive.store.delete(&week);
-            }
-        }
-        archive.store.sync()?;
+    if dry_run {
+        return Ok(retired);
     }
-    Ok(retired)
+    let mut done = Vec::new();
+    for Retired { id } in retired {
+        if observer.cancelled() {
+            break;
+        }
+        let place = archive.trash_place(now, |day| id.key_below(day))?;
+        match archive.store.rename(&id.key(), &place) {
+            Err(e) if e.is_not_found() => {}
+            moved => moved?,
+        }
+        let week = id.key().parent();
+        if archive.store.list(&week)?.is_empty() {
+            // Another run may have published into it since; then it stays.
+            let _ = archive.store.delete(&week);
+        }
+        done.push(Retired { id });
+    }
+    archive.store.sync()?;
+    Ok(done)
 }

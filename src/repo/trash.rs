@@ -1,14 +1,18 @@
-//! Retired files: `trash/<day>/` holds them under the paths they had.
+//! Retired files: `trash/<day>/` holds them under the paths they had, and damaged objects in a folder apart.
 
-use super::{Archive, ManifestId, RepoError, layout};
-use crate::model::{ObjectId, Timestamp};
+use super::{Archive, Manifest, ManifestId, ManifestRef, ObjectReader, RepoError, layout};
+use crate::model::{ObjectId, PvcName, Timestamp, Week};
 use crate::store::{ItemKind, Key};
 use jiff::civil::Date;
 use std::collections::HashMap;
 
 /// Copies of objects that the trash holds.
 #[derive(Default, Debug)]
-pub struct Trash(HashMap<ObjectId, Vec<Key>>);
+pub struct Trash {
+    retired: HashMap<ObjectId, Vec<Key>>,
+    /// Found damaged: never brought back unread.
+    damaged: HashMap<ObjectId, Vec<Key>>,
+}
 
 impl Trash {
     /// Looks at the whole trash.
@@ -16,19 +20,49 @@ impl Trash {
     /// # Errors
     /// [`RepoError::Store`].
     pub fn list(archive: &Archive) -> Result<Self, RepoError> {
-        let mut objects: HashMap<ObjectId, Vec<Key>> = HashMap::new();
+        let mut trash = Self::default();
         for (_, folder) in archive.trash_days()? {
-            for (id, _) in archive.list_objects_below(&folder)? {
-                objects.entry(id).or_default().push(layout::object_below(&folder, &id));
+            for item in archive.store.list(&folder)? {
+                let (base, copies) = match item.name.as_str() {
+                    layout::OBJECTS => (folder.clone(), &mut trash.retired),
+                    layout::DAMAGED => (folder.child(layout::DAMAGED), &mut trash.damaged),
+                    _ => continue,
+                };
+                for (id, _) in archive.list_objects_below(&base)? {
+                    copies.entry(id).or_default().push(layout::object_below(&base, &id));
+                }
             }
         }
-        Ok(Self(objects))
+        Ok(trash)
     }
 
-    /// Where copies of an object are, newest first.
-    pub fn copies(&self, id: &ObjectId) -> &[Key] {
-        self.0.get(id).map_or(&[], Vec::as_slice)
+    /// Where copies of an object are: those that were whole when they were retired first, and of these the newest.
+    pub fn copies(&self, id: &ObjectId) -> impl Iterator<Item = &Key> {
+        [&self.retired, &self.damaged].into_iter().filter_map(|copies| copies.get(id)).flatten()
     }
+}
+
+/// A manifest in the trash.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Trashed {
+    /// Which one, and its file.
+    pub manifest: ManifestRef,
+    /// The day on which it was retired or replaced, in UTC.
+    pub day: Date,
+    pub(super) key: Key,
+}
+
+/// Objects that were retired on one day.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TrashedObjects {
+    /// The day, in UTC.
+    pub day: Date,
+    /// How many.
+    pub objects: u64,
+    /// Bytes of their files.
+    pub bytes: u64,
+    /// How many of them were found damaged.
+    pub damaged: u64,
 }
 
 /// The day of a moment, in UTC: the trash's folders mean the same on every machine.
@@ -42,25 +76,140 @@ impl Archive {
     pub(super) fn trash_days(&self) -> Result<Vec<(Date, Key)>, RepoError> {
         let mut days = Vec::new();
         for item in self.store.list(&layout::trash())? {
-            if let (Some(day), ItemKind::Folder) = (layout::parse_trash_day(&item.name), item.kind) {
-                days.push((day, layout::trash().child(&item.name)));
+            if let (Some((day, attempt)), ItemKind::Folder) = (layout::parse_trash_day(&item.name), item.kind)
+            {
+                days.push((day, attempt, layout::trash().child(&item.name)));
             }
         }
         days.sort_by(|a, b| b.cmp(a));
-        Ok(days)
+        Ok(days.into_iter().map(|(day, _, key)| (day, key)).collect())
     }
 
-    /// Where a manifest goes in the trash: the day's folder, or the next of its kind that has none of that name yet.
-    pub(super) fn trash_place(&self, id: &ManifestId, now: Timestamp) -> Result<Key, RepoError> {
+    /// Where a file goes in the trash: the day's folder, or the next of its kind that has none of that name yet.
+    pub(super) fn trash_place(
+        &self,
+        now: Timestamp,
+        name_below: impl Fn(&Key) -> Key,
+    ) -> Result<Key, RepoError> {
         let day = day_of(now);
         let mut attempt = 1;
         loop {
-            let key = id.key_below(&layout::trash_day(day, attempt));
+            let key = name_below(&layout::trash_day(day, attempt));
             match self.store.open(&key) {
                 Err(e) if e.is_not_found() => return Ok(key),
                 Err(e) => return Err(e.into()),
                 Ok(_) => attempt += 1,
             }
+        }
+    }
+
+    /// All manifests in the trash, oldest week first; of one week and pvc the one last retired comes first.
+    ///
+    /// # Errors
+    /// [`RepoError::Store`].
+    pub fn trashed_manifests(&self) -> Result<Vec<Trashed>, RepoError> {
+        let mut trashed = Vec::new();
+        for (day, folder) in self.trash_days()? {
+            for manifest in self.manifests_below(&folder)? {
+                let key = manifest.id.key_below(&folder);
+                trashed.push(Trashed { manifest, day, key });
+            }
+        }
+        trashed.sort_by(|a, b| a.manifest.id.cmp(&b.manifest.id));
+        Ok(trashed)
+    }
+
+    /// The objects in the trash by day, newest first.
+    ///
+    /// # Errors
+    /// [`RepoError::Store`].
+    pub fn trashed_objects(&self) -> Result<Vec<TrashedObjects>, RepoError> {
+        let mut days: Vec<TrashedObjects> = Vec::new();
+        for (day, folder) in self.trash_days()? {
+            let retired = self.list_objects_below(&folder)?;
+            let damaged = self.list_objects_below(&folder.child(layout::DAMAGED))?;
+            let bytes = retired.iter().chain(&damaged).map(|(_, length)| length).sum();
+            let damaged = damaged.len() as u64;
+            let objects = retired.len() as u64 + damaged;
+            match days.last_mut() {
+                Some(last) if last.day == day => {
+                    last.objects += objects;
+                    last.bytes += bytes;
+                    last.damaged += damaged;
+                }
+                _ if objects == 0 => {}
+                _ => days.push(TrashedObjects { day, objects, bytes, damaged }),
+            }
+        }
+        Ok(days)
+    }
+
+    /// Opens a manifest in the trash.
+    ///
+    /// # Errors
+    /// As [`Archive::open_manifest`].
+    pub fn open_trashed(&self, trashed: &Trashed) -> Result<Manifest, RepoError> {
+        self.open_manifest_at(&trashed.key, &trashed.manifest.id)
+    }
+
+    /// Manifests in the trash of this week and pvc: complete ones before partial ones, and of each kind the one that was
+    /// made last first. One that cannot be read comes after all others.
+    ///
+    /// # Errors
+    /// [`RepoError::NotInTrash`] where there is none; [`RepoError::Store`].
+    pub fn find_trashed(&self, week: Week, pvc: &PvcName) -> Result<Vec<Trashed>, RepoError> {
+        let all = self.trashed_manifests()?;
+        let wanted = |id: &ManifestId| id.week == week && id.pvc == *pvc;
+        let (mut found, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|t| wanted(&t.manifest.id));
+        if found.is_empty() {
+            let mut have: Vec<String> =
+                others.iter().map(|t| format!("{}/{}", t.manifest.id.week, t.manifest.id.pvc)).collect();
+            have.dedup();
+            return Err(RepoError::NotInTrash { week, pvc: pvc.clone(), have });
+        }
+        found.sort_by_cached_key(|trashed| {
+            let finished = self.open_trashed(trashed).ok().map(|m| m.summary().finished);
+            (finished.is_none(), trashed.manifest.id.partial, std::cmp::Reverse(finished))
+        });
+        Ok(found)
+    }
+
+    /// Moves a copy of an object in the trash that is whole back to its place. False where there is none, and none in
+    /// its place either.
+    ///
+    /// # Errors
+    /// [`RepoError::Store`].
+    pub fn bring_back(
+        &self,
+        id: &ObjectId,
+        chunk_length: u32,
+        trash: &Trash,
+        reader: &mut ObjectReader,
+    ) -> Result<bool, RepoError> {
+        for key in trash.copies(id) {
+            if reader.check_at(key, id, chunk_length).is_err() {
+                continue;
+            }
+            match self.store.rename(key, &layout::object(id)) {
+                Ok(()) => return Ok(true),
+                // Someone else brought it back.
+                Err(e) if e.is_not_found() => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(reader.check(id, chunk_length).is_ok())
+    }
+
+    /// Moves a damaged object out of the way, to where nobody takes it for a whole one unread.
+    ///
+    /// # Errors
+    /// [`RepoError::Store`].
+    pub fn set_aside(&self, id: &ObjectId, now: Timestamp) -> Result<(), RepoError> {
+        let below = |day: &Key| layout::object_below(&day.child(layout::DAMAGED), id);
+        let place = self.trash_place(now, below)?;
+        match self.store.rename(&layout::object(id), &place) {
+            Err(e) if e.is_not_found() => Ok(()),
+            moved => Ok(moved?),
         }
     }
 }

@@ -11,6 +11,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -111,6 +112,20 @@ impl SourceReader {
     pub fn link_target(&self, path: &ArchivePath) -> Result<Vec<u8>, SourceError> {
         let target = rustix::fs::readlinkat(&self.folder, path.as_path(), Vec::new());
         target.map(|t| t.into_bytes()).map_err(|e| SourceError::new(path, "read the link", e))
+    }
+
+    /// Fills `buffer` from the `offset`-th byte of a regular file on.
+    ///
+    /// # Errors
+    /// [`SourceError`], also where the file ends before.
+    pub fn read_range(&self, path: &ArchivePath, offset: u64, buffer: &mut [u8]) -> Result<(), SourceError> {
+        let fd = self.open(path, OFlags::empty()).map_err(|e| SourceError::new(path, "open", e))?;
+        let file = File::from(fd);
+        if look(path, &file)?.kind != NodeKind::File {
+            let error = io::Error::other("it is no regular file any more");
+            return Err(SourceError::new(path, "read", error));
+        }
+        file.read_exact_at(buffer, offset).map_err(|e| SourceError::new(path, "read", e))
     }
 
     /// Reads a regular file into `sink`: again from the start, up to three times in all, while it changes.

@@ -5,12 +5,13 @@ mod source;
 
 use super::args::{PARTIAL as PARTIAL_MEANING, help_end};
 use super::context::{Context, TOOL, host};
-use super::failure::{DONE, FAILED, Failure, PARTIAL};
-use super::{gc, metrics};
+use super::failure::{DONE, Failure, PARTIAL};
+use super::metrics;
 use crate::model::{Completeness, PvcName, Week};
 use crate::ops::backup::{BackedUp, BackupOptions, Source, backup, check_source_folders};
-use crate::ops::clock;
-use crate::repo::{Archive, Collected, GcOptions, Retention, Retired, StoreLock, collect, lock, retain};
+use crate::ops::gc::{CleanedUp, clean_up};
+use crate::ops::{Error, clock};
+use crate::repo::{Archive, RepoError, StoreLock, lock};
 use crate::store::LockMode;
 use crate::tree::{Excludes, WalkOptions};
 use clap::Args;
@@ -84,23 +85,16 @@ struct Outcome {
     archive: Archive,
     week: Week,
     sources: Vec<BackedUp>,
-    cleaned: Cleaned,
+    cleaned: CleanedUp,
     /// Why retention or gc ended early: what was published stands.
-    trouble: Option<String>,
+    trouble: Option<Failure>,
     took: Duration,
-}
-
-/// What retention and gc did after a backup.
-#[derive(Default)]
-struct Cleaned {
-    retired: Vec<Retired>,
-    collected: Option<Collected>,
 }
 
 impl Outcome {
     fn code(&self) -> u8 {
-        match self.trouble {
-            Some(_) => FAILED,
+        match &self.trouble {
+            Some(failure) => failure.code(),
             None if self.is_complete() => DONE,
             None => PARTIAL,
         }
@@ -125,18 +119,22 @@ pub(super) fn run(context: &Context, args: &BackupArgs) -> Result<u8, Failure> {
         Err(failure @ Failure::Output(_)) if !args.dry_run => return Err(published(failure.to_string())),
         printed => printed?,
     }
-    match &outcome.trouble {
+    match outcome.trouble {
         None => Ok(outcome.code()),
-        Some(reason) => Err(published(format!("retiring what is old failed: {reason}"))),
+        Some(failure @ Failure::Interrupted { .. }) => Err(failure),
+        Some(failure) => Err(published(format!("retiring what is old failed: {failure}"))),
     }
 }
 
 fn attempt(context: &Context, args: &BackupArgs, begun: Instant) -> Result<Outcome, Failure> {
     const LEFT: &str = "nothing was published";
     let sources: Vec<Source> = args.sources.iter().flat_map(|s| s.0.clone()).collect();
-    let options = options(context, args)?;
+    let mut options = options(context, args)?;
     check_source_folders(&sources, &context.global.store)?;
     let archive = context.open_or_create(args.dry_run)?;
+    if args.week.is_none() && !args.dry_run {
+        options.week = clock::this_week(&archive)?;
+    }
     let guard = if args.dry_run { None } else { Some(lock(&archive, LockMode::Shared)?) };
     if matches!(guard, Some(StoreLock::Busy)) {
         context.progress.note("a garbage collection is running on the store; going on, that is safe");
@@ -144,11 +142,11 @@ fn attempt(context: &Context, args: &BackupArgs, begun: Instant) -> Result<Outco
     let sources = backup(&archive, &sources, &options, context.observer());
     let sources = sources.map_err(|e| context.failure(e, LEFT))?;
     drop(guard);
-    let (cleaned, trouble) = (Cleaned::default(), None);
+    let (cleaned, trouble) = (CleanedUp::default(), None);
     let mut outcome =
         Outcome { archive, week: options.week, sources, cleaned, trouble, took: Duration::ZERO };
     if outcome.is_complete() && !args.no_retention && !args.dry_run {
-        outcome.trouble = outcome.clean_up(context, args.keep).err().map(|e| e.to_string());
+        outcome.clean_up(context, args.keep);
     }
     outcome.took = begun.elapsed();
     Ok(outcome)
@@ -185,24 +183,24 @@ fn options(context: &Context, args: &BackupArgs) -> Result<BackupOptions, Failur
 }
 
 impl Outcome {
-    /// Retention, then gc where nobody else is at work on the store.
-    fn clean_up(&mut self, context: &Context, keep: u32) -> Result<(), Failure> {
+    /// Retention and gc.
+    fn clean_up(&mut self, context: &Context, keep: u32) {
         context.observer().phase("retiring what is old", None);
-        let (archive, now) = (&self.archive, clock::now());
-        // Only of the pvcs of this run: others may be kept longer. What was published just now stays, however old its
-        // week is.
         let pvcs: Vec<PvcName> = self.sources.iter().map(|s| s.pvc.clone()).collect();
-        let limits =
-            Retention { keep: keep as usize, pvcs: Some(&pvcs), never: Some(self.week), dry_run: false };
-        self.cleaned.retired = retain(archive, limits, now)?;
-        let guard = lock(archive, LockMode::Exclusive)?;
-        if matches!(guard, StoreLock::Busy) {
-            context.progress.note("another run is at work on the store: garbage is left to the next run");
-            return Ok(());
+        let (archive, keep) = (&self.archive, keep as usize);
+        match clean_up(archive, &pvcs, self.week, keep, &mut self.cleaned, context.observer()) {
+            Ok(()) => {}
+            Err(Error::Busy(_)) => {
+                context.progress.note("another run is at work on the store: garbage is left to the next run");
+            }
+            // The backup is none the worse for it.
+            Err(Error::Repo(error @ RepoError::Clock { .. })) => {
+                context.observer().warn(&format!("nothing was retired: {error}"));
+            }
+            Err(error) => {
+                const LEFT: &str = "the backup is published; what is old is left to the next run";
+                self.trouble = Some(context.failure(error, LEFT));
+            }
         }
-        archive.clean_tmp(now)?;
-        let options = GcOptions { dry_run: false, trash_days: gc::TRASH_DAYS, now };
-        self.cleaned.collected = Some(collect(archive, options)?);
-        Ok(())
     }
 }

@@ -31,7 +31,7 @@ pub(super) fn print(context: &Context, dry_run: bool, outcome: &Outcome) -> Resu
         "sources": outcome.sources.iter().map(source_json).collect::<Vec<_>>(),
         "retired": retired,
         "gc": outcome.cleaned.collected.as_ref().map(collected_json),
-        "trouble": outcome.trouble,
+        "trouble": outcome.trouble.as_ref().map(ToString::to_string),
     });
     let mut text = format!(
         "=== Backup IO Stats ===\nduration: {}s\nread:    {}\nwritten: {}\noutput:  {}\n\n",
@@ -144,6 +144,7 @@ fn source_report(source: &BackedUp) -> SourceReport {
         source_bytes: source.counts.bytes,
         changed_files: source.counts.changed + source.counts.new,
         unreadable_files: missing(source),
+        changed_while_read_files: source.counts.changed_while_read,
     }
 }
 

@@ -10,6 +10,7 @@
 
 mod collect;
 mod cut;
+mod mend;
 mod pack;
 mod previous;
 mod read;
@@ -20,20 +21,18 @@ use super::clock::now;
 use super::parallel::{Bounds, Pool, ordered};
 use super::paths::resolve;
 use crate::data::{Compare, CutSizes};
-use crate::format::Sealer;
 use crate::model::{
     ArchivePath, Completeness, Counts, ObjectRow, Observer, Owners, Problem, PvcName, Summary, Timestamp,
     Week,
 };
-use crate::repo::{Archive, Inventory, ManifestId, ObjectReader, PendingManifest, SharedTrash, look_again};
+use crate::repo::{Archive, Inventory, ManifestId, PendingManifest, SharedTrash, look_again};
 use crate::tree::{OwnerNames, SourceReader, Walk, WalkOptions};
 use collect::Collected;
 use cut::Cutting;
-use pack::Packing;
+use pack::{Packer, Packing};
 use previous::Previous;
 use read::Reading;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 /// A directory tree to protect, and its name.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -205,10 +204,15 @@ fn prepare(
     let io = |e| crate::tree::SourceError::new(&ArchivePath::root(), "open", e);
     let root = source.path.canonicalize().map_err(|e| failed(io(e)))?;
     let mut unreadable = 0u64;
-    let previous = Previous::find(archive, inventory, &source.pvc, options.week, |error| {
+    let mut previous = Previous::find(archive, inventory, &source.pvc, options.week, |error| {
         unreadable += 1;
         observer.warn(&format!("not compared with: {error}"));
     })?;
+    if let Some(previous) = previous.as_mut().filter(|_| !options.dry_run) {
+        let mut reader = SourceReader::new(&root).map_err(failed)?;
+        let mut packer = Packer::new(archive, inventory, options, &SharedTrash::default(), observer)?;
+        mend::mend(previous, &mut reader, &mut packer, observer)?;
+    }
     let previous = previous.as_ref();
     let mut manifest = match options.dry_run {
         true => None,
@@ -318,10 +322,7 @@ fn run_pipeline(
     let trash = SharedTrash::default();
     for _ in 0..threads {
         readers.push(SourceReader::new(root).map_err(failed)?);
-        let sealer = Sealer::new(options.compression).map_err(Error::system("prepare compression"))?;
-        let reader =
-            ObjectReader::new(archive, Arc::clone(&trash)).map_err(Error::system("prepare decompression"))?;
-        packers.push((sealer, reader));
+        packers.push(Packer::new(archive, inventory, options, &trash, observer)?);
     }
     let (readers, packers) = (std::cell::RefCell::new(readers), std::cell::RefCell::new(packers));
     let read_buffers = Pool::new(2 * sizes.avg, 2 * threads + 4);
@@ -343,16 +344,8 @@ fn run_pipeline(
         });
         let packing = Bounds { workers: threads, pieces: threads, ahead: 1 };
         let (to_pack, packed) = ordered(scope, packing, || {
-            let made = packers.borrow_mut().pop();
-            let mut packing = made.map(|(sealer, reader)| Packing {
-                inventory,
-                sealer,
-                reader,
-                stored: Vec::new(),
-                pool: chunk_buffers,
-                dry_run: options.dry_run,
-                observer,
-            });
+            let packer = packers.borrow_mut().pop();
+            let mut packing = packer.map(|packer| Packing { packer, pool: chunk_buffers });
             move |piece, output: &_| {
                 if let Some(packing) = &mut packing {
                     packing.work(piece, output);

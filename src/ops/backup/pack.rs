@@ -1,12 +1,13 @@
 //! Fourth stage: hash each chunk, and store it where the store has it not; several threads, results in order.
 
+use super::BackupOptions;
 use super::cut::{Piece, Row};
-use crate::data::Chunk;
 use crate::format::Sealer;
 use crate::model::{ObjectId, Observer};
 use crate::ops::Error;
 use crate::ops::parallel::{Output, Pool};
-use crate::repo::{Claim, Inventory, ObjectReader};
+use crate::repo::{Archive, Claim, Inventory, ObjectReader, SharedTrash};
+use std::sync::Arc;
 
 /// What the pack stage puts out, in the order of the pieces.
 #[derive(Debug)]
@@ -28,15 +29,20 @@ pub(super) struct StoredChunk {
     pub(super) written: Option<u32>,
 }
 
-/// A worker of this stage.
-pub(super) struct Packing<'a> {
+/// Sees to it that the store has a chunk.
+pub(super) struct Packer<'a> {
     pub(super) inventory: &'a Inventory,
     pub(super) sealer: Sealer,
     pub(super) reader: ObjectReader,
     pub(super) stored: Vec<u8>,
-    pub(super) pool: &'a Pool,
     pub(super) dry_run: bool,
     pub(super) observer: &'a dyn Observer,
+}
+
+/// A worker of this stage.
+pub(super) struct Packing<'a> {
+    pub(super) packer: Packer<'a>,
+    pub(super) pool: &'a Pool,
 }
 
 impl Packing<'_> {
@@ -45,7 +51,8 @@ impl Packing<'_> {
         let packed = match piece {
             Piece::Rows(rows) => Packed::Rows(rows),
             Piece::Chunk(chunk) => {
-                let packed = self.pack(&chunk).map_or_else(Packed::Failed, Packed::Chunk);
+                let id = ObjectId::of(&chunk.bytes);
+                let packed = self.packer.pack(id, &chunk.bytes).map_or_else(Packed::Failed, Packed::Chunk);
                 self.pool.give(chunk.bytes);
                 packed
             }
@@ -53,10 +60,25 @@ impl Packing<'_> {
         // A taker that is gone says itself what is wrong.
         let _ = output.send(packed);
     }
+}
 
-    fn pack(&mut self, chunk: &Chunk) -> Result<StoredChunk, Error> {
-        let id = ObjectId::of(&chunk.bytes);
-        let chunk_length = chunk.bytes.len() as u32;
+impl<'a> Packer<'a> {
+    pub(super) fn new(
+        archive: &Archive,
+        inventory: &'a Inventory,
+        options: &BackupOptions,
+        trash: &SharedTrash,
+        observer: &'a dyn Observer,
+    ) -> Result<Self, Error> {
+        let sealer = Sealer::new(options.compression).map_err(Error::system("prepare compression"))?;
+        let reader = ObjectReader::new(archive, Arc::clone(trash));
+        let reader = reader.map_err(Error::system("prepare decompression"))?;
+        Ok(Self { inventory, sealer, reader, stored: Vec::new(), dry_run: options.dry_run, observer })
+    }
+
+    /// Stores a chunk whose hash is `id`, where the store has it not.
+    pub(super) fn pack(&mut self, id: ObjectId, chunk: &[u8]) -> Result<StoredChunk, Error> {
+        let chunk_length = chunk.len() as u32;
         let found = |written| Ok(StoredChunk { id, chunk_length, written });
         match self.inventory.claim(&id, chunk_length) {
             Claim::Known => return found(None),
@@ -67,7 +89,7 @@ impl Packing<'_> {
             }
             Claim::Orphan | Claim::Mine => {}
         }
-        self.sealer.seal_into(&chunk.bytes, &mut self.stored).map_err(Error::system("compress a chunk"))?;
+        self.sealer.seal_into(chunk, &mut self.stored).map_err(Error::system("compress a chunk"))?;
         if !self.dry_run {
             self.inventory.store(&id, &self.stored)?;
         }

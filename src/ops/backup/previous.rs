@@ -1,7 +1,7 @@
 //! The manifest that a source is compared with, and what of it can be used again.
 
 use crate::format::{Block, Section};
-use crate::model::{ContentHash, Digest, Entry, Extent, Kind, PvcName, Summary, Week};
+use crate::model::{ContentHash, Digest, Entry, Extent, Kind, ObjectRow, PvcName, Summary, Week};
 use crate::ops::Error;
 use crate::repo::{Archive, Inventory, Manifest, RepoError};
 
@@ -11,8 +11,8 @@ pub(super) struct Previous {
     pub(super) summary: Summary,
     /// By row of its object table: the object is known, and enough of it is in use.
     usable: Vec<bool>,
-    /// By row: the object's name.
-    objects: Vec<crate::model::ObjectId>,
+    /// The object table.
+    table: Vec<ObjectRow>,
 }
 
 impl Previous {
@@ -43,12 +43,23 @@ impl Previous {
         manifest.reader().check_blocks(Section::Entries).map_err(|e| manifest.error(e))?;
         let summary = manifest.summary().clone();
         let table = manifest.objects()?;
+        let mut previous = Self { manifest, summary, usable: Vec::new(), table };
+        previous.judge(inventory);
+        Ok(previous)
+    }
+
+    /// Tells which objects can be used again.
+    pub(super) fn judge(&mut self, inventory: &Inventory) {
         // Compaction: of an object that is mostly dead, the living part moves to new objects. Judged by what the
         // manifest before used of it, since what this run will use is known only once it is through.
         let alive = |used: u32, length: u32| u64::from(used) * 2 >= u64::from(length);
-        let usable =
-            table.iter().map(|o| alive(o.used, o.chunk_length) && inventory.is_known(&o.id)).collect();
-        Ok(Self { manifest, summary, usable, objects: table.iter().map(|o| o.id).collect() })
+        let usable = |row: &ObjectRow| alive(row.used, row.chunk_length) && inventory.is_known(&row.id);
+        self.usable = self.table.iter().map(usable).collect();
+    }
+
+    /// The object table.
+    pub(super) fn table(&self) -> &[ObjectRow] {
+        &self.table
     }
 
     pub(super) fn digest(&self) -> Digest {
@@ -65,7 +76,7 @@ impl Previous {
 
     /// The object in a row of its table.
     pub(super) fn object(&self, row: u32) -> Option<crate::model::ObjectId> {
-        self.objects.get(row as usize).copied()
+        self.table.get(row as usize).map(|o| o.id)
     }
 }
 

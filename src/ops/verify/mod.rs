@@ -1,12 +1,21 @@
-//! Checking a store: every object, every manifest, every reference.
+//! Checking a store: every object, every manifest, every reference; and mending what can be mended.
+
+mod manifest;
+mod repair;
 
 use super::Error;
-use crate::format::{FormatError, Section};
-use crate::model::{ArchivePath, Entry, Extent, Kind, ObjectId, ObjectRow, Observer, PvcName, Week, WeekRef};
-use crate::repo::{Archive, Damage, Listing, Manifest, ManifestId, ObjectReader, RepoError, SharedTrash};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use crate::model::{ArchivePath, ObjectId, ObjectRow, Observer, PvcName, Week, WeekRef};
+use crate::repo::{
+    Archive, Damage, Listing, ManifestId, ObjectReader, RepoError, SharedTrash, StoreLock, lock,
+};
+use crate::store::LockMode;
+use manifest::blame;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+
+pub(super) use manifest::check_manifest;
+pub use repair::Repair;
 
 /// The K-th of N parts of the objects, split by their names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,6 +46,8 @@ pub struct VerifyOptions {
     pub week: Option<WeekRef>,
     /// Only what this source needs.
     pub pvc: Option<PvcName>,
+    /// Mend what can be mended.
+    pub repair: bool,
     /// Threads.
     pub threads: usize,
 }
@@ -65,8 +76,10 @@ pub struct Verified {
     pub unreferenced: u64,
     /// Bytes read from objects.
     pub read_bytes: u64,
-    /// Objects that are damaged or missing.
+    /// Objects that are damaged or missing, and stay so until a backup stores them again.
     pub damaged_objects: Vec<DamagedObject>,
+    /// What was done about objects that were damaged.
+    pub repaired: BTreeMap<ObjectId, Repair>,
     /// Manifests that are damaged, and how.
     pub damaged_manifests: Vec<(ManifestId, String)>,
 }
@@ -84,13 +97,18 @@ const MAX_PATHS: usize = 100;
 /// Checks the store. Damage is in the result.
 ///
 /// # Errors
-/// [`Error`] when the store cannot be listed, or has no manifest of the week and pvc that were asked for.
+/// [`Error`] when the store cannot be listed, or has no manifest of the week and pvc that were asked for;
+/// [`Error::Busy`] when it is to be repaired and others are at work on it.
 pub fn verify(
     archive: &Archive,
     options: &VerifyOptions,
     observer: &dyn Observer,
 ) -> Result<Verified, Error> {
     let mut result = Verified::default();
+    let guard = if options.repair { Some(lock(archive, LockMode::Exclusive)?) } else { None };
+    if matches!(guard, Some(StoreLock::Busy)) {
+        return Err(Error::Busy("repairing"));
+    }
     let selected = select(archive, options)?;
     let narrowed = options.week.is_some() || options.pvc.is_some();
     let listing = archive.list_objects()?;
@@ -129,7 +147,12 @@ pub fn verify(
     result.objects = checks.len() as u64;
     let bytes = checks.iter().filter_map(|(id, _)| listing.stored_length(id)).sum();
     observer.phase("checking objects", (!options.quick).then_some(bytes));
-    let damage = check_objects(archive, &listing, &checks, options, observer, &mut result)?;
+    let mut damage = check_objects(archive, &listing, &checks, options, observer, &mut result)?;
+    if options.repair {
+        result.repaired = repair::repair(archive, &damage, observer)?;
+        // What stands in its place now is whole, and what nothing needs hurts nothing where it is now.
+        damage.retain(|id, (_, row)| row.is_some() && result.repaired.get(id) != Some(&Repair::BroughtBack));
+    }
     result.damaged_objects = blame(archive, &sound, damage)?;
     Ok(result)
 }
@@ -161,43 +184,10 @@ fn select(archive: &Archive, options: &VerifyOptions) -> Result<Vec<ManifestId>,
     }
 }
 
-/// Reads all of a manifest; what its reader does not check itself is checked here. Returns its object table.
-fn check_manifest(manifest: &Manifest) -> Result<Vec<ObjectRow>, RepoError> {
-    let invalid =
-        |reason: String| manifest.error(FormatError::Invalid { part: "the entries section", reason }.into());
-    manifest.owners()?;
-    manifest.problems()?;
-    manifest.reader().check_blocks(Section::Ancillary).map_err(|e| manifest.error(e))?;
-    let table = manifest.objects()?;
-    let mut firsts = HashSet::new();
-    let mut count = 0;
-    for entry in manifest.entries()? {
-        if let (_, Entry { kind: Kind::HardLink(first), .. }) = entry? {
-            firsts.insert(first);
-        }
-        count += 1;
-    }
-    let said = manifest.summary().counts.entries;
-    if count != said {
-        return Err(invalid(format!("{count} entries where the summary says {said}")));
-    }
-    if !firsts.is_empty() {
-        for entry in manifest.entries()? {
-            let (path, entry) = entry?;
-            if !matches!(entry.kind, Kind::Directory | Kind::HardLink(_)) {
-                firsts.remove(&path);
-            }
-        }
-    }
-    match firsts.iter().next() {
-        Some(first) => {
-            Err(invalid(format!("a hard link leads to {first}, which is nothing that can have links")))
-        }
-        None => Ok(table),
-    }
-}
+/// What is wrong with which objects, and what a manifest says of them.
+type Damaged = BTreeMap<ObjectId, (Damage, Option<ObjectRow>)>;
 
-/// Checks objects on several threads; returns what is wrong, by name.
+/// Checks objects on several threads; returns what is wrong.
 fn check_objects(
     archive: &Archive,
     listing: &Listing,
@@ -205,23 +195,23 @@ fn check_objects(
     options: &VerifyOptions,
     observer: &dyn Observer,
     result: &mut Verified,
-) -> Result<BTreeMap<ObjectId, Damage>, Error> {
-    let damage = Mutex::new(BTreeMap::new());
-    let note = |id: ObjectId, found: Damage| {
-        damage.lock().unwrap_or_else(PoisonError::into_inner).insert(id, found);
+) -> Result<Damaged, Error> {
+    let damage = Mutex::new(Damaged::new());
+    let note = |(id, row): &(ObjectId, Option<ObjectRow>), found: Damage| {
+        damage.lock().unwrap_or_else(PoisonError::into_inner).insert(*id, (found, *row));
     };
     if options.quick {
         let mut reader =
             ObjectReader::new(archive, Arc::default()).map_err(Error::system("prepare decompression"))?;
-        for (id, row) in checks {
+        for check @ (id, row) in checks {
             match (listing.stored_length(id), row) {
-                (None, _) => note(*id, Damage::Missing),
+                (None, _) => note(check, Damage::Missing),
                 // It may have been lost and stored anew at another level: then only its content can tell.
                 (Some(found), Some(row))
                     if found != u64::from(row.stored_length)
                         && reader.check(id, row.chunk_length).is_err() =>
                 {
-                    note(*id, Damage::Length { found, expected: row.stored_length.into() });
+                    note(check, Damage::Length { found, expected: row.stored_length.into() });
                 }
                 _ => {}
             }
@@ -233,7 +223,7 @@ fn check_objects(
         let check = || -> Result<(), Error> {
             let mut reader = ObjectReader::new(archive, Arc::clone(&trash))
                 .map_err(Error::system("prepare decompression"))?;
-            while let Some((id, row)) = checks.get(next.fetch_add(1, Ordering::Relaxed)) {
+            while let Some(check @ (id, row)) = checks.get(next.fetch_add(1, Ordering::Relaxed)) {
                 if observer.cancelled() {
                     return Err(Error::Cancelled);
                 }
@@ -243,7 +233,7 @@ fn check_objects(
                     None => reader.check_orphan(id),
                 };
                 if let Err(found) = checked {
-                    note(*id, found);
+                    note(check, found);
                 }
                 observer.counters().objects_read.add(1);
                 observer.counters().store_read.add(reader.bytes_read() - read_before);
@@ -257,44 +247,4 @@ fn check_objects(
         result.read_bytes = observer.counters().store_read.get() - before;
     }
     Ok(damage.into_inner().unwrap_or_else(PoisonError::into_inner))
-}
-
-/// Says which paths of which manifests need the damaged objects.
-fn blame(
-    archive: &Archive,
-    manifests: &[ManifestId],
-    damage: BTreeMap<ObjectId, Damage>,
-) -> Result<Vec<DamagedObject>, Error> {
-    let mut damaged: BTreeMap<ObjectId, DamagedObject> = damage
-        .into_iter()
-        .map(|(id, damage)| (id, DamagedObject { id, damage, hurts: BTreeMap::new() }))
-        .collect();
-    if damaged.is_empty() {
-        return Ok(Vec::new());
-    }
-    for id in manifests {
-        let manifest = match archive.open_manifest(id) {
-            // Retired since it was checked.
-            Err(RepoError::Store(e)) if e.is_not_found() => continue,
-            manifest => manifest?,
-        };
-        let table = manifest.objects()?;
-        if !table.iter().any(|row| damaged.contains_key(&row.id)) {
-            continue;
-        }
-        for entry in manifest.entries()? {
-            let (path, Entry { kind: Kind::File(content), .. }) = entry? else { continue };
-            for extent in &content.extents {
-                let Extent::Slice { object, .. } = extent else { continue };
-                let row = table.get(*object as usize);
-                if let Some(damaged) = row.and_then(|row| damaged.get_mut(&row.id)) {
-                    let paths = damaged.hurts.entry(manifest.id().clone()).or_default();
-                    if paths.last() != Some(&path) && paths.len() < MAX_PATHS {
-                        paths.push(path.clone());
-                    }
-                }
-            }
-        }
-    }
-    Ok(damaged.into_values().collect())
 }

@@ -1,0 +1,65 @@
+//! Bringing a retired manifest and its objects back from the trash.
+
+use super::Error;
+use super::clock::now;
+use super::verify::check_manifest;
+use crate::model::{Observer, PvcName, Week};
+use crate::repo::{Archive, ManifestId, RepoError, Trashed, look_again};
+use jiff::civil::Date;
+
+/// What was brought back.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Undeleted {
+    /// Which manifest.
+    pub id: ManifestId,
+    /// The day on which it had been retired or replaced.
+    pub day: Date,
+    /// Objects that came back with it.
+    pub brought_back: u64,
+    /// A manifest that stood in its place is in the trash now.
+    pub replaced: bool,
+}
+
+/// Brings the manifest of a week and pvc back that was made last of those in the trash, with its objects; a published one
+/// in its place goes to the trash. One that is damaged, or whose objects are gone, is left and the next taken.
+///
+/// # Errors
+/// [`RepoError::NotInTrash`]; what is wrong with the last one tried, when none can be brought back.
+pub fn undelete(
+    archive: &Archive,
+    week: Week,
+    pvc: &PvcName,
+    observer: &dyn Observer,
+) -> Result<Undeleted, Error> {
+    let mut candidates = archive.find_trashed(week, pvc)?.into_iter().peekable();
+    while let Some(trashed) = candidates.next() {
+        match bring_back(archive, &trashed, observer) {
+            Err(Error::Repo(
+                error @ (RepoError::Format { .. } | RepoError::Vanished { .. } | RepoError::Object { .. }),
+            )) if candidates.peek().is_some() => {
+                observer.warn(&format!(
+                    "{} of {} is left in the trash: {error}",
+                    trashed.manifest.id, trashed.day
+                ));
+            }
+            result => return result,
+        }
+    }
+    // find_trashed gives at least one.
+    Err(RepoError::NotInTrash { week, pvc: pvc.clone(), have: Vec::new() }.into())
+}
+
+/// The same order as a backup's: objects, a look at them, the manifest, another look.
+fn bring_back(archive: &Archive, trashed: &Trashed, observer: &dyn Observer) -> Result<Undeleted, Error> {
+    let manifest = archive.open_trashed(trashed)?;
+    let objects = check_manifest(&manifest)?;
+    let mut brought_back = look_again(archive, &objects)?;
+    if observer.cancelled() {
+        return Err(Error::Cancelled);
+    }
+    let id = trashed.manifest.id.clone();
+    let replaced = archive.manifests()?.iter().any(|m| m.id == id);
+    archive.republish(trashed, now())?;
+    brought_back += look_again(archive, &objects)?;
+    Ok(Undeleted { id, day: trashed.day, brought_back, replaced })
+}

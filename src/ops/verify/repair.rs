@@ -1,0 +1,56 @@
+//! Mending what a check found: copies from the trash take the place of damaged objects, else the place is left empty for
+//! the next backup to fill.
+
+use crate::model::{ObjectId, ObjectRow, Observer};
+use crate::ops::Error;
+use crate::ops::clock::now;
+use crate::repo::{Archive, Damage, ObjectReader, Trash};
+use std::collections::BTreeMap;
+
+/// What was done about a damaged object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Repair {
+    /// A whole copy from the trash stands in its place.
+    BroughtBack,
+    /// It is in the trash now, so that the next backup stores it again, if the source still has it.
+    SetAside,
+    /// There was nothing to set aside: the next backup stores it again, if the source still has it.
+    Missing,
+}
+
+/// Does what can be done about each damaged object. One that no manifest needs is only set aside.
+pub(super) fn repair(
+    archive: &Archive,
+    damage: &BTreeMap<ObjectId, (Damage, Option<ObjectRow>)>,
+    observer: &dyn Observer,
+) -> Result<BTreeMap<ObjectId, Repair>, Error> {
+    let mut repaired = BTreeMap::new();
+    if damage.is_empty() {
+        return Ok(repaired);
+    }
+    observer.phase("repairing", None);
+    let now = now();
+    // Looked at before anything is set aside: what is set aside now is no copy to bring back.
+    let trash = Trash::list(archive)?;
+    let mut reader = ObjectReader::prepared(archive)?;
+    for (id, (damage, row)) in damage {
+        if observer.cancelled() {
+            return Err(Error::Cancelled);
+        }
+        if *damage != Damage::Missing {
+            archive.set_aside(id, now)?;
+        }
+        let brought_back = match row {
+            Some(row) => archive.bring_back(id, row.chunk_length, &trash, &mut reader)?,
+            None => false,
+        };
+        let done = match damage {
+            _ if brought_back => Repair::BroughtBack,
+            Damage::Missing => Repair::Missing,
+            _ => Repair::SetAside,
+        };
+        repaired.insert(*id, done);
+    }
+    archive.sync()?;
+    Ok(repaired)
+}
