@@ -703,6 +703,38 @@ fn what_is_too_deep_can_be_deleted() {
 }
 
 /// Not root: what it may not read makes the manifest partial, and what it may not set is told.
+/// Whoever holds a lease is asked to give it up, and the file is read once it is free.
+#[test]
+fn a_file_under_a_lease_is_waited_for() {
+    const HOLDER: &str = "
+import fcntl, os, signal, sys
+file = os.open(sys.argv[1], os.O_RDWR)
+signal.signal(signal.SIGIO, lambda *_: (fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK), sys.exit()))
+fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+print('held', flush=True)
+signal.pause()
+";
+    let folder = Folder::new();
+    let (source, target) = (folder.join("source"), folder.join("target"));
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("file"), "content").unwrap();
+    let mut holder = Command::new("/usr/bin/python3");
+    holder.args(["-c", HOLDER]).arg(source.join("file")).stdout(std::process::Stdio::piped());
+    let mut holder = holder.spawn().unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(holder.stdout.take().unwrap()), &mut line)
+        .unwrap();
+    if line != "held\n" {
+        holder.wait().unwrap();
+        return skip("a lease", "the file system gives none");
+    }
+    let vault = Vault::new(folder.join("store"));
+    vault.backup(WEEK, &[("pvc", &source)]);
+    holder.wait().unwrap();
+    vault.restore(WEEK, "pvc", &target, &[]).expect(0);
+    assert_equal(&source, &target);
+}
+
 #[test]
 fn without_root() {
     if !is_root() {

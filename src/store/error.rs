@@ -1,7 +1,7 @@
 //! What goes wrong with a store.
 
 use super::{Key, Store};
-use rustix::io::Errno;
+use crate::model::is_passing;
 use std::fmt;
 use std::io;
 
@@ -86,10 +86,4 @@ impl StoreError {
     pub fn is_full(&self) -> bool {
         matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
     }
-}
-
-/// See [`StoreError::is_passing`].
-pub(super) fn is_passing(error: &io::Error) -> bool {
-    const PASSING: [Errno; 4] = [Errno::IO, Errno::STALE, Errno::TIMEDOUT, Errno::REMOTEIO];
-    error.raw_os_error().is_some_and(|code| PASSING.iter().any(|e| e.raw_os_error() == code))
 }

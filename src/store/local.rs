@@ -6,18 +6,13 @@
 //! tells such an error once, and then takes the lost pages for written.
 
 use super::disk::{Disk, DiskFile, OsDisk, Seen, SeenKind};
-use super::error::is_passing;
 use super::{Blob, Item, ItemKind, Key, Lock, LockMode, Store, StoreError, StoreOperation as Op, Upload};
-use crate::model::{RunId, Timestamp};
+use crate::model::{Patience, RunId, Timestamp, is_passing};
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-
-/// How long to wait before trying again what failed; then it has failed.
-const PAUSES: [Duration; 2] = [Duration::from_millis(300), Duration::from_millis(1500)];
 
 /// A store in a folder. Folders are made 0700, files 0600: a store holds what the sources protect.
 #[derive(Clone)]
@@ -31,6 +26,7 @@ struct Shared {
     disk: Box<dyn Disk>,
     run: RunId,
     next: AtomicU64,
+    patience: Patience,
     folders: Mutex<Folders>,
 }
 
@@ -50,7 +46,8 @@ impl LocalStore {
 
     /// The same on a disk of the caller's.
     pub fn on(disk: Box<dyn Disk>, root: impl Into<PathBuf>, run: RunId) -> Self {
-        let shared = Shared { disk, run, next: AtomicU64::new(0), folders: Mutex::default() };
+        let (patience, folders) = (Patience::default(), Mutex::default());
+        let shared = Shared { disk, run, next: AtomicU64::new(0), patience, folders };
         Self { root: root.into(), shared: Arc::new(shared) }
     }
 
@@ -82,14 +79,8 @@ impl LocalStore {
     }
 
     /// Tries what only reads, or does nothing the second time, until it succeeds or fails for a reason that stays.
-    fn patiently<T>(&self, mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-        for pause in PAUSES {
-            match attempt() {
-                Err(e) if is_passing(&e) => self.disk().pause(pause),
-                result => return result,
-            }
-        }
-        attempt()
+    fn patiently<T>(&self, attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        self.shared.patience.run(|length| self.disk().pause(length), is_passing, attempt)
     }
 
     /// Tries a change until it succeeds, or turns out to be `done` although it was reported as failed.

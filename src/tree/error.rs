@@ -1,6 +1,6 @@
 //! What goes wrong with a source or a target.
 
-use crate::model::{ArchivePath, Problem};
+use crate::model::{ArchivePath, Problem, is_passing};
 use std::io;
 
 /// An operation on the outside file system that failed: which, on what, and why.
@@ -19,6 +19,11 @@ impl SourceError {
     /// An error of `operation` on `path`.
     pub fn new(path: &ArchivePath, operation: &'static str, source: impl Into<io::Error>) -> Self {
         Self { path: path.clone(), operation, source: source.into() }
+    }
+
+    /// Whether it may be gone when tried again.
+    pub fn is_passing(&self) -> bool {
+        is_passing(&self.source)
     }
 
     /// Whether the path is gone.

@@ -4,7 +4,7 @@ use super::SourceError;
 use super::beneath::open_beneath;
 use super::stat::stat_of;
 use super::xattrs::{self, Place};
-use crate::model::{ArchivePath, ContentHash, NodeKind, Stat, Xattr};
+use crate::model::{ArchivePath, ContentHash, NodeKind, Patience, Stat, Xattr};
 use rustix::fs::{Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 use std::fs::File;
@@ -62,6 +62,7 @@ pub struct SourceReader {
     root: PathBuf,
     folder: OwnedFd,
     buffer: Vec<u8>,
+    patience: Arc<Patience>,
 }
 
 /// Bytes handed to a sink at once, at most.
@@ -76,7 +77,7 @@ impl SourceReader {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = rustix::fs::open(root, flags, Mode::empty());
         let folder = folder.map_err(|e| SourceError::new(&ArchivePath::root(), "open", e))?;
-        Ok(Self { root: root.to_path_buf(), folder, buffer: Vec::new() })
+        Ok(Self { root: root.to_path_buf(), folder, buffer: Vec::new(), patience: Arc::default() })
     }
 
     /// Opens without following any symbolic link, so that a tree that is changed under us cannot lead outside.
@@ -128,11 +129,27 @@ impl SourceReader {
         file.read_exact_at(buffer, offset).map_err(|e| SourceError::new(path, "read", e))
     }
 
-    /// Reads a regular file into `sink`: again from the start, up to three times in all, while it changes.
+    /// Reads a regular file into `sink`: again from the start, up to three times in all, while it changes, and while it
+    /// fails for a reason that may pass.
     ///
     /// # Errors
     /// [`SourceError`] when it cannot be opened or read, or is no regular file any more.
     pub fn content(
+        &mut self,
+        path: &ArchivePath,
+        sink: &mut dyn ContentSink,
+    ) -> Result<ReadContent, SourceError> {
+        let (patience, mut begun) = (Arc::clone(&self.patience), false);
+        patience.run(std::thread::sleep, SourceError::is_passing, || {
+            if std::mem::replace(&mut begun, true) && sink.restart() == Restart::Stop {
+                return Err(SourceError::new(path, "read", io::ErrorKind::Interrupted));
+            }
+            self.unchanged(path, sink)
+        })
+    }
+
+    /// Reads until it has not changed meanwhile.
+    fn unchanged(
         &mut self,
         path: &ArchivePath,
         sink: &mut dyn ContentSink,

@@ -2,7 +2,7 @@
 
 use super::exclude::{CACHE_TAG, Excludes, is_cache_folder};
 use super::stat::stat_of;
-use crate::model::{ArchivePath, NodeKind, Problem, Stat};
+use crate::model::{ArchivePath, NodeKind, Patience, Problem, Stat, is_passing};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -73,6 +73,7 @@ pub struct Walk {
     /// The cache folder that the walk is in.
     cache: Option<ArchivePath>,
     pending: Option<Walked>,
+    patience: Patience,
 }
 
 impl Walk {
@@ -82,7 +83,16 @@ impl Walk {
             .same_file_system(!options.cross_filesystems)
             .sort_by(|a, b| a.file_name().as_bytes().cmp(b.file_name().as_bytes()))
             .into_iter();
-        Self { root: root.to_path_buf(), options, inner, device: None, cache: None, pending: None }
+        let (device, cache, pending) = (None, None, None);
+        Self {
+            root: root.to_path_buf(),
+            options,
+            inner,
+            device,
+            cache,
+            pending,
+            patience: Patience::default(),
+        }
     }
 
     fn relative(&self, path: &Path) -> ArchivePath {
@@ -122,7 +132,8 @@ impl Walk {
             self.leave(is_folder, entered);
             return Walked::Skipped(path, skip);
         }
-        let stat = match entry.path().symlink_metadata() {
+        let look = || entry.path().symlink_metadata();
+        let stat = match self.patience.run(std::thread::sleep, is_passing, look) {
             Ok(metadata) => stat_of(&metadata),
             Err(error) => {
                 self.leave(is_folder, true);

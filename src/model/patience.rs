@@ -1,0 +1,97 @@
+//! When to try again what failed.
+
+use rustix::io::Errno;
+use std::io;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
+
+/// How long to wait before each further attempt.
+const PAUSES: [Duration; 2] = [Duration::from_millis(300), Duration::from_millis(1500)];
+
+/// After so many failures in a row that no waiting cured, nobody waits any more: what is gone for good must not cost
+/// seconds for each of a hundred thousand files.
+const LIMIT: u32 = 8;
+
+/// Whether an error may be gone when tried again: what network file systems report when their server does not answer,
+/// and a file that somebody else holds a lease on.
+pub fn is_passing(error: &io::Error) -> bool {
+    const PASSING: [Errno; 5] = [Errno::IO, Errno::STALE, Errno::TIMEDOUT, Errno::REMOTEIO, Errno::AGAIN];
+    error.raw_os_error().is_some_and(|code| PASSING.iter().any(|e| e.raw_os_error() == code))
+}
+
+/// Tries again what fails for a reason that may pass; shared by all that are at work in one place.
+#[derive(Default, Debug)]
+pub struct Patience {
+    /// Failures in a row that stayed.
+    lost: AtomicU32,
+}
+
+impl Patience {
+    /// Runs an operation that does no harm when it is done twice, up to three times; `pause` waits in between.
+    ///
+    /// # Errors
+    /// The last attempt's.
+    pub fn run<T, E>(
+        &self,
+        pause: impl Fn(Duration),
+        passing: impl Fn(&E) -> bool,
+        mut attempt: impl FnMut() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut pauses = PAUSES.into_iter();
+        loop {
+            match attempt() {
+                Err(error) if passing(&error) => {
+                    let spent = self.lost.load(Relaxed) >= LIMIT;
+                    let Some(length) = pauses.next().filter(|_| !spent) else {
+                        self.lost.fetch_add(1, Relaxed);
+                        return Err(error);
+                    };
+                    pause(length);
+                }
+                result => {
+                    if result.is_ok() {
+                        self.lost.store(0, Relaxed);
+                    }
+                    return result;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failing(patience: &Patience, errors: usize, error: Errno) -> (bool, usize) {
+        let mut attempts = 0;
+        let result = patience.run(
+            |_| {},
+            is_passing,
+            || {
+                attempts += 1;
+                if attempts <= errors { Err(io::Error::from(error)) } else { Ok(()) }
+            },
+        );
+        (result.is_ok(), attempts)
+    }
+
+    #[test]
+    fn what_passes_is_tried_again_and_what_stays_is_not() {
+        let patience = Patience::default();
+        assert_eq!(failing(&patience, 2, Errno::IO), (true, 3));
+        assert_eq!(failing(&patience, 3, Errno::STALE), (false, 3));
+        assert_eq!(failing(&patience, 1, Errno::ACCESS), (false, 1));
+    }
+
+    #[test]
+    fn nobody_waits_for_ever() {
+        let patience = Patience::default();
+        for _ in 0..LIMIT {
+            assert_eq!(failing(&patience, 9, Errno::IO), (false, 3));
+        }
+        assert_eq!(failing(&patience, 9, Errno::IO), (false, 1));
+        assert_eq!(failing(&patience, 0, Errno::IO), (true, 1));
+        assert_eq!(failing(&patience, 1, Errno::IO), (true, 2), "it answers again");
+    }
+}
