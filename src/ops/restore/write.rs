@@ -13,6 +13,8 @@ struct Job {
     path: ArchivePath,
     entry: Entry,
     size: u64,
+    /// It has no slice at all. Not to be told from `left`, which another thread brings to 0 meanwhile.
+    empty: bool,
     /// Slices still to come.
     left: AtomicU32,
     failed: AtomicBool,
@@ -73,6 +75,7 @@ impl<'a> Writer<'a> {
             path,
             entry,
             size,
+            empty: slices == 0,
             left,
             failed: AtomicBool::new(false),
             made: Mutex::new(false),
@@ -124,7 +127,7 @@ impl Hand<'_, '_> {
         let observer = self.writer.observer;
         // Files without a slice, empty or all holes, need no object.
         while let Some((number, job)) = take(self.jobs, next_empty) {
-            if job.left.load(Ordering::Relaxed) == 0 && !observer.cancelled() {
+            if job.empty && !observer.cancelled() {
                 self.finish(number as u32, job);
             }
         }
@@ -274,5 +277,58 @@ pub(super) fn content(entry: &Entry) -> Option<&FileContent> {
     match &entry.kind {
         Kind::File(content) => Some(content),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::{ChunkSizes, Sealer};
+    use crate::model::{ContentHash, Extent, Meta, ObjectId, Silent, Timestamp};
+    use crate::repo::{Inventory, NewStore};
+    use crate::store::MemoryStore;
+    use crate::tree::OwnerMap;
+
+    fn archive_of(chunk: &[u8]) -> (Archive, ObjectRow) {
+        let chunks = ChunkSizes { min: 64, avg: 256, max: 1024 };
+        let created = Timestamp { secs: 0, nanos: 0 };
+        let new = NewStore { chunks, created, created_by: "test".into(), id: "00".repeat(16) };
+        let archive = Archive::open_or_create(Arc::new(MemoryStore::default()), &new).unwrap();
+        let (id, chunk_length) = (ObjectId::of(chunk), chunk.len() as u32);
+        let mut stored = Vec::new();
+        Sealer::new(3).unwrap().seal_into(chunk, &mut stored).unwrap();
+        Inventory::take(&archive, |_, _| ()).unwrap().store(&id, &stored).unwrap();
+        (archive, ObjectRow { id, chunk_length, stored_length: stored.len() as u32, used: chunk_length })
+    }
+
+    #[test]
+    fn a_thread_that_is_late_leaves_what_others_finished() {
+        let (archive, row) = archive_of(b"content");
+        let folder = tempfile::tempdir().unwrap();
+        let target = Target::open(folder.path(), OwnerMap::Nobody).unwrap();
+        let (observer, rows) = (Silent::default(), [row]);
+        let report = Report::new(&observer);
+        let mut writer = Writer::new(&archive, &rows, target, false, 1, &observer, &report);
+        for (name, extents) in [
+            ("empty", vec![]),
+            ("file", vec![Extent::Slice { object: 0, offset: 0, length: row.chunk_length }]),
+        ] {
+            let size = if extents.is_empty() { 0 } else { row.chunk_length.into() };
+            let content =
+                FileContent { size, hash: ContentHash([0; 32]), extents, changed_while_read: false };
+            let path = ArchivePath::parse(name.as_bytes()).unwrap();
+            let meta = Meta { mode: 0o644, ..Meta::default() };
+            let entry = Entry { depth: 1, name: path.file_name(), meta, kind: Kind::File(content.clone()) };
+            writer.add(path, entry, &content);
+        }
+        let (objects, jobs) = (writer.window.take(), std::mem::take(&mut writer.jobs));
+        let next = AtomicU32::new(0);
+        // The second begins with the empty files, as the first did, after that has written them all.
+        for _ in 0..2 {
+            let mut hand = Hand { writer: &writer, target: writer.target.clone(), jobs: &jobs, base: 0 };
+            hand.work(&objects, &next, &AtomicU32::new(0));
+            assert_eq!(std::fs::read(folder.path().join("file")).unwrap(), b"content");
+            assert_eq!(std::fs::read(folder.path().join("empty")).unwrap(), b"");
+        }
     }
 }
