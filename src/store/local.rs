@@ -136,6 +136,35 @@ impl LocalStore {
         }
     }
 
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        match self.disk().sync_folder(folder) {
+            // A folder that was deleted since has no names left to lose.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            synced => synced,
+        }
+    }
+
+    /// Makes a folder, if it is missing, and its name durable, with those of the folders above it: what is moved into
+    /// it would be lost with it, and with its old name gone that would be for good.
+    fn anchor(&self, folder: &Path) -> io::Result<()> {
+        let loose: Vec<PathBuf> = {
+            let folders = self.folders();
+            let below_root = folder.ancestors().take_while(|a| *a != self.root && a.starts_with(&self.root));
+            below_root.take_while(|a| !folders.rooted.contains(*a)).map(Path::to_path_buf).collect()
+        };
+        if loose.is_empty() {
+            return Ok(());
+        }
+        if self.patiently(|| self.look(folder))?.is_none() {
+            self.make_folder(folder)?;
+        }
+        for above in loose.iter().filter_map(|f| f.parent()) {
+            self.sync_folder(above)?;
+        }
+        self.folders().rooted.extend(loose);
+        Ok(())
+    }
+
     /// Moves a file; `done` tells whether it has happened.
     fn move_file(&self, from: &Path, to: &Path, done: impl Fn() -> io::Result<bool>) -> io::Result<()> {
         let folder = to.parent().unwrap_or(&self.root);
@@ -198,6 +227,7 @@ impl Store for LocalStore {
     fn rename(&self, from: &Key, to: &Key) -> Result<(), StoreError> {
         let (source, target) = (self.path(from), self.path(to));
         let done = || Ok(self.look(&source)?.is_none() && self.look(&target)?.is_some());
+        self.anchor(target.parent().unwrap_or(&self.root)).map_err(|e| self.error(Op::Sync, to, e))?;
         self.move_file(&source, &target, done).map_err(|e| self.error(Op::Rename, from, e))?;
         self.touch(source.parent().unwrap_or(&self.root));
         Ok(())
@@ -224,15 +254,11 @@ impl Store for LocalStore {
     fn sync(&self) -> Result<(), StoreError> {
         let touched = self.folders().touched.clone();
         for folder in &touched {
-            match self.disk().sync_folder(folder) {
-                // A folder that was deleted since has no names left to lose.
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                synced => synced.map_err(|source| StoreError {
-                    operation: Op::Sync,
-                    path: folder.display().to_string(),
-                    source,
-                })?,
-            }
+            self.sync_folder(folder).map_err(|source| StoreError {
+                operation: Op::Sync,
+                path: folder.display().to_string(),
+                source,
+            })?;
         }
         let mut folders = self.folders();
         folders.touched.retain(|folder| !touched.contains(folder));

@@ -1,0 +1,160 @@
+//! What the program's commands do, on a model disk: each run is a process of its own.
+
+use super::disk::ModelDisk;
+use super::image::store;
+use super::sources::{self, Tree};
+use std::path::Path;
+use std::sync::Arc;
+use weekvault::format::ChunkSizes;
+use weekvault::model::{PvcName, RunId, Silent, Timestamp, Week, WeekRef};
+use weekvault::ops::Error;
+use weekvault::ops::backup::{BackedUp, BackupOptions, Source, backup};
+use weekvault::ops::restore::{Owner, RestoreOptions, Selection, restore};
+use weekvault::ops::verify::{Verified, VerifyOptions, verify};
+use weekvault::repo::{
+    Archive, Collected, GcOptions, NewStore, RepoError, Retention, Retired, StoreLock, collect, lock, retain,
+};
+use weekvault::store::{LocalStore, LockMode};
+use weekvault::tree::WalkOptions;
+
+pub(crate) const DAY: i64 = 86_400;
+
+fn local(disk: &ModelDisk) -> Arc<LocalStore> {
+    let process = disk.of_new_process();
+    let run = RunId(process.process());
+    Arc::new(LocalStore::on(Box::new(process), store(), run))
+}
+
+/// Opens the store, or makes one that cuts very small chunks.
+pub(crate) fn open_or_create(disk: &ModelDisk) -> Result<Archive, RepoError> {
+    let chunks = ChunkSizes { min: 64, avg: 256, max: 1024 };
+    let created = Timestamp { secs: 1_700_000_000, nanos: 0 };
+    let new = NewStore { chunks, created, created_by: "a test".into(), id: "0123456789abcdef".repeat(2) };
+    Archive::open_or_create(local(disk), &new)
+}
+
+pub(crate) fn open(disk: &ModelDisk) -> Result<Archive, RepoError> {
+    Archive::open(local(disk))
+}
+
+fn options(week: Week) -> BackupOptions {
+    BackupOptions {
+        week,
+        excludes: Vec::new(),
+        walk: WalkOptions::everything(),
+        compression: 3,
+        force_read: false,
+        // The states of a source are trees of their own.
+        ignore_ctime: true,
+        ignore_inode: true,
+        allow_empty: false,
+        dry_run: false,
+        threads: 1,
+        host: "a host".into(),
+        tool: "a test".into(),
+    }
+}
+
+/// What a backup is told.
+#[derive(Clone)]
+pub(crate) struct Job {
+    pub(crate) week: Week,
+    pub(crate) sources: Vec<Source>,
+    pub(crate) keep: usize,
+    pub(crate) now: Timestamp,
+}
+
+/// What came of a run: of the backup, and then of what follows it.
+pub(crate) struct Ran {
+    pub(crate) published: Result<Vec<BackedUp>, Error>,
+    pub(crate) cleaned: Option<Result<(Vec<Retired>, Collected), RepoError>>,
+}
+
+impl Ran {
+    pub(crate) fn is_done(&self) -> bool {
+        self.published.is_ok() && self.cleaned.as_ref().is_some_and(Result::is_ok)
+    }
+
+    pub(crate) fn told(&self) -> String {
+        let of = |e: &dyn std::error::Error| e.to_string();
+        match (&self.published, &self.cleaned) {
+            (Err(e), _) => of(e),
+            (_, Some(Err(e))) => of(e),
+            _ => "done".into(),
+        }
+    }
+}
+
+/// `backup`, with retention and gc.
+pub(crate) fn run(disk: &ModelDisk, job: &Job) -> Ran {
+    let failed = |e| Ran { published: Err(e), cleaned: None };
+    let archive = match open_or_create(disk) {
+        Ok(archive) => archive,
+        Err(e) => return failed(e.into()),
+    };
+    match back_up(&archive, job) {
+        Err(e) => failed(e),
+        published => Ran { published, cleaned: Some(clean_up(&archive, job)) },
+    }
+}
+
+pub(crate) fn back_up(archive: &Archive, job: &Job) -> Result<Vec<BackedUp>, Error> {
+    let _guard = lock(archive, LockMode::Shared)?;
+    backup(archive, &job.sources, &options(job.week), &Silent::default())
+}
+
+fn clean_up(archive: &Archive, job: &Job) -> Result<(Vec<Retired>, Collected), RepoError> {
+    let retired = retire(archive, job)?;
+    Ok((retired, garbage(archive, job)?))
+}
+
+pub(crate) fn retire(archive: &Archive, job: &Job) -> Result<Vec<Retired>, RepoError> {
+    let pvcs: Vec<PvcName> = job.sources.iter().map(|s| s.pvc.clone()).collect();
+    let limits = Retention { keep: job.keep, pvcs: Some(&pvcs), never: Some(job.week), dry_run: false };
+    retain(archive, limits, job.now)
+}
+
+pub(crate) fn garbage(archive: &Archive, job: &Job) -> Result<Collected, RepoError> {
+    let guard = lock(archive, LockMode::Exclusive)?;
+    assert!(!matches!(guard, StoreLock::Busy), "nobody else has the lock");
+    archive.clean_tmp(job.now)?;
+    collect(archive, GcOptions { dry_run: false, trash_days: 7, now: job.now })
+}
+
+pub(crate) fn check(disk: &ModelDisk) -> Result<Verified, Error> {
+    verify(&open(disk)?, &VerifyOptions { threads: 1, ..VerifyOptions::default() }, &Silent::default())
+}
+
+/// Says what is wrong with a store of which nothing should be.
+pub(crate) fn unclean(disk: &ModelDisk) -> Option<String> {
+    match check(disk) {
+        Ok(verified) if verified.is_clean() => None,
+        Ok(verified) => Some(format!("verify finds {verified:?}")),
+        Err(e) => Some(format!("verify fails: {e}")),
+    }
+}
+
+/// Restores a manifest to a folder of the system, and reads that.
+pub(crate) fn restored(disk: &ModelDisk, slot: &str, target: &Path) -> Result<Tree, String> {
+    let (week, pvc) = slot.split_once('/').unwrap();
+    let archive = open(disk).map_err(|e| e.to_string())?;
+    let week = WeekRef::Exact(week.parse().unwrap());
+    let manifest =
+        archive.find_manifest(week, &pvc.parse().unwrap()).and_then(|id| archive.open_manifest(&id));
+    let options = RestoreOptions {
+        target: target.to_path_buf(),
+        selection: Selection::all(),
+        delete: true,
+        dry_run: false,
+        owner: Owner::Nobody,
+        sparse: false,
+        verify: false,
+        threads: 1,
+    };
+    let manifest = manifest.map_err(|e| e.to_string())?;
+    let restored = restore(&archive, &manifest, &options, &Silent::default()).map_err(|e| e.to_string())?;
+    if restored.failed > 0 {
+        return Err(format!("{restored:?}"));
+    }
+    Ok(sources::read(target))
+}
