@@ -1,0 +1,54 @@
+# The server stops in mid-run: a clear error, nothing published, and the next run after it is back works.
+# quick: yes
+# shellcheck shell=bash source-path=SCRIPTDIR/.. source=lib.sh
+. /run/lib.sh
+
+make_sources
+backup 0 2025-01
+change_sources 2 16
+moments=(6)
+if [ -z "$QUICK" ]; then moments=(0 6 12); fi
+for more in "${moments[@]}"; do
+    before=$(objects)
+    start_backup run 2025-02
+    await_objects $((before + more)) run
+    nfsd-stop
+    tick
+    stopped=$now
+    finish run 1
+    took_since "$stopped"
+    names_the_store
+    is_published 2025-01
+    figure "stopped with $more objects stored: exit code 1 after $took s: ${said#*error: }"
+
+    tick
+    stopped=$now
+    weekvault 1 list
+    names_the_store
+    took_since "$stopped"
+    figure "list while it is down: exit code 1 after $took s"
+    nfsd-start
+    # Nothing that was published is hurt, and what the run left is no damage.
+    weekvault 0 verify
+    figure "verify after the server is back: ${said%%$'\n'*}"
+done
+backup 0 2025-02
+is_published 2025-01 2025-02
+weekvault 0 verify
+restores 2025-01 2025-02
+figure "the next run: exit code 0, both weeks restore"
+
+# Down for five seconds in mid-run.
+if [ -n "$QUICK" ]; then exit; fi
+change_sources 3 16
+before=$(objects)
+start_backup run 2025-03
+await_objects $((before + 4)) run
+nfsd-stop
+sleep 5
+nfsd-start
+finish run 0
+is_published 2025-01 2025-02 2025-03
+weekvault 0 verify
+restores 2025-03
+figure "down for 5 s in mid-run: exit code 0"
