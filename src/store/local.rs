@@ -269,10 +269,14 @@ impl Store for LocalStore {
     fn now(&self) -> Result<Timestamp, StoreError> {
         let key = Key::new("tmp");
         let folder = self.path(&key);
-        let number = self.shared.next.fetch_add(1, Ordering::Relaxed);
-        let temporary = folder.join(format!("{}-{number}", self.shared.run));
-        let made = self.with_folder(&folder, || self.disk().create(&temporary)).and_then(|file| file.look());
-        self.discard(&temporary);
+        let made = self.patiently(|| {
+            let number = self.shared.next.fetch_add(1, Ordering::Relaxed);
+            let temporary = folder.join(format!("{}-{number}", self.shared.run));
+            let made = self.with_folder(&folder, || self.disk().create(&temporary));
+            let seen = made.and_then(|file| file.look());
+            self.discard(&temporary);
+            seen
+        });
         made.map(|seen| seen.modified).map_err(|e| self.error(Op::Create, &key, e))
     }
 

@@ -113,9 +113,10 @@ impl Replay {
         self.pending.len()
     }
 
-    /// The last pending change that makes a name which ends so.
-    pub(crate) fn naming(&self, ending: &str) -> Option<usize> {
-        self.pending.iter().rposition(|p| p.add.as_ref().is_some_and(|edit| edit.name.ends_with(ending)))
+    /// The pending changes that make a name which ends so.
+    pub(crate) fn naming(&self, ending: &str) -> Vec<usize> {
+        let names = |i: &usize| self.pending[*i].add.as_ref().is_some_and(|edit| edit.name.ends_with(ending));
+        (0..self.pending.len()).filter(names).collect()
     }
 
     pub(crate) fn has_unsynced_data(&self) -> bool {

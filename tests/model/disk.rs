@@ -134,6 +134,15 @@ impl State {
         self.log.push(effect);
     }
 
+    /// Changes a byte of a file behind everybody's back.
+    pub(crate) fn rot(&mut self, path: &Path) {
+        let Some(file) = self.live.find(path) else { panic!("no {}", path.display()) };
+        let mut bytes = self.live.content(path).unwrap().bytes.to_vec();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 0x55;
+        self.record(Effect::Rot { file, content: Content::new(bytes) });
+    }
+
     /// Lets time go by; each operation takes a little of its own.
     fn tick(&mut self) -> Timestamp {
         let nanos = self.clock.nanos + 1_000_000;

@@ -43,6 +43,9 @@ pub(crate) struct Judge {
     opened: Mutex<HashMap<blake3::Hash, Opened>>,
 }
 
+/// An object that was damaged on purpose, and so may be missing.
+pub(crate) type Excused = Option<ObjectId>;
+
 struct Bytes(Content);
 
 impl RandomRead for Bytes {
@@ -68,8 +71,14 @@ fn slot(path: &str) -> Option<(String, bool)> {
 }
 
 impl Judge {
-    /// Takes note of manifests that are published for the first time, each of which must hold the tree of its pvc.
-    pub(crate) fn learn(&self, image: &Image, trees: &BTreeMap<String, Tree>) -> Result<(), String> {
+    /// Takes note of manifests that are published for the first time, each of which must hold the tree of its pvc, and
+    /// checks all.
+    pub(crate) fn learn(
+        &self,
+        image: &Image,
+        trees: &BTreeMap<String, Tree>,
+        excused: Excused,
+    ) -> Result<Places, String> {
         for (path, content) in image.walk() {
             let (Some((slot, true)), Some(content)) = (slot(&path), content) else { continue };
             if self.versions.lock().unwrap().contains_key(&content.hash) {
@@ -82,7 +91,7 @@ impl Judge {
             }
             self.versions.lock().unwrap().insert(content.hash, Arc::new(Version { needs, tree }));
         }
-        Ok(())
+        self.check(image, excused)
     }
 
     /// The tree of a manifest that was learned.
@@ -91,7 +100,7 @@ impl Judge {
     }
 
     /// Checks that every manifest that is visible is known and has all its objects.
-    pub(crate) fn check(&self, image: &Image) -> Result<Places, String> {
+    pub(crate) fn check(&self, image: &Image, excused: Excused) -> Result<Places, String> {
         let walk = image.walk();
         let object = |(path, content): &(String, Option<&Content>)| {
             let (id, _) = self.open((*content)?)?;
@@ -104,14 +113,16 @@ impl Judge {
             let (Some((slot, visible)), Some(content)) = (slot(path), content) else { continue };
             let version = self.versions.lock().unwrap().get(&content.hash).cloned();
             match (version, visible) {
-                (Some(version), visible) => match version.needs.iter().find(|id| !objects.contains(id)) {
-                    Some(id) if visible => {
-                        return Err(format!("{path} cannot be restored: no whole object {id}"));
+                (Some(version), visible) => {
+                    match version.needs.iter().find(|id| !objects.contains(id) && Some(**id) != excused) {
+                        Some(id) if visible => {
+                            return Err(format!("{path} cannot be restored: no whole object {id}"));
+                        }
+                        Some(_) => {}
+                        None if visible => drop(places.visible.insert(slot, content.hash)),
+                        None => drop(places.trash.insert(*content.hash.as_bytes())),
                     }
-                    Some(_) => {}
-                    None if visible => drop(places.visible.insert(slot, content.hash)),
-                    None => drop(places.trash.insert(*content.hash.as_bytes())),
-                },
+                }
                 (None, true) => return Err(format!("{path} is none that was ever published")),
                 (None, false) => {}
             }

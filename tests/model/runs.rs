@@ -3,13 +3,14 @@
 use super::disk::ModelDisk;
 use super::image::store;
 use super::sources::{self, Tree};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use weekvault::format::ChunkSizes;
-use weekvault::model::{PvcName, RunId, Silent, Timestamp, Week, WeekRef};
+use weekvault::model::{ObjectId, PvcName, RunId, Silent, Timestamp, Week, WeekRef};
 use weekvault::ops::Error;
 use weekvault::ops::backup::{BackedUp, BackupOptions, Source, backup};
 use weekvault::ops::restore::{Owner, RestoreOptions, Selection, restore};
+use weekvault::ops::undelete::{Undeleted, undelete};
 use weekvault::ops::verify::{Verified, VerifyOptions, verify};
 use weekvault::repo::{
     Archive, Collected, GcOptions, NewStore, RepoError, Retention, Retired, StoreLock, collect, lock, retain,
@@ -103,7 +104,8 @@ pub(crate) fn back_up(archive: &Archive, job: &Job) -> Result<Vec<BackedUp>, Err
     backup(archive, &job.sources, &options(job.week), &Silent::default())
 }
 
-fn clean_up(archive: &Archive, job: &Job) -> Result<(Vec<Retired>, Collected), RepoError> {
+pub(crate) fn clean_up(archive: &Archive, job: &Job) -> Result<(Vec<Retired>, Collected), RepoError> {
+    archive.check_clock(job.now)?;
     let retired = retire(archive, job)?;
     Ok((retired, garbage(archive, job)?))
 }
@@ -111,18 +113,44 @@ fn clean_up(archive: &Archive, job: &Job) -> Result<(Vec<Retired>, Collected), R
 pub(crate) fn retire(archive: &Archive, job: &Job) -> Result<Vec<Retired>, RepoError> {
     let pvcs: Vec<PvcName> = job.sources.iter().map(|s| s.pvc.clone()).collect();
     let limits = Retention { keep: job.keep, pvcs: Some(&pvcs), never: Some(job.week), dry_run: false };
-    retain(archive, limits, job.now)
+    retain(archive, limits, job.now, &Silent::default())
 }
 
 pub(crate) fn garbage(archive: &Archive, job: &Job) -> Result<Collected, RepoError> {
     let guard = lock(archive, LockMode::Exclusive)?;
     assert!(!matches!(guard, StoreLock::Busy), "nobody else has the lock");
     archive.clean_tmp(job.now)?;
-    collect(archive, GcOptions { dry_run: false, trash_days: 7, now: job.now })
+    let options = GcOptions { dry_run: false, trash_days: 7, now: job.now };
+    collect(archive, options, &Silent::default())
 }
 
 pub(crate) fn check(disk: &ModelDisk) -> Result<Verified, Error> {
-    verify(&open(disk)?, &VerifyOptions { threads: 1, ..VerifyOptions::default() }, &Silent::default())
+    checked(disk, false)
+}
+
+/// `verify --repair`.
+pub(crate) fn repair(disk: &ModelDisk) -> Result<Verified, Error> {
+    checked(disk, true)
+}
+
+fn checked(disk: &ModelDisk, repair: bool) -> Result<Verified, Error> {
+    let options = VerifyOptions { repair, threads: 1, ..VerifyOptions::default() };
+    verify(&open(disk)?, &options, &Silent::default())
+}
+
+pub(crate) fn bring_back(disk: &ModelDisk, slot: &str) -> Result<Undeleted, Error> {
+    let (week, pvc) = slot.split_once('/').unwrap();
+    undelete(&open(disk)?, week.parse().unwrap(), &pvc.parse().unwrap(), &Silent::default())
+}
+
+/// An object of which this manifest uses all, and its file.
+pub(crate) fn an_object(disk: &ModelDisk, slot: &str) -> (ObjectId, PathBuf) {
+    let (week, pvc) = slot.split_once('/').unwrap();
+    let archive = open(disk).unwrap();
+    let id = archive.find_manifest(WeekRef::Exact(week.parse().unwrap()), &pvc.parse().unwrap()).unwrap();
+    let rows = archive.open_manifest(&id).unwrap().objects().unwrap();
+    let id = rows.iter().find(|row| row.used == row.chunk_length).unwrap().id;
+    (id, store().join(format!("objects/{}/{id}.zst", &id.to_string()[..1])))
 }
 
 /// Says what is wrong with a store of which nothing should be.
