@@ -40,6 +40,14 @@ impl OwnerMap {
             }
         }
     }
+
+    /// The mode that an entry is to have where a path's owner is this one. Without its owner or group a file goes
+    /// without the setuid or setgid bit: it would give away the rights of somebody who never gave them.
+    pub fn mode(&self, meta: &Meta, is_file: bool, now: (u32, u32)) -> u32 {
+        let (uid, gid) = self.owner(meta).unwrap_or((meta.uid, meta.gid));
+        let withheld = |bit: u32, same: bool| if is_file && !same { bit } else { 0 };
+        meta.mode & !(withheld(0o4000, uid == now.0) | withheld(0o2000, gid == now.1))
+    }
 }
 
 /// A tree that is written. Each thread clones its own: it remembers the folder used last.
@@ -351,15 +359,26 @@ impl Target {
         let (folder, name) =
             self.parent(path).map_err(|e| SourceError::new(path, "open the folder of", e))?;
         let (folder, name, nofollow) = (folder.as_fd(), name.as_bytes(), AtFlags::SYMLINK_NOFOLLOW);
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        // One handle for all: by its name, something else might be met each time.
+        let node = rustix::fs::openat(folder, name, flags, Mode::empty()).map(File::from);
+        let node = node.map_err(|e| SourceError::new(path, "open", e))?;
+        let now = node.metadata().map(|m| stat_of(&m)).map_err(|e| SourceError::new(path, "stat", e))?;
+        if kind != Some(now.kind) {
+            let error = std::io::Error::other("something else was put in its place");
+            return Err(SourceError::new(path, "set the metadata of", error));
+        }
         let mut unrestored = Unset { path, errors: Vec::new() };
         if let Some((uid, gid)) = self.owners.owner(meta) {
             let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-            unrestored.note("set the owner of", rustix::fs::chownat(folder, name, uid, gid, nofollow));
+            let set = rustix::fs::chownat(node.as_fd(), "", uid, gid, AtFlags::EMPTY_PATH);
+            unrestored.note("set the owner of", set);
         }
         // Linux has no modes of symbolic links.
-        if kind != Some(NodeKind::Symlink) {
+        if now.kind != NodeKind::Symlink {
+            let place = format!("/proc/self/fd/{}", node.as_raw_fd());
             let mode = Mode::from_raw_mode(meta.mode);
-            unrestored.note("set the mode of", rustix::fs::chmodat(folder, name, mode, AtFlags::empty()));
+            unrestored.note("set the mode of", rustix::fs::chmod(place, mode));
         }
         match self.proc_path(path) {
             Ok((_folder, place)) => {
@@ -379,10 +398,19 @@ impl Target {
             let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
             unrestored.note("set the owner of", rustix::fs::fchown(fd, uid, gid));
         }
-        unrestored.note("set the mode of", rustix::fs::fchmod(fd, Mode::from_raw_mode(meta.mode)));
+        unrestored.note("set the mode of", self.set_open_mode(fd, meta));
         unrestored.note_all(xattrs::write(Place::Open(fd), &meta.xattrs, &kept));
         unrestored.note("set the time of", rustix::fs::futimens(fd, &times(meta.mtime)));
         unrestored.errors
+    }
+
+    fn set_open_mode(&self, fd: std::os::fd::BorrowedFd<'_>, meta: &Meta) -> rustix::io::Result<()> {
+        let stat = rustix::fs::fstat(fd)?;
+        let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        let mode = self.owners.mode(meta, is_file, (stat.st_uid, stat.st_gid));
+        rustix::fs::fchmod(fd, Mode::from_raw_mode(mode))?;
+        let asked_for = matches!(*self.owners, OwnerMap::Nobody);
+        if mode == meta.mode || asked_for { Ok(()) } else { Err(Errno::PERM) }
     }
 }
 
