@@ -97,7 +97,7 @@ impl History {
                 range.end = disk.log.len();
             }
             let excused = history.excused(disk.log.len());
-            let places = history.judge.learn(&disk.live, &history.sources.trees[state], excused).unwrap();
+            let places = history.judge.learn(&disk.live, &[&history.sources.trees[state]], excused).unwrap();
             history.ledger.step(disk.log.len(), places);
         }
         assert_eq!(runs::unclean(&disk), None);
@@ -191,7 +191,7 @@ fn goes_on(history: &History, operation: usize, image: &Image, before: &Places) 
     }
     let (week, state_of_sources) = history.last_backup(step);
     let state = disk.state();
-    let after = history.judge.learn(&state.live, &history.sources.trees[state_of_sources], None)?;
+    let after = history.judge.learn(&state.live, &[&history.sources.trees[state_of_sources]], None)?;
     if history.judge.check(&Replay::of(&state.start, &state.log).least(), None)? != after {
         return Err("not all that it did is durable".into());
     }

@@ -5,6 +5,7 @@
 mod common;
 mod model;
 
+use model::acts::{Act, backup, clean_up, repair, text, undelete, verify, whole_run};
 use model::crash::{Data, Fate, Replay};
 use model::disk::ModelDisk;
 use model::fault::{Fault, Faults, Kind, Reach, Site};
@@ -19,11 +20,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 use weekvault::model::Timestamp;
 use weekvault::ops::clock;
-use weekvault::ops::verify::Verified;
 use weekvault::store::Disk;
-
-/// What is done while the disk fails. `Ok` is what the operator takes for success.
-type Act = fn(&ModelDisk, &Job) -> Result<(), String>;
 
 /// A store, and what is done with it.
 struct Scene {
@@ -34,43 +31,6 @@ struct Scene {
     act: Act,
     /// Damaged from the start.
     excused: Excused,
-}
-
-fn text(error: impl std::fmt::Display) -> String {
-    error.to_string()
-}
-
-fn whole_run(disk: &ModelDisk, job: &Job) -> Result<(), String> {
-    let ran = runs::run(disk, job);
-    if ran.is_done() { Ok(()) } else { Err(ran.told()) }
-}
-
-fn backup(disk: &ModelDisk, job: &Job) -> Result<(), String> {
-    runs::back_up(&runs::open(disk).map_err(text)?, job).map_err(text).map(drop)
-}
-
-fn clean_up(disk: &ModelDisk, job: &Job) -> Result<(), String> {
-    runs::clean_up(&runs::open(disk).map_err(text)?, job).map_err(text).map(drop)
-}
-
-fn undelete(disk: &ModelDisk, _: &Job) -> Result<(), String> {
-    runs::bring_back(disk, "2025-01/html").map_err(text).map(drop)
-}
-
-fn verify(disk: &ModelDisk, _: &Job) -> Result<(), String> {
-    runs::unclean(disk).map_or(Ok(()), Err)
-}
-
-fn repair(disk: &ModelDisk, _: &Job) -> Result<(), String> {
-    match runs::repair(disk) {
-        // One object is damaged, and set aside.
-        Ok(Verified { damaged_objects, damaged_manifests, .. })
-            if damaged_objects.len() == 1 && damaged_manifests.is_empty() =>
-        {
-            Ok(())
-        }
-        found => Err(format!("{found:?}")),
-    }
 }
 
 struct Bench {
@@ -94,7 +54,7 @@ impl Bench {
         let disk = ModelDisk::new(start.clone(), job.now);
         act(&disk, job).unwrap();
         let live = disk.state().live.clone();
-        self.judge.learn(&live, &self.sources.trees[state], None).unwrap();
+        self.judge.learn(&live, &[&self.sources.trees[state]], None).unwrap();
         live
     }
 
@@ -226,7 +186,7 @@ fn judge(
         return Err(wrong.clone());
     }
     let before = bench.judge.check(&scene.start, scene.excused)?;
-    let after = bench.judge.learn(&state.live, &bench.sources.trees[scene.state], scene.excused)?;
+    let after = bench.judge.learn(&state.live, &[&bench.sources.trees[scene.state]], scene.excused)?;
     let replay = Replay::of(&state.start, &state.log);
     survives_a_power_cut(bench, scene, &replay).map_err(|e| format!("after a power cut: {e}"))?;
     let gone =
@@ -309,7 +269,7 @@ fn recovers(bench: &Bench, scene: &Scene, disk: &ModelDisk) -> Result<(), String
     }
     whole_run(disk, &job)?;
     let state = disk.state();
-    let after = bench.judge.learn(&state.live, &bench.sources.trees[scene.state], None)?;
+    let after = bench.judge.learn(&state.live, &[&bench.sources.trees[scene.state]], None)?;
     if let Some(pvc) = NAMES.iter().find(|pvc| !after.visible.contains_key(&format!("{}/{pvc}", job.week))) {
         return Err(format!("{pvc} is not published"));
     }

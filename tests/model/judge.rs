@@ -71,12 +71,12 @@ fn slot(path: &str) -> Option<(String, bool)> {
 }
 
 impl Judge {
-    /// Takes note of manifests that are published for the first time, each of which must hold the tree of its pvc, and
-    /// checks all.
+    /// Takes note of manifests that are published for the first time, each of which must hold the tree that its pvc has
+    /// in one of these states, and checks all.
     pub(crate) fn learn(
         &self,
         image: &Image,
-        trees: &BTreeMap<String, Tree>,
+        states: &[&BTreeMap<String, Tree>],
         excused: Excused,
     ) -> Result<Places, String> {
         for (path, content) in image.walk() {
@@ -86,8 +86,8 @@ impl Judge {
             }
             let pvc = slot.split_once('/').unwrap().1;
             let (tree, needs) = self.unpack(image, content).map_err(|e| format!("{path}: {e}"))?;
-            if tree != trees[pvc] {
-                return Err(format!("{path} restores to {tree:?} instead of {:?}", trees[pvc]));
+            if !states.iter().any(|trees| trees[pvc] == tree) {
+                return Err(format!("{path} restores to something else: {tree:?}"));
             }
             self.versions.lock().unwrap().insert(content.hash, Arc::new(Version { needs, tree }));
         }

@@ -7,6 +7,7 @@
 
 #![allow(dead_code, reason = "each test uses its own part of this")]
 
+pub(crate) mod acts;
 pub(crate) mod crash;
 pub(crate) mod disk;
 pub(crate) mod fault;

@@ -93,7 +93,7 @@ fn write(root: &Path, name: &str, state: usize) {
     put("d/log", state, &bytes("log", 150 + 90 * state));
     // It moves.
     put(&format!("d/moved{}", state % 3), 0, &bytes("moved", 260));
-    if state % 2 == 0 {
+    if state.is_multiple_of(2) {
         // It comes and goes: its chunks are garbage now and then.
         put("sometimes", 0, &bytes("sometimes", 400));
     }
