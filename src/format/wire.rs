@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 pub(super) const MAX_RECORD: usize = 32 << 20;
 /// No file may have more extents: some 2 TB of data, or as many holes.
 pub const MAX_EXTENTS: usize = 2_000_000;
+/// No entry may have more extended attributes: Linux lists at most 64 KiB of names.
+const MAX_XATTRS: usize = 64 << 10;
 
 type Config = Configuration<LittleEndian, Varint, Limit<MAX_RECORD>>;
 const CONFIG: Config = bincode::config::standard().with_limit::<MAX_RECORD>();
@@ -150,8 +152,19 @@ pub(super) fn decode_entry(bytes: &[u8]) -> Result<(Entry, usize), FormatError> 
         (0, _) => return Err(invalid("the root has a name".into())),
         (_, name) => Some(Name::new(name).map_err(|e| invalid(e.to_string()))?),
     };
+    let shown = name.as_ref().map_or("the root".to_owned(), |name| format!("{name:?}"));
     if record.mode > 0o7777 {
-        return Err(invalid(format!("{name:?} has mode {:o}", record.mode)));
+        return Err(invalid(format!("{shown} has mode {:o}", record.mode)));
+    }
+    let xattrs = &record.xattrs;
+    if xattrs.len() > MAX_XATTRS {
+        return Err(invalid(format!("{shown} has {} extended attributes", xattrs.len())));
+    }
+    if xattrs.iter().any(|(name, _)| name.0.is_empty() || name.0.contains(&0)) {
+        return Err(invalid(format!("{shown} has an extended attribute with an impossible name")));
+    }
+    if !xattrs.is_sorted_by(|a, b| a.0.0 < b.0.0) {
+        return Err(invalid(format!("{shown} has its extended attributes out of order")));
     }
     let meta = Meta {
         mode: record.mode,
@@ -160,16 +173,15 @@ pub(super) fn decode_entry(bytes: &[u8]) -> Result<(Entry, usize), FormatError> 
         mtime: timestamp(record.mtime)?,
         ctime: timestamp(record.ctime)?,
         inode: record.inode,
-        xattrs: record.xattrs.iter().map(|(n, v)| Xattr { name: n.0.into(), value: v.0.into() }).collect(),
+        xattrs: xattrs.iter().map(|(n, v)| Xattr { name: n.0.into(), value: v.0.into() }).collect(),
     };
-    if meta.xattrs.iter().any(|x| x.name.is_empty() || x.name.contains(&0)) {
-        return Err(invalid(format!("{name:?} has an extended attribute with an impossible name")));
-    }
-    if !meta.xattrs.is_sorted_by(|a, b| a.name < b.name) {
-        return Err(invalid(format!("{name:?} has its extended attributes out of order")));
-    }
-    let kind = kind(record.kind).map_err(|reason| invalid(format!("{name:?} {reason}")))?;
+    let kind = kind(record.kind).map_err(|reason| invalid(format!("{shown} {reason}")))?;
     Ok((Entry { depth: record.depth, name, meta, kind }, used))
+}
+
+/// The depth of the entry at the start of `bytes`, which is its record's first field.
+pub(super) fn decode_depth(bytes: &[u8]) -> Result<u32, FormatError> {
+    decode::<u32>(bytes, ENTRIES).map(|(depth, _)| depth)
 }
 
 fn timestamp((secs, nanos): (i64, u32)) -> Result<Timestamp, FormatError> {

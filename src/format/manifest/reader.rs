@@ -5,7 +5,7 @@ use super::index::{
 };
 use super::objects::{ROW, check_distinct, decode_rows};
 use crate::format::summary::decode_summary;
-use crate::format::wire::{decode_context, decode_entry, decode_owners, decode_problem};
+use crate::format::wire::{decode_context, decode_depth, decode_entry, decode_owners, decode_problem};
 use crate::format::{FormatError, Opener, Seal};
 use crate::model::{
     ArchivePath, Digest, Entry, Extent, Kind, ObjectRow, Owners, PathStack, Problem, Summary,
@@ -289,10 +289,10 @@ impl<R: RandomRead> Entries<'_, R> {
         if !known.is_within(&folder) {
             return Err(invalid(format!("a block begins in {folder}, after {known}")).into());
         }
-        let (first, _) = decode_entry(self.plain.get(used..).unwrap_or_default())?;
+        let depth = decode_depth(self.plain.get(used..).unwrap_or_default())?;
         let expected = if self.last.is_none() && !self.damaged { 0 } else { folder.depth() + 1 };
-        if first.depth != expected {
-            return Err(invalid(format!("a block in {folder} begins at depth {}", first.depth)).into());
+        if depth != expected {
+            return Err(invalid(format!("a block in {folder} begins at depth {depth}")).into());
         }
         self.at = used;
         self.left = block.items;
