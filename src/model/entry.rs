@@ -15,6 +15,19 @@ pub struct Entry {
     pub kind: Kind,
 }
 
+impl Entry {
+    /// Bytes of memory that the entry takes, about.
+    pub fn weight(&self) -> usize {
+        let kind = match &self.kind {
+            Kind::File(content) => content.extents.len() * size_of::<Extent>(),
+            Kind::Symlink(target) => target.len(),
+            Kind::HardLink(first) => first.as_bytes().len(),
+            _ => 0,
+        };
+        size_of::<Self>() + kind + self.meta.weight()
+    }
+}
+
 /// A point in time as file systems keep it: seconds since 1970 (negative before) plus nanoseconds.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Timestamp {
@@ -57,6 +70,14 @@ pub struct Meta {
     pub inode: u64,
     /// Extended attributes, sorted by name; POSIX ACLs and file capabilities are among them.
     pub xattrs: Vec<Xattr>,
+}
+
+impl Meta {
+    /// Bytes of memory that the attributes take, about.
+    pub fn weight(&self) -> usize {
+        let weight = |x: &Xattr| size_of::<Xattr>() + x.name.len() + x.value.len();
+        self.xattrs.iter().map(weight).sum()
+    }
 }
 
 /// What stands at a path.

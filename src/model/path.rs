@@ -96,7 +96,8 @@ impl ArchivePath {
 
     /// The last component; none for the root.
     pub fn file_name(&self) -> Option<Name> {
-        self.components().last().map(|c| Name(c.into()))
+        let last = self.0.rsplit(|&b| b == b'/').next().filter(|c| !c.is_empty())?;
+        Some(Name(last.into()))
     }
 
     /// The components, first to last.
@@ -140,9 +141,14 @@ impl ArchivePath {
 
 impl Ord for ArchivePath {
     fn cmp(&self, other: &Self) -> Ordering {
+        // Neighbours in a tree have most of their paths in common: that is passed over in large steps.
+        const STEP: usize = 64;
+        let steps = self.0.chunks_exact(STEP).zip(other.0.chunks_exact(STEP));
+        let same = steps.take_while(|(a, b)| a == b).count() * STEP;
+        let (a, b) = (self.0.iter().skip(same), other.0.iter().skip(same));
         // A separator sorts below every byte, so that "a/b" comes before "a.txt".
         let key = |&b: &u8| if b == b'/' { 0u16 } else { u16::from(b) + 1 };
-        self.0.iter().map(key).cmp(other.0.iter().map(key))
+        a.map(key).cmp(b.map(key))
     }
 }
 

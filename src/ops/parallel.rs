@@ -1,6 +1,7 @@
 //! Work on several threads whose results come out in the order in which it was handed in.
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread::Scope;
 
 /// The other side of a channel is gone: it has failed, and says why itself.
@@ -79,6 +80,38 @@ impl Pool {
             // A full pool needs no more.
             let _ = self.give.try_send(buffer);
         }
+    }
+}
+
+/// Memory that what is under way may take at once, in bytes.
+pub(super) struct Room {
+    size: usize,
+    used: Mutex<usize>,
+    freed: Condvar,
+}
+
+/// A part of a [`Room`], given back when dropped.
+pub(super) struct Place<'a>(&'a Room, usize);
+
+impl Room {
+    pub(super) fn new(size: usize) -> Self {
+        Self { size, used: Mutex::new(0), freed: Condvar::new() }
+    }
+
+    /// Waits until there is room for so much; for more than all of it, until it is empty.
+    pub(super) fn take(&self, bytes: usize) -> Place<'_> {
+        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = |used: &mut usize| *used > 0 && used.saturating_add(bytes) > self.size;
+        let mut used = self.freed.wait_while(used, full).unwrap_or_else(PoisonError::into_inner);
+        *used += bytes;
+        Place(self, bytes)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        *self.0.used.lock().unwrap_or_else(PoisonError::into_inner) -= self.1;
+        self.0.freed.notify_all();
     }
 }
 

@@ -2,10 +2,12 @@
 
 use super::RestoreOptions;
 use super::clear::Clearing;
+use super::finish::{FirstNames, no_first_name};
 use super::look::{Action, Looked, Looking};
+use super::missing::MissingFolders;
 use super::report::Report;
-use super::write::{Writer, content};
-use crate::model::{ArchivePath, Entry, Kind, Stat};
+use super::write::Writer;
+use crate::model::{ArchivePath, Entry, Kind, NodeKind, Problem, Stat};
 use crate::repo::{Manifest, RepoError};
 use crate::tree::{SourceError, Target};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -18,12 +20,13 @@ pub(super) struct Restoring<'a, 'b> {
     pub(super) options: &'a RestoreOptions,
     pub(super) clearing: &'a Clearing<'a>,
     /// Folders above the current entry that are not selected and not there.
-    pub(super) ancestors: Vec<ArchivePath>,
+    pub(super) ancestors: MissingFolders,
     pub(super) made: BTreeSet<ArchivePath>,
     /// First names that are not selected → the selected names of the same inode.
     pub(super) detached: BTreeMap<ArchivePath, Vec<ArchivePath>>,
     /// Inodes with several names that an entry of its own has been found to be.
     pub(super) inodes: HashSet<(u64, u64)>,
+    pub(super) firsts: FirstNames,
 }
 
 impl Restoring<'_, '_> {
@@ -38,7 +41,7 @@ impl Restoring<'_, '_> {
     fn try_apply(&mut self, looked: Looked, selected: bool) -> Result<(), SourceError> {
         let Looked { path, entry, action, shared } = looked;
         let mut action = action?;
-        self.ancestors.retain(|a| path.is_within(a));
+        self.ancestors.enter(&path);
         if !selected {
             // Only folders come here. Its metadata is its own business unless it must be made.
             if !matches!(action, Action::None | Action::Mend) {
@@ -47,6 +50,7 @@ impl Restoring<'_, '_> {
             return Ok(());
         }
         self.make_ancestors()?;
+        self.make_lost_folders(&path)?;
         // Two entries of their own that are one inode in the target must be parted.
         let stays = matches!(action, Action::None);
         if let Some(inode) = shared
@@ -56,8 +60,9 @@ impl Restoring<'_, '_> {
             action = Action::Rewrite;
         }
         if let Kind::HardLink(first) = &entry.kind {
-            if !self.options.selection.would_select(first) {
-                self.detached.entry(first.clone()).or_default().push(path);
+            match self.options.selection.would_select(first) {
+                true => self.firsts.want(first),
+                false => self.detached.entry(first.clone()).or_default().push(path),
             }
             return Ok(());
         }
@@ -100,12 +105,8 @@ impl Restoring<'_, '_> {
                 let unrestored = self.target.set_metadata(&path, &entry.meta)?;
                 self.report.unrestored(&unrestored);
             }
-            Kind::File(_) => {
-                // A file takes the place of another in one step; a folder that was there has been removed.
-                if let Some(content) = content(&entry).cloned() {
-                    self.writer.add(path, entry, &content);
-                }
-            }
+            // A file takes the place of another in one step; a folder that was there has been removed.
+            Kind::File(content) => self.writer.add(path, entry.meta, content),
             kind => {
                 let in_the_way = replaced || action == Action::Rewrite;
                 if in_the_way && self.target.stat(&path)?.is_some() {
@@ -120,16 +121,42 @@ impl Restoring<'_, '_> {
 
     /// Makes the folders on the way to something selected.
     fn make_ancestors(&mut self) -> Result<(), SourceError> {
-        for path in std::mem::take(&mut self.ancestors) {
-            if self.target.stat(&path)?.is_some() {
-                let error = "something that is no folder stands on the way to what is to be restored";
-                return Err(SourceError::new(&path, "make", std::io::Error::other(error)));
+        for path in self.ancestors.take() {
+            self.make_on_the_way(path)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the folders above a path whose own entries a damaged part of the manifest had.
+    fn make_lost_folders(&mut self, path: &ArchivePath) -> Result<(), SourceError> {
+        let mut lost = Vec::new();
+        let mut above = path.parent().filter(|_| self.report.is_damaged());
+        while let Some(folder) = above.filter(|folder| !self.made.contains(folder)) {
+            if self.target.stat(&folder)?.is_some_and(|stat| stat.kind == NodeKind::Directory) {
+                break;
             }
-            self.report.change(&path, "create");
-            if !self.options.dry_run {
-                self.target.make_folder(&path)?;
-                self.made.insert(path);
-            }
+            above = folder.parent();
+            lost.push(folder);
+        }
+        for folder in lost.into_iter().rev() {
+            self.make_on_the_way(folder.clone())?;
+            self.made.insert(folder.clone());
+            let operation = "restore the owner, mode and times of".to_owned();
+            let error = "the part of the manifest that had them is damaged".to_owned();
+            self.report.problem(Problem { path: folder, operation, error });
+        }
+        Ok(())
+    }
+
+    fn make_on_the_way(&mut self, path: ArchivePath) -> Result<(), SourceError> {
+        if self.target.stat(&path)?.is_some() {
+            let error = "something that is no folder stands on the way to what is to be restored";
+            return Err(SourceError::new(&path, "make", std::io::Error::other(error)));
+        }
+        self.report.change(&path, "create");
+        if !self.options.dry_run {
+            self.target.make_folder(&path)?;
+            self.made.insert(path);
         }
         Ok(())
     }
@@ -157,19 +184,26 @@ impl Restoring<'_, '_> {
             return Ok(());
         }
         let wanted = std::mem::take(&mut self.detached);
-        let mut links = Vec::new();
+        let (mut links, mut found) = (Vec::new(), BTreeSet::new());
         for entry in manifest.entries()? {
             let (first, mut entry) = match entry {
                 // Told when it was met first.
                 Err(RepoError::Format { .. }) => continue,
                 entry => entry?,
             };
+            if matches!(entry.kind, Kind::Directory | Kind::HardLink(_)) {
+                continue;
+            }
             let Some((path, others)) = wanted.get(&first).and_then(|paths| paths.split_first()) else {
                 continue;
             };
+            found.insert(first);
             entry.name = path.file_name();
             self.apply(looking.look(path.clone(), entry), true);
             links.extend(others.iter().map(|other| (path.clone(), other.clone())));
+        }
+        for (first, paths) in wanted.iter().filter(|(first, _)| !found.contains(*first)) {
+            paths.iter().for_each(|path| self.report.problem((&no_first_name(path, first)).into()));
         }
         self.writer.flush();
         for (first, path) in links {

@@ -27,7 +27,16 @@ impl<'a> Clearing<'a> {
         observer: &dyn Observer,
     ) -> Result<Self, RepoError> {
         let summary = manifest.summary();
-        let unread: Vec<ArchivePath> = manifest.problems()?.into_iter().map(|p| p.path).collect();
+        let unread: Vec<ArchivePath> = match manifest.problems() {
+            Ok(problems) => problems.into_iter().map(|p| p.path).collect(),
+            // Only deleting needs them.
+            Err(RepoError::Format { .. }) if !delete => Vec::new(),
+            Err(error @ RepoError::Format { .. }) => {
+                report.damaged(&error);
+                Vec::new()
+            }
+            Err(error) => return Err(error),
+        };
         let all_listed = match summary.completeness {
             Completeness::Complete => true,
             Completeness::Partial { missing } => missing == unread.len() as u64,

@@ -6,15 +6,24 @@ use crate::model::{ArchivePath, Entry, Kind, Name, NodeKind};
 use crate::ops::Error;
 use crate::repo::RepoError;
 use crate::tree::{OwnerMap, SourceError, Target};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
+use std::hash::{BuildHasher, RandomState};
 
 /// A folder that the walk along the manifest is in.
 struct Open {
-    path: ArchivePath,
     entry: Entry,
     /// Whether it is itself to be restored, or only on the way to something that is.
     selected: bool,
     children: BTreeSet<Name>,
+}
+
+/// The path of the last open folder, which is above `path`: right above unless a damaged part had what is between.
+fn up_to(mut path: ArchivePath, stack: &[Open]) -> ArchivePath {
+    let depth = stack.last().map_or(0, |open| open.entry.depth);
+    while path.depth() > depth {
+        path = path.parent().unwrap_or_default();
+    }
+    path
 }
 
 pub(super) struct Finishing<'a> {
@@ -27,6 +36,35 @@ pub(super) struct Finishing<'a> {
     pub(super) made: BTreeSet<ArchivePath>,
     /// Links whose first name is not selected: restored as files of their own, or links to such.
     pub(super) detached: BTreeSet<ArchivePath>,
+    pub(super) firsts: FirstNames,
+}
+
+/// First names that links want and that have not been met, as hashes: a tree may be all links.
+#[derive(Default)]
+pub(super) struct FirstNames(HashSet<u64>, RandomState);
+
+impl FirstNames {
+    /// Notes the first name of a link.
+    pub(super) fn want(&mut self, first: &ArchivePath) {
+        self.0.insert(self.1.hash_one(first));
+    }
+
+    /// Notes an entry that may have other names.
+    fn meet(&mut self, path: &ArchivePath) {
+        if !self.0.is_empty() {
+            self.0.remove(&self.1.hash_one(path));
+        }
+    }
+
+    fn has_met(&self, first: &ArchivePath) -> bool {
+        !self.0.contains(&self.1.hash_one(first))
+    }
+}
+
+/// A link whose first name is no entry, or one of a kind that has no other names.
+pub(super) fn no_first_name(path: &ArchivePath, first: &ArchivePath) -> SourceError {
+    let error = format!("its first name, {first}, is nothing in the manifest that can have links");
+    SourceError::new(path, "link", std::io::Error::other(error))
 }
 
 impl Finishing<'_> {
@@ -35,17 +73,19 @@ impl Finishing<'_> {
         entries: impl Iterator<Item = Result<(ArchivePath, Entry), RepoError>>,
         mut selection: Selection,
     ) -> Result<(), Error> {
-        let mut stack: Vec<Open> = Vec::new();
+        // Each folder is in the one before: the path of the last tells of all.
+        let (mut stack, mut at) = (Vec::<Open>::new(), ArchivePath::root());
         for entry in entries {
             let (path, entry) = match entry {
                 // Told when it was met first.
                 Err(RepoError::Format { .. }) => continue,
                 entry => entry?,
             };
-            while stack.last().is_some_and(|open| !path.is_within(&open.path)) {
-                if let Some(open) = stack.pop() {
-                    self.leave(&open);
-                }
+            while !path.is_within(&at)
+                && let Some(open) = stack.pop()
+            {
+                self.leave(&at, &open);
+                at = up_to(at, &stack);
             }
             if let (Some(parent), Some(name)) = (stack.last_mut(), &entry.name)
                 && self.clearing.deletes()
@@ -59,18 +99,26 @@ impl Finishing<'_> {
                         self.report.problem((&error).into());
                     }
                 }
-                Kind::Directory => stack.push(Open { path, entry, selected, children: BTreeSet::new() }),
-                _ => {}
+                Kind::HardLink(_) => {}
+                Kind::Directory => {
+                    stack.push(Open { entry, selected, children: BTreeSet::new() });
+                    at = path;
+                }
+                _ => self.firsts.meet(&path),
             }
         }
         while let Some(open) = stack.pop() {
-            self.leave(&open);
+            self.leave(&at, &open);
+            at = up_to(at, &stack);
         }
         Ok(())
     }
 
     /// Makes `path` a name of what stands at `first`, where it is none yet.
     pub(super) fn link(&mut self, first: &ArchivePath, path: &ArchivePath) -> Result<(), SourceError> {
+        if !self.firsts.has_met(first) {
+            return Err(no_first_name(path, first));
+        }
         let there = self.target.stat(path)?;
         let same =
             |a: &crate::model::Stat, b: &crate::model::Stat| (a.device, a.inode) == (b.device, b.inode);
@@ -92,35 +140,38 @@ impl Finishing<'_> {
         self.target.make_hard_link(first, path)
     }
 
-    fn leave(&mut self, open: &Open) {
-        if let Err(error) = self.try_leave(open) {
+    fn leave(&mut self, path: &ArchivePath, open: &Open) {
+        if let Err(error) = self.try_leave(path, open) {
             self.report.problem((&error).into());
         }
     }
 
-    fn try_leave(&mut self, open: &Open) -> Result<(), SourceError> {
-        let Some(stat) = self.target.stat(&open.path)? else { return Ok(()) };
+    fn try_leave(&mut self, path: &ArchivePath, open: &Open) -> Result<(), SourceError> {
+        if !(open.selected || self.made.contains(path)) {
+            return Ok(());
+        }
+        let Some(stat) = self.target.stat(path)? else { return Ok(()) };
         // What is mounted in the tree was not backed up with it, so nothing in it is extra.
         if self.clearing.deletes() && open.selected && self.target.is_own(&stat) {
-            for name in self.target.children(&open.path)? {
+            for name in self.target.children(path)? {
                 if open.children.contains(&name) {
                     continue;
                 }
-                let extra = open.path.child(&name);
+                let extra = path.child(&name);
                 if let Err(error) = self.clearing.remove_tree(&mut self.target, &extra) {
                     self.report.problem((&error).into());
                 }
             }
         }
-        if self.dry_run || !(open.selected || self.made.contains(&open.path)) {
+        if self.dry_run {
             return Ok(());
         }
         let meta = &open.entry.meta;
-        let stat = self.target.stat(&open.path)?.unwrap_or(stat);
+        let stat = self.target.stat(path)?.unwrap_or(stat);
         let owned = self.owners.owner(meta).is_none_or(|owner| owner == (stat.uid, stat.gid));
         let same = owned && stat.mode == meta.mode && stat.mtime == meta.mtime;
-        if !same || !self.target.has_xattrs(&open.path, NodeKind::Directory, &meta.xattrs)? {
-            let unrestored = self.target.set_metadata(&open.path, meta)?;
+        if !same || !self.target.has_xattrs(path, NodeKind::Directory, &meta.xattrs)? {
+            let unrestored = self.target.set_metadata(path, meta)?;
             self.report.unrestored(&unrestored);
         }
         Ok(())

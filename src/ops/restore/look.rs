@@ -2,7 +2,7 @@
 
 use crate::data::{Change, Compare};
 use crate::model::{ArchivePath, Entry, FileContent, Kind, Meta, NodeKind, Observer, Stat};
-use crate::ops::parallel::Output;
+use crate::ops::parallel::{Output, Place};
 use crate::tree::{ContentSink, OwnerMap, Restart, SourceError, SourceReader, Target};
 use std::ops::ControlFlow;
 
@@ -43,6 +43,13 @@ pub(super) struct Looked {
     pub(super) shared: Option<(u64, u64)>,
 }
 
+/// Entries that are looked at together.
+pub(super) struct Batch<'a> {
+    pub(super) entries: Vec<(ArchivePath, Entry)>,
+    /// The memory that they take.
+    pub(super) place: Place<'a>,
+}
+
 /// A worker of this stage.
 pub(super) struct Looking<'a> {
     pub(super) target: Target,
@@ -55,11 +62,11 @@ pub(super) struct Looking<'a> {
 }
 
 impl Looking<'_> {
-    pub(super) fn work(&mut self, entries: Vec<(ArchivePath, Entry)>, output: &Output<Vec<Looked>>) {
+    pub(super) fn work<'p>(&mut self, batch: Batch<'p>, output: &Output<(Vec<Looked>, Place<'p>)>) {
         let look = |(path, entry): (ArchivePath, Entry)| self.look(path, entry);
-        let looked = entries.into_iter().map(look).collect();
+        let looked = batch.entries.into_iter().map(look).collect();
         // A taker that is gone says itself what is wrong.
-        let _ = output.send(looked);
+        let _ = output.send((looked, batch.place));
     }
 
     /// Looks at one path.
@@ -121,7 +128,8 @@ impl Looking<'_> {
 /// Whether an entry's owner, mode and time are those of a path; a symbolic link has no mode of its own.
 fn same_metadata(meta: &Meta, stat: &Stat, owners: &OwnerMap) -> bool {
     let owned = owners.owner(meta).is_none_or(|owner| owner == (stat.uid, stat.gid));
-    owned && meta.mtime == stat.mtime && (stat.kind == NodeKind::Symlink || meta.mode == stat.mode)
+    let mode = owners.mode(meta, stat.kind == NodeKind::File, (stat.uid, stat.gid));
+    owned && meta.mtime == stat.mtime && (stat.kind == NodeKind::Symlink || mode == stat.mode)
 }
 
 fn same_kind(kind: &Kind, node: NodeKind) -> bool {

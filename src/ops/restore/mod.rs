@@ -10,6 +10,7 @@ mod apply;
 mod clear;
 mod finish;
 mod look;
+mod missing;
 mod report;
 mod select;
 mod write;
@@ -18,16 +19,17 @@ pub use report::Restored;
 pub use select::{InvalidPattern, Selection};
 
 use super::Error;
-use super::parallel::{Bounds, ordered};
+use super::parallel::{Bounds, Room, ordered};
 use super::paths::resolve;
 use crate::data::Compare;
-use crate::model::{ArchivePath, Kind, Observer};
+use crate::model::{ArchivePath, Kind, Observer, Problem};
 use crate::repo::{Archive, Manifest, RepoError};
 use crate::tree::{OwnerMap, OwnerNames, SourceError, SourceReader, Target};
 use apply::Restoring;
 use clear::Clearing;
-use finish::Finishing;
-use look::Looking;
+use finish::{Finishing, FirstNames};
+use look::{Batch, Looking};
+use missing::MissingFolders;
 use report::Report;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
@@ -79,12 +81,8 @@ pub fn restore(
     let store = PathBuf::from(archive.location());
     check_target(&options.target, &store, options.delete)?;
     let objects = manifest.objects()?;
-    let owners = match options.owner {
-        Owner::Nobody => OwnerMap::Nobody,
-        Owner::Numeric => OwnerMap::Numeric,
-        Owner::Names => OwnerMap::Names(manifest.owners()?, OwnerNames::of_this_machine()),
-    };
     let report = Report::new(observer);
+    let owners = owners(manifest, options, &report)?;
     check_selection(&options.selection, manifest)?;
     let made_root = !options.target.exists();
     if made_root {
@@ -120,10 +118,11 @@ pub fn restore(
         report: &report,
         options,
         clearing: &clearing,
-        ancestors: Vec::new(),
+        ancestors: MissingFolders::default(),
         made: if made_root { BTreeSet::from([ArchivePath::root()]) } else { BTreeSet::new() },
         detached: BTreeMap::new(),
         inodes: HashSet::new(),
+        firsts: FirstNames::default(),
     };
     let workers = make_workers(options, &owners, compare, observer).map_err(bad_target)?;
     let mut selection = options.selection.clone();
@@ -134,7 +133,7 @@ pub fn restore(
         restoring.detached_links(manifest, &mut looking)?;
     }
     restoring.writer.flush();
-    let Restoring { made, detached, .. } = restoring;
+    let Restoring { made, detached, firsts, .. } = restoring;
     let finishing = Finishing {
         target,
         owners: &owners,
@@ -143,6 +142,7 @@ pub fn restore(
         dry_run: options.dry_run,
         made,
         detached: detached.into_values().flatten().collect(),
+        firsts,
     };
     if observer.cancelled() {
         return Err(Error::Cancelled);
@@ -152,6 +152,23 @@ pub fn restore(
         read_back(manifest, options, &owners, compare, &report, observer)?;
     }
     Ok(report.into_result())
+}
+
+fn owners(manifest: &Manifest, options: &RestoreOptions, report: &Report<'_>) -> Result<OwnerMap, Error> {
+    Ok(match options.owner {
+        Owner::Nobody => OwnerMap::Nobody,
+        Owner::Numeric => OwnerMap::Numeric,
+        Owner::Names => match manifest.owners() {
+            Ok(names) => OwnerMap::Names(names, OwnerNames::of_this_machine()),
+            Err(error @ RepoError::Format { .. }) => {
+                let operation = "go by the owners' names in".to_owned();
+                let path = ArchivePath::root();
+                report.problem(Problem { path, operation, error: error.to_string() });
+                OwnerMap::Numeric
+            }
+            Err(error) => return Err(error.into()),
+        },
+    })
 }
 
 /// Refuses a target inside the store, and a store inside a target from which extra files would be deleted.
@@ -191,10 +208,17 @@ fn dry_run_of_nothing(
     report: Report<'_>,
 ) -> Result<Restored, Error> {
     let mut selection = options.selection.clone();
-    let (mut ancestors, mut links, mut detached) = (Vec::new(), Vec::new(), BTreeSet::new());
+    let (mut ancestors, mut links) = (MissingFolders::default(), Vec::new());
+    let mut detached = BTreeSet::new();
     for entry in manifest.entries()? {
-        let (path, entry) = entry?;
-        ancestors.retain(|a| path.is_within(a));
+        let (path, entry) = match entry {
+            Err(error @ RepoError::Format { .. }) => {
+                report.damaged(&error);
+                continue;
+            }
+            entry => entry?,
+        };
+        ancestors.enter(&path);
         match (&entry.kind, selection.selects(&path)) {
             _ if path.is_root() => {}
             (Kind::Directory, false) => ancestors.push(path),
@@ -205,7 +229,7 @@ fn dry_run_of_nothing(
                 links.push(path);
             }
             (_, true) => {
-                ancestors.drain(..).for_each(|a| report.change(&a, "create"));
+                ancestors.take().for_each(|a| report.change(&a, "create"));
                 report.change(&path, "create");
             }
         }
@@ -250,8 +274,11 @@ fn make_workers<'a>(
     (0..options.threads.max(1)).map(make).collect()
 }
 
-/// Entries in one piece of work.
+/// Entries in one piece of work, and bytes of memory that they come to; a single one may be larger.
 const BATCH: usize = 128;
+const BATCH_BYTES: usize = 1 << 20;
+/// Bytes of memory that all entries may take that are being looked at.
+const ROOM: usize = 8 << 20;
 
 /// Looks at all selected entries on several threads, and hands them to `restoring` in path order.
 fn look_and_apply(
@@ -264,17 +291,19 @@ fn look_and_apply(
     let bounds = Bounds { workers: workers.len(), pieces: 4 * workers.len(), ahead: 1 };
     let workers = std::cell::RefCell::new(workers);
     let report = restoring.report;
+    let room = Room::new(ROOM);
+    let room = &room;
     std::thread::scope(|scope| {
         let (work, looked) = ordered(scope, bounds, || {
             let mut looking = workers.borrow_mut().pop();
-            move |entries, output: &_| {
+            move |batch: Batch<'_>, output: &_| {
                 if let Some(looking) = &mut looking {
-                    looking.work(entries, output);
+                    looking.work(batch, output);
                 }
             }
         });
         let feeding = scope.spawn(move || -> Result<(), Error> {
-            let mut batch = Vec::with_capacity(BATCH);
+            let (mut entries, mut bytes) = (Vec::with_capacity(BATCH), 0);
             for entry in manifest.entries()? {
                 let (path, entry) = match entry {
                     Err(error @ RepoError::Format { .. }) => {
@@ -285,24 +314,29 @@ fn look_and_apply(
                 };
                 // Folders are looked at even on the way: they may have to be made.
                 if selection.selects(&path) || entry.kind == Kind::Directory {
-                    batch.push((path, entry));
+                    bytes += path.as_bytes().len() + entry.weight();
+                    entries.push((path, entry));
                 }
-                if batch.len() == BATCH {
+                if entries.len() == BATCH || bytes >= BATCH_BYTES {
                     if observer.cancelled() {
                         return Err(Error::Cancelled);
                     }
-                    if work.send(std::mem::take(&mut batch)).is_err() {
+                    let place = room.take(std::mem::take(&mut bytes));
+                    if work.send(Batch { entries: std::mem::take(&mut entries), place }).is_err() {
                         return Ok(());
                     }
                 }
             }
-            let _ = work.send(batch);
+            let _ = work.send(Batch { entries, place: room.take(bytes) });
             Ok(())
         });
         let mut selection = restoring.options.selection.clone();
-        for looked in looked.flatten() {
-            let selected = selection.selects(&looked.path);
-            restoring.apply(looked, selected);
+        for (looked, place) in looked {
+            for looked in looked {
+                let selected = selection.selects(&looked.path);
+                restoring.apply(looked, selected);
+            }
+            drop(place);
         }
         feeding.join().unwrap_or(Err(Error::Cancelled))
     })
@@ -325,14 +359,18 @@ fn read_back(
     let mut selection = options.selection.clone();
     observer.phase("reading back", None);
     for entry in manifest.entries()? {
-        let (path, entry) = entry?;
+        let (path, entry) = match entry {
+            // Told when it was met first.
+            Err(RepoError::Format { .. }) => continue,
+            entry => entry?,
+        };
         let Some(looking) = workers.first_mut().filter(|_| selection.selects(&path)) else { continue };
         if observer.cancelled() {
             return Err(Error::Cancelled);
         }
         match looking.differs(&path, &entry) {
             Ok(false) => {}
-            Ok(true) => report.problem(crate::model::Problem {
+            Ok(true) => report.problem(Problem {
                 path,
                 operation: "verify".into(),
                 error: "it does not equal the manifest after the restore".into(),

@@ -2,7 +2,7 @@
 
 use super::Report;
 use crate::data::{Placement, Window};
-use crate::model::{ArchivePath, Entry, FileContent, Kind, ObjectRow, Observer, Problem};
+use crate::model::{ArchivePath, FileContent, Meta, ObjectRow, Observer, Problem};
 use crate::repo::{Archive, ObjectReader, RepoError, SharedTrash};
 use crate::tree::{NewFile, SourceError, Target};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// A file that is to be written.
 struct Job {
     path: ArchivePath,
-    entry: Entry,
+    meta: Meta,
     size: u64,
     /// It has no slice at all. Not to be told from `left`, which another thread brings to 0 meanwhile.
     empty: bool,
@@ -21,6 +21,9 @@ struct Job {
     /// Whether the temporary file is there; taken while it is made.
     made: Mutex<bool>,
 }
+
+/// Jobs that take so much memory are not kept waiting.
+const MAX_WEIGHT: usize = 16 << 20;
 
 /// Files that wait to be written.
 pub(super) struct Writer<'a> {
@@ -34,6 +37,8 @@ pub(super) struct Writer<'a> {
     trash: SharedTrash,
     window: Window,
     jobs: Vec<Job>,
+    /// Bytes of memory that the jobs take, about.
+    weight: usize,
     /// Counts the temporary files of this run.
     written: u64,
     unique: String,
@@ -62,25 +67,20 @@ impl<'a> Writer<'a> {
             trash: SharedTrash::default(),
             window: Window::default(),
             jobs: Vec::new(),
+            weight: 0,
             written: 0,
             unique,
         }
     }
 
     /// Adds a file; writes what is there once enough has come together.
-    pub(super) fn add(&mut self, path: ArchivePath, entry: Entry, content: &FileContent) {
+    pub(super) fn add(&mut self, path: ArchivePath, meta: Meta, content: &FileContent) {
         let (_, slices) = self.window.add(&content.extents);
         let (left, size) = (AtomicU32::new(slices), content.size);
-        self.jobs.push(Job {
-            path,
-            entry,
-            size,
-            empty: slices == 0,
-            left,
-            failed: AtomicBool::new(false),
-            made: Mutex::new(false),
-        });
-        if self.window.is_full() {
+        let (failed, made) = (AtomicBool::new(false), Mutex::new(false));
+        self.weight += path.as_bytes().len() + meta.weight() + size_of::<Job>();
+        self.jobs.push(Job { path, meta, size, empty: slices == 0, left, failed, made });
+        if self.window.is_full() || self.weight >= MAX_WEIGHT {
             self.flush();
         }
     }
@@ -89,6 +89,7 @@ impl<'a> Writer<'a> {
     pub(super) fn flush(&mut self) {
         let objects = self.window.take();
         let jobs = std::mem::take(&mut self.jobs);
+        self.weight = 0;
         let base = self.written;
         self.written += jobs.len() as u64;
         let next = AtomicU32::new(0);
@@ -215,7 +216,7 @@ impl Hand<'_, '_> {
     }
 
     fn put_in_place(&mut self, new: NewFile, job: &Job) -> Result<(), SourceError> {
-        let unrestored = self.target.finish(new, &job.path, job.size, &job.entry.meta)?;
+        let unrestored = self.target.finish(new, &job.path, job.size, &job.meta)?;
         self.writer.report.unrestored(&unrestored);
         self.writer.observer.counters().files_restored.add(1);
         Ok(())
@@ -272,14 +273,6 @@ fn write_slice(new: &NewFile, bytes: &[u8], at: u64, sparse: bool) -> std::io::R
     Ok(())
 }
 
-/// The content of a regular file.
-pub(super) fn content(entry: &Entry) -> Option<&FileContent> {
-    match &entry.kind {
-        Kind::File(content) => Some(content),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -318,8 +311,7 @@ mod tests {
                 FileContent { size, hash: ContentHash([0; 32]), extents, changed_while_read: false };
             let path = ArchivePath::parse(name.as_bytes()).unwrap();
             let meta = Meta { mode: 0o644, ..Meta::default() };
-            let entry = Entry { depth: 1, name: path.file_name(), meta, kind: Kind::File(content.clone()) };
-            writer.add(path, entry, &content);
+            writer.add(path, meta, &content);
         }
         let (objects, jobs) = (writer.window.take(), std::mem::take(&mut writer.jobs));
         let next = AtomicU32::new(0);
