@@ -112,13 +112,16 @@ impl Vault {
     pub(crate) fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Ran {
         let mut command = self.command();
         command.args(arguments);
-        let output = command.output().unwrap();
-        Ran {
-            command: format!("{command:?}"),
-            code: output.status.code(),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        Ran::of(command)
+    }
+
+    /// The same with no more memory than the pod has, not even addresses of it, and with a minute's time: whatever the
+    /// bytes in the store are, the program neither crashes nor hangs.
+    #[track_caller]
+    pub(crate) fn run_confined<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Ran {
+        let mut command = confined(&self.command());
+        command.args(arguments);
+        Ran::of(command).unharmed()
     }
 
     /// Backs up into a week; the sources' part of the report.
@@ -155,6 +158,19 @@ impl Vault {
     }
 }
 
+/// A command with 256 MiB of addresses and a minute.
+pub(crate) fn confined(command: &Command) -> Command {
+    let mut confined = Command::new("timeout");
+    confined.args(["60", "prlimit", "--as=268435456", "--core=0"]).arg(command.get_program());
+    confined.args(command.get_args()).stdin(Stdio::null());
+    // Each arena of glibc takes 64 MiB of addresses, used or not.
+    confined.env("MALLOC_ARENA_MAX", "1");
+    for (name, _) in command.get_envs().filter(|(_, value)| value.is_none()) {
+        confined.env_remove(name);
+    }
+    confined
+}
+
 pub(crate) fn backup_arguments(week: &str, sources: &[(&str, &Path)]) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = ["backup", "--json", "--week", week].map(OsString::from).into();
     for (pvc, path) in sources {
@@ -174,6 +190,33 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
+    pub(crate) fn of(mut command: Command) -> Self {
+        let output = command.output().unwrap();
+        Self {
+            command: format!("{command:?}"),
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Checks that the program came to an end of its own: no panic, no signal, memory enough, in time.
+    #[track_caller]
+    pub(crate) fn unharmed(self) -> Self {
+        let ended = self.code.is_some_and(|code| (0..=4).contains(&code));
+        let cried = ["panicked", "memory allocation", "overflow"].iter().any(|cry| self.stderr.contains(cry));
+        assert!(ended && !cried, "{:?}: {}\n{}{}", self.code, self.command, self.stdout, self.stderr);
+        self
+    }
+
+    /// What must be on stdout or stderr.
+    #[track_caller]
+    pub(crate) fn says(self, text: &str) -> Self {
+        let said = self.stderr.contains(text) || self.stdout.contains(text);
+        assert!(said, "no {text:?}: {}\n{}{}", self.command, self.stdout, self.stderr);
+        self
+    }
+
     #[track_caller]
     pub(crate) fn expect(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{}\n{}{}", self.command, self.stdout, self.stderr);
