@@ -3,6 +3,9 @@
 use super::FormatError;
 use std::io;
 
+/// What a zstd frame begins with. zstd would also take others: those of its first versions, and frames to be skipped.
+const MAGIC: [u8; 4] = zstd::zstd_safe::MAGICNUMBER.to_le_bytes();
+
 /// How a piece of data is sealed. The number stands in manifests; objects tell it by their file's ending.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Seal {
@@ -82,7 +85,7 @@ impl Opener {
     /// Never writes more than `length` bytes, whatever the frame says of itself.
     ///
     /// # Errors
-    /// [`FormatError::Zstd`] naming `part` when it is no zstd frame, a damaged one, or one of another length.
+    /// [`FormatError::Zstd`] naming `part` when it is not one zstd frame, a damaged one, or one of another length.
     pub fn open_into(
         &mut self,
         stored: &[u8],
@@ -91,6 +94,12 @@ impl Opener {
         plain: &mut Vec<u8>,
     ) -> Result<(), FormatError> {
         let failed = |reason: String| FormatError::Zstd { part, reason };
+        // zstd would open several frames, end to end, as one: bytes that other readers do not see.
+        let frame = zstd::zstd_safe::find_frame_compressed_size(stored);
+        if !stored.starts_with(&MAGIC) || frame != Ok(stored.len()) {
+            plain.clear();
+            return Err(failed("it is not one whole zstd frame".into()));
+        }
         // A slice of exactly this length, so that a frame that lies about its size cannot make more.
         plain.resize(length as usize, 0);
         let opened = self.0.decompress_to_buffer(stored, plain.as_mut_slice());
@@ -121,6 +130,26 @@ mod tests {
         }
         for cut in [0, 1, 10, stored.len() - 1] {
             assert!(opener.open_into(&stored[..cut], 400_000, "object", &mut opened).is_err());
+        }
+    }
+
+    #[test]
+    fn opens_only_one_frame_of_zstd() {
+        let (mut stored, mut opened) = (Vec::new(), Vec::new());
+        Sealer::new(3).unwrap().seal_into(b"abc", &mut stored).unwrap();
+        let skippable = [b"\x50\x2a\x4d\x18\x01\0\0\0", b"x".as_slice()].concat();
+        // A raw block in the frame of zstd 0.7.
+        let old = b"\x27\xb5\x2f\xfd\x20\x03\x40\x00\x03abc\xc0\x00\x00";
+        let mut opener = Opener::new().unwrap();
+        opener.open_into(&stored, 3, "object", &mut opened).unwrap();
+        for (length, frames) in [
+            (6, [stored.clone(), stored.clone()].concat()),
+            (3, [stored.clone(), skippable.clone()].concat()),
+            (3, [skippable.clone(), stored.clone()].concat()),
+            (0, skippable),
+            (3, old.to_vec()),
+        ] {
+            assert!(opener.open_into(&frames, length, "object", &mut opened).is_err(), "{frames:x?}");
         }
     }
 }
