@@ -17,7 +17,7 @@ use std::sync::Arc;
 use weekvault::format::{
     Block, ChunkSizes, FormatError, ManifestReader, ManifestWriter, Opener, RandomRead, ReadError, Sealer,
     Section, StoreConfig, decode_objects, decode_store, decode_summary, encode_objects, encode_store,
-    stored_bound,
+    encode_summary, stored_bound,
 };
 use weekvault::model::{
     ArchivePath, Completeness, ContentHash, Counts, DeviceNumber, Entry, Extent, FileContent, Kind, Meta,
@@ -602,11 +602,15 @@ fn the_limits_are_as_documented() {
         "| chunk | 16 MiB (",
         "| block, plain; a record is never more than a block | 32 MiB |",
         "| block, stored | what zstd can make of 32 MiB of noise: 32.125 MiB |",
+        "| entries of a block | 250,000 |",
         "| index | 16 MiB, so 349,525 blocks |",
         "| extents of a file | 2,000,000 |",
+        "| extended attributes of an entry | 10,000 |",
         "| path | 64 KiB;",
         "| object table | 4,000,000 rows |",
-        "| missing | 10,000 records |",
+        "| missing | 10,000 records, and 32 MiB of plain blocks together |",
+        "| owners | 250,000 users, and as many groups |",
+        "| summary | 4 MiB |",
     ] {
         assert!(DOC.contains(row), "{row}");
     }
@@ -673,7 +677,7 @@ fn a_file_has_no_more_extents_than_documented() {
     }
     let end = plain.len() - 1;
     plain.splice(end..end, [0, 0, 1]);
-    assert_refused(try_read(assemble_sealed(&[sealed(1, 2, &plain)])), "has 2000001 extents");
+    assert_refused(try_read(assemble_sealed(&[sealed(1, 2, &plain)])), "more than 2000000 items");
 }
 
 #[test]
@@ -684,7 +688,127 @@ fn a_path_is_no_longer_than_documented() {
     };
     // Each level has 255 bytes and a slash, but for the first.
     assert_eq!(read(write(&tree(256), &[])), tree(256));
-    assert_refused(try_read(write(&tree(257), &[])), "65536 bytes");
+    // One more level, by hand: the writer does not take it.
+    let (mut writer, mut taken) = (ManifestWriter::new(Vec::new(), 3).unwrap(), 0);
+    for entry in tree(257) {
+        match writer.entry(&entry) {
+            Ok(()) => taken += 1,
+            Err(error) => assert!(error.to_string().contains("limit") || error.to_string().contains("most")),
+        }
+    }
+    assert_eq!(taken, 257, "the root and 256 levels");
+    let record = section(&write(&[tree(1).remove(0), tree(257).remove(1)], &[]), Section::Entries);
+    let mut plain = section(&write(&tree(256), &[]), Section::Entries);
+    let one = record.len() - section(&write(&[tree(1).remove(0)], &[]), Section::Entries).len();
+    let mut last = record[record.len() - one..].to_vec();
+    // Depth 1 becomes 257.
+    last.splice(..1, [0xfb, 1, 1]);
+    plain.append(&mut last);
+    assert_refused(try_read(assemble_sealed(&[sealed(1, 258, &plain)])), "65536 bytes");
+
+    // Nor is any other path longer: a block's context, a hard link's target, a missing one.
+    let long = |bytes: usize| {
+        let mut path = vec![0xfc];
+        path.extend((bytes as u32).to_le_bytes());
+        path.extend(b"a/".iter().cycle().take(bytes - 1));
+        path.push(b'a');
+        path
+    };
+    for (bytes, good) in [(65_535, true), (65_537, false)] {
+        let problem = [long(bytes), vec![0, 0]].concat();
+        let read = open(assemble_sealed(&[sealed(2, 1, &problem)])).problems();
+        assert_eq!(read.is_ok(), good, "missing, {bytes} bytes");
+        let mut link = [&[1, 1, b'z'], [0; 9].as_slice(), &[3]].concat();
+        link.extend([long(bytes), vec![0]].concat());
+        let plain = [&[0], [0; 13].as_slice(), &link].concat();
+        let read = try_read(assemble_sealed(&[sealed(1, 2, &plain)]));
+        assert_eq!(read.is_ok(), good, "hard link, {bytes} bytes");
+        let context = [long(bytes), vec![0xfc, 0, 0, 1, 0, 1, b'z'], vec![0; 11]].concat();
+        let read = try_read(assemble_sealed(&[sealed(1, 1, &context)])).unwrap_err().to_string();
+        assert_eq!(read.contains("begins in \""), !good, "context, {bytes} bytes");
+    }
+}
+
+#[test]
+fn lists_are_no_longer_than_documented() {
+    let entries = |count: u32| {
+        let root = [0; 14];
+        let mut plain = root.to_vec();
+        for i in 0..count - 1 {
+            let name = format!("{i:06x}");
+            plain.extend([1, 6]);
+            plain.extend_from_slice(name.as_bytes());
+            plain.extend([0; 11]);
+        }
+        try_read(assemble_sealed(&[sealed(1, count, &plain)]))
+    };
+    assert_eq!(entries(250_000).unwrap().len(), 250_000);
+    assert_refused(entries(250_001), "has 250001 entries");
+
+    let with_xattrs = |count: u32| {
+        let xattr = |i| Xattr { name: format!("user.{i:05}").into(), value: vec![] };
+        let mut root = small_tree().remove(0);
+        root.meta.xattrs = (0..count).map(xattr).collect();
+        root
+    };
+    let manifest = write(&[with_xattrs(10_000)], &[]);
+    assert_eq!(read(manifest.clone()), [with_xattrs(10_000)]);
+    let mut writer = ManifestWriter::new(Vec::new(), 3).unwrap();
+    assert!(writer.entry(&with_xattrs(10_001)).is_err(), "the writer refuses one more");
+    let mut plain = section(&manifest, Section::Entries);
+    let number = [0xfb, 0x10, 0x27];
+    let place = plain.windows(3).position(|w| w == number).unwrap();
+    plain[place + 1] += 1;
+    plain.splice(place + 3..place + 3, [1, b'a', 0]);
+    assert_refused(try_read(assemble_sealed(&[sealed(1, 1, &plain)])), "more than 10000 items");
+
+    let owners =
+        |count: u32| Owners { users: (0..count).map(|i| (i, b"u".to_vec())).collect(), groups: vec![] };
+    let finish = |owners: &Owners| {
+        let mut writer = ManifestWriter::new(Vec::new(), 1).unwrap();
+        writer.entry(&small_tree().remove(0)).unwrap();
+        let summary = decode_summary(&bytes("manifest/summary")).unwrap();
+        writer.finish(owners, &[], &summary)
+    };
+    let manifest = finish(&owners(250_000)).unwrap().0;
+    assert_eq!(open(manifest.clone()).owners().unwrap(), owners(250_000));
+    assert!(finish(&owners(250_001)).is_err(), "the writer refuses one more");
+    let mut plain = section(&manifest, Section::Owners);
+    plain[1..5].copy_from_slice(&250_001u32.to_le_bytes());
+    let end = plain.len() - 1;
+    plain.splice(end..end, [0xfc, 0, 0, 9, 0, 0]);
+    assert_refused(open(assemble_sealed(&[sealed(3, 1, &plain)])).owners(), "more than 250000 items");
+
+    let summary = |length: usize| {
+        let text = text("manifest/summary").replace("backup-29065890-x7k2p", &"h".repeat(length));
+        decode_summary(text.as_bytes())
+    };
+    assert!(summary(4 << 20).is_err() && summary((4 << 20) - 2000).is_ok());
+    let mut large = summary((4 << 20) - 2000).unwrap();
+    assert!(encode_summary(&large).is_ok());
+    large.tool = "t".repeat(5000);
+    assert!(encode_summary(&large).is_err(), "the writer refuses more");
+
+    // 32 blocks, each of 1 MiB.
+    let missing = |more: usize| {
+        let record = |length: usize| {
+            let text = (length as u32 - 8).to_le_bytes();
+            [&[1, b'a', 0, 0xfc], text.as_slice(), &vec![b'e'; length - 8]].concat()
+        };
+        let blocks: Vec<Sealed> =
+            (0..32).map(|i| sealed(2, 1, &record((1 << 20) + if i == 0 { more } else { 0 }))).collect();
+        open(assemble_sealed(&blocks)).problems()
+    };
+    assert_eq!(missing(0).unwrap().len(), 32);
+    assert_refused(missing(1), "more than 33554432");
+    let problem = |length| Problem {
+        path: ArchivePath::parse(b"a").unwrap(),
+        operation: "read".into(),
+        error: "e".repeat(length),
+    };
+    let many: Vec<Problem> = (0..40).map(|_| problem(1 << 20)).collect();
+    let written = open(write(&small_tree(), &many)).problems().unwrap();
+    assert_eq!(written, many[..31], "what is beyond is not recorded");
 }
 
 #[test]

@@ -71,4 +71,9 @@ impl FormatError {
     pub(super) fn invalid(part: &'static str, reason: impl Into<String>) -> Self {
         Self::Invalid { part, reason: reason.into() }
     }
+
+    /// What serde_json says, which may repeat all of a text that is no number.
+    pub(super) fn json(part: &'static str, error: &serde_json::Error) -> Self {
+        Self::invalid(part, error.to_string().chars().take(500).collect::<String>())
+    }
 }

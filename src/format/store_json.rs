@@ -1,6 +1,7 @@
 //! `store.json`: what kind of store this is.
 
 use super::{FormatError, MAX_CHUNK_LENGTH};
+use crate::model::Excerpt;
 use serde::{Deserialize, Serialize};
 
 /// The newest store format that this program reads and writes.
@@ -110,21 +111,22 @@ pub fn encode_store(config: &StoreConfig) -> Result<Vec<u8>, FormatError> {
 /// [`FormatError::Version`] for a newer store, others for a damaged file.
 pub fn decode_store(bytes: &[u8]) -> Result<StoreConfig, FormatError> {
     let invalid = |reason: String| FormatError::invalid(PART, reason);
-    let probe: Probe = serde_json::from_slice(bytes).map_err(|e| invalid(e.to_string()))?;
+    let probe: Probe = serde_json::from_slice(bytes).map_err(|e| FormatError::json(PART, &e))?;
     if probe.format != "weekvault" {
         return Err(FormatError::Magic(PART));
     }
     if probe.version != VERSION {
         return Err(FormatError::Version { part: PART, found: probe.version, known: VERSION });
     }
-    let record: StoreRecord = serde_json::from_slice(bytes).map_err(|e| invalid(e.to_string()))?;
+    let record: StoreRecord = serde_json::from_slice(bytes).map_err(|e| FormatError::json(PART, &e))?;
     for (what, found, known) in [
         ("chunking method", &record.chunking.method, "fastcdc-v2020"),
         ("hash", &record.hash, "blake3"),
         ("seal", &record.seal, "zstd"),
     ] {
         if found != known {
-            return Err(invalid(format!("the {what} is {found:?}, this weekvault knows {known:?} only")));
+            let found = Excerpt(found.as_bytes());
+            return Err(invalid(format!("the {what} is \"{found}\", this weekvault knows {known:?} only")));
         }
     }
     let chunks = ChunkSizes { min: record.chunking.min, avg: record.chunking.avg, max: record.chunking.max };

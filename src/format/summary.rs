@@ -8,6 +8,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 const PART: &str = "the summary section";
+/// Longest summary, in bytes. In memory, a list of short texts takes many times its bytes.
+const MAX_SUMMARY: usize = 4 << 20;
 
 #[derive(Serialize, Deserialize)]
 struct SummaryRecord {
@@ -73,7 +75,7 @@ counts!(
 /// The bytes of the summary section.
 ///
 /// # Errors
-/// None that a summary can bring about.
+/// [`FormatError::TooLarge`].
 pub fn encode_summary(summary: &Summary) -> Result<Vec<u8>, FormatError> {
     let missing = match summary.completeness {
         Completeness::Complete => 0,
@@ -96,7 +98,12 @@ pub fn encode_summary(summary: &Summary) -> Result<Vec<u8>, FormatError> {
         missing,
         counts: (&summary.counts).into(),
     };
-    serde_json::to_vec_pretty(&record).map_err(|e| FormatError::invalid(PART, e.to_string()))
+    let bytes = serde_json::to_vec_pretty(&record).map_err(|e| FormatError::json(PART, &e))?;
+    if bytes.len() > MAX_SUMMARY {
+        let (size, limit) = (bytes.len() as u64, MAX_SUMMARY as u64);
+        return Err(FormatError::TooLarge { what: PART.into(), size, limit });
+    }
+    Ok(bytes)
 }
 
 /// Reads the summary section. Members that this version does not know are passed over.
@@ -105,7 +112,10 @@ pub fn encode_summary(summary: &Summary) -> Result<Vec<u8>, FormatError> {
 /// [`FormatError::Invalid`] for anything but a summary.
 pub fn decode_summary(bytes: &[u8]) -> Result<Summary, FormatError> {
     let invalid = |reason: String| FormatError::invalid(PART, reason);
-    let record: SummaryRecord = serde_json::from_slice(bytes).map_err(|e| invalid(e.to_string()))?;
+    if bytes.len() > MAX_SUMMARY {
+        return Err(invalid(format!("it has {} bytes, more than {MAX_SUMMARY}", bytes.len())));
+    }
+    let record: SummaryRecord = serde_json::from_slice(bytes).map_err(|e| FormatError::json(PART, &e))?;
     let source = match record.source_bytes {
         Some(bytes) => PathBuf::from(OsString::from_vec(bytes)),
         None => PathBuf::from(record.source),

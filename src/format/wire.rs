@@ -4,21 +4,32 @@
 
 use super::FormatError;
 use crate::model::{
-    ArchivePath, ContentHash, DeviceNumber, Entry, Extent, FileContent, Kind, Meta, Name, Owners, Problem,
-    Timestamp, Xattr,
+    ArchivePath, ContentHash, DeviceNumber, Entry, Excerpt, Extent, FileContent, Kind, Meta, Name, Owners,
+    Problem, Timestamp, Xattr,
 };
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+use std::marker::PhantomData;
 
 /// No record may be larger, in bytes; nor may a block of records.
 pub(super) const MAX_RECORD: usize = 32 << 20;
 /// No file may have more extents: some 2 TB of data, or as many holes.
 pub const MAX_EXTENTS: usize = 2_000_000;
-/// No entry may have more extended attributes: Linux lists at most 64 KiB of names.
-const MAX_XATTRS: usize = 64 << 10;
+/// No entry may have more extended attributes; Linux lists 64 KiB of names at most, so fewer than these.
+const MAX_XATTRS: usize = 10_000;
+/// No more users, nor groups, may have names.
+const MAX_OWNERS: usize = 250_000;
+/// Longest path, in bytes. No file system takes longer ones, and a hostile manifest could grow them for ever.
+pub(super) const MAX_PATH: usize = 64 << 10;
 
-type Config = Configuration<LittleEndian, Varint, Limit<MAX_RECORD>>;
-const CONFIG: Config = bincode::config::standard().with_limit::<MAX_RECORD>();
+/// bincode counts each number in its widest form, which is up to eight times what it takes. A record is never longer
+/// than the block that it is read from, nor a list than its type says; this is behind both.
+const MAX_COUNTED: usize = 8 * MAX_RECORD;
+
+type Config = Configuration<LittleEndian, Varint, Limit<MAX_COUNTED>>;
+const CONFIG: Config = bincode::config::standard().with_limit::<MAX_COUNTED>();
 
 const ENTRIES: &str = "the entries section";
 
@@ -34,14 +45,80 @@ struct EntryRecord<'a> {
     ctime: (i64, u32),
     inode: u64,
     #[serde(borrow)]
-    xattrs: Vec<(Bytes<'a>, Bytes<'a>)>,
+    xattrs: List<(Bytes<'a>, Bytes<'a>), MAX_XATTRS>,
     kind: KindRecord<'a>,
-    /// (tag, value): room for what later versions record of an entry; readers pass over tags that they do not know.
-    extra: Vec<(u32, Bytes<'a>)>,
+    extra: Extra,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Bytes<'a>(#[serde(with = "serde_bytes")] &'a [u8]);
+
+/// A list whose length is checked while it is read: in memory its items take many times their bytes on disk.
+struct List<T, const MOST: usize>(Vec<T>);
+
+impl<T: Serialize, const MOST: usize> Serialize for List<T, MOST> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for List<T, MOST> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(ListVisitor(PhantomData))
+    }
+}
+
+struct ListVisitor<T, const MOST: usize>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for ListVisitor<T, MOST> {
+    type Value = List<T, MOST>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a list of at most {MOST} items")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element()? {
+            if list.len() == MOST {
+                return Err(A::Error::custom(format_args!("a list has more than {MOST} items")));
+            }
+            list.push(item);
+        }
+        Ok(List(list))
+    }
+}
+
+/// (tag, value): room for what later versions record of an entry. Tags that this one does not know, which are all, are
+/// passed over, and none are written.
+struct Extra;
+
+impl Serialize for Extra {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(std::iter::empty::<(u32, Bytes<'_>)>())
+    }
+}
+
+impl<'de> Deserialize<'de> for Extra {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(ExtraVisitor)
+    }
+}
+
+struct ExtraVisitor;
+
+impl<'de> Visitor<'de> for ExtraVisitor {
+    type Value = Extra;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of tags with values")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut tags: A) -> Result<Extra, A::Error> {
+        while tags.next_element::<(u32, Bytes<'de>)>()?.is_some() {}
+        Ok(Extra)
+    }
+}
 
 /// The variants' order is their number on disk.
 #[derive(Serialize, Deserialize)]
@@ -63,7 +140,7 @@ struct FileRecord {
     /// Bit 0: changed while it was read. The others are 0.
     flags: u8,
     /// (row of the object table plus 1, offset, length); row 0 is a hole, with offset 0.
-    extents: Vec<(u32, u32, u64)>,
+    extents: List<(u32, u32, u64), MAX_EXTENTS>,
 }
 
 /// Appends `value` to `out`.
@@ -98,21 +175,24 @@ pub(super) fn encode_entry(entry: &Entry, out: &mut Vec<u8>) -> Result<(), Forma
         mtime: (meta.mtime.secs, meta.mtime.nanos),
         ctime: (meta.ctime.secs, meta.ctime.nanos),
         inode: meta.inode,
-        xattrs: meta.xattrs.iter().map(|x| (Bytes(&x.name), Bytes(&x.value))).collect(),
+        xattrs: List(meta.xattrs.iter().map(|x| (Bytes(&x.name), Bytes(&x.value))).collect()),
         kind: kind_record(&entry.kind),
-        extra: Vec::new(),
+        extra: Extra,
     };
-    if let Kind::File(content) = &entry.kind
-        && content.extents.len() > MAX_EXTENTS
-    {
-        let what = format!("the list of extents of {:?}", entry.name);
-        return Err(FormatError::TooLarge {
-            what,
-            size: content.extents.len() as u64,
-            limit: MAX_EXTENTS as u64,
-        });
-    }
+    let extents = if let Kind::File(content) = &entry.kind { content.extents.len() } else { 0 };
+    check_length(extents, MAX_EXTENTS, || format!("the list of extents of {:?}", entry.name))?;
+    check_length(meta.xattrs.len(), MAX_XATTRS, || {
+        format!("the list of extended attributes of {:?}", entry.name)
+    })?;
     encode(&record, out, &|| format!("the record of {:?}", entry.name))
+}
+
+/// Refuses to write a list that no reader takes.
+fn check_length(length: usize, limit: usize, what: impl FnOnce() -> String) -> Result<(), FormatError> {
+    if length <= limit {
+        return Ok(());
+    }
+    Err(FormatError::TooLarge { what: what(), size: length as u64, limit: limit as u64 })
 }
 
 fn kind_record(kind: &Kind) -> KindRecord<'_> {
@@ -122,7 +202,7 @@ fn kind_record(kind: &Kind) -> KindRecord<'_> {
             size: content.size,
             hash: *content.hash.as_bytes(),
             flags: u8::from(content.changed_while_read),
-            extents: content.extents.iter().map(extent_record).collect(),
+            extents: List(content.extents.iter().map(extent_record).collect()),
         }),
         Kind::Symlink(target) => KindRecord::Symlink(target),
         Kind::HardLink(target) => KindRecord::HardLink(target.as_bytes()),
@@ -152,19 +232,19 @@ pub(super) fn decode_entry(bytes: &[u8]) -> Result<(Entry, usize), FormatError> 
         (0, _) => return Err(invalid("the root has a name".into())),
         (_, name) => Some(Name::new(name).map_err(|e| invalid(e.to_string()))?),
     };
-    let shown = name.as_ref().map_or("the root".to_owned(), |name| format!("{name:?}"));
+    let of_entry = |reason: String| match &name {
+        Some(name) => invalid(format!("{name:?} {reason}")),
+        None => invalid(format!("the root {reason}")),
+    };
     if record.mode > 0o7777 {
-        return Err(invalid(format!("{shown} has mode {:o}", record.mode)));
+        return Err(of_entry(format!("has mode {:o}", record.mode)));
     }
-    let xattrs = &record.xattrs;
-    if xattrs.len() > MAX_XATTRS {
-        return Err(invalid(format!("{shown} has {} extended attributes", xattrs.len())));
-    }
+    let xattrs = &record.xattrs.0;
     if xattrs.iter().any(|(name, _)| name.0.is_empty() || name.0.contains(&0)) {
-        return Err(invalid(format!("{shown} has an extended attribute with an impossible name")));
+        return Err(of_entry("has an extended attribute with an impossible name".into()));
     }
     if !xattrs.is_sorted_by(|a, b| a.0.0 < b.0.0) {
-        return Err(invalid(format!("{shown} has its extended attributes out of order")));
+        return Err(of_entry("has its extended attributes out of order".into()));
     }
     let meta = Meta {
         mode: record.mode,
@@ -175,7 +255,7 @@ pub(super) fn decode_entry(bytes: &[u8]) -> Result<(Entry, usize), FormatError> 
         inode: record.inode,
         xattrs: xattrs.iter().map(|(n, v)| Xattr { name: n.0.into(), value: v.0.into() }).collect(),
     };
-    let kind = kind(record.kind).map_err(|reason| invalid(format!("{shown} {reason}")))?;
+    let kind = kind(record.kind).map_err(of_entry)?;
     Ok((Entry { depth: record.depth, name, meta, kind }, used))
 }
 
@@ -199,9 +279,9 @@ fn kind(record: KindRecord<'_>) -> Result<Kind, String> {
             return Err("is a symbolic link to an impossible target".into());
         }
         KindRecord::Symlink(target) => Kind::Symlink(target.into()),
-        KindRecord::HardLink(target) => match ArchivePath::parse(target) {
-            Ok(path) if path.as_bytes() == target && !path.is_root() => Kind::HardLink(path),
-            _ => return Err(format!("is a hard link to \"{}\"", target.escape_ascii())),
+        KindRecord::HardLink(target) => match path(target) {
+            Some(path) if !path.is_root() => Kind::HardLink(path),
+            _ => return Err(format!("is a hard link to \"{}\"", Excerpt(target))),
         },
         KindRecord::Fifo => Kind::Fifo,
         KindRecord::Socket => Kind::Socket,
@@ -211,15 +291,12 @@ fn kind(record: KindRecord<'_>) -> Result<Kind, String> {
 }
 
 fn file_content(file: FileRecord) -> Result<FileContent, String> {
-    if file.extents.len() > MAX_EXTENTS {
-        return Err(format!("has {} extents", file.extents.len()));
-    }
     if file.flags > 1 {
         return Err(format!("has unknown flags {:#x}", file.flags));
     }
     let mut total = 0u64;
-    let mut extents = Vec::with_capacity(file.extents.len());
-    for (row, offset, length) in file.extents {
+    let mut extents = Vec::with_capacity(file.extents.0.len());
+    for (row, offset, length) in file.extents.0 {
         total = total.checked_add(length).ok_or("has extents of more than 2^64 bytes")?;
         extents.push(match (row.checked_sub(1), u32::try_from(length)) {
             _ if length == 0 => return Err("has an empty extent".into()),
@@ -244,26 +321,44 @@ pub(super) fn encode_context(folder: &ArchivePath, out: &mut Vec<u8>) -> Result<
 /// Reads a block's context; also returns how many bytes it took.
 pub(super) fn decode_context(bytes: &[u8]) -> Result<(ArchivePath, usize), FormatError> {
     let (Bytes(raw), used) = decode::<Bytes<'_>>(bytes, ENTRIES)?;
-    match ArchivePath::parse(raw) {
-        Ok(path) if path.as_bytes() == raw => Ok((path, used)),
-        _ => Err(FormatError::invalid(ENTRIES, format!("a block begins in \"{}\"", raw.escape_ascii()))),
+    match path(raw) {
+        Some(path) => Ok((path, used)),
+        None => Err(FormatError::invalid(ENTRIES, format!("a block begins in \"{}\"", Excerpt(raw)))),
     }
+}
+
+/// Refuses to write a path that no reader takes.
+pub(super) fn check_path(path: &ArchivePath) -> Result<(), FormatError> {
+    check_length(path.as_bytes().len(), MAX_PATH, || "a path".into())
+}
+
+/// A path in its one form, if it is one and not too long.
+fn path(raw: &[u8]) -> Option<ArchivePath> {
+    if raw.len() > MAX_PATH {
+        return None;
+    }
+    ArchivePath::parse(raw).ok().filter(|path| path.as_bytes() == raw)
 }
 
 #[derive(Serialize, Deserialize)]
 struct OwnersRecord<'a> {
     #[serde(borrow)]
-    users: Vec<(u32, Bytes<'a>)>,
+    users: Names<'a>,
     #[serde(borrow)]
-    groups: Vec<(u32, Bytes<'a>)>,
+    groups: Names<'a>,
 }
+
+type Names<'a> = List<(u32, Bytes<'a>), MAX_OWNERS>;
 
 /// The owners section.
 pub(super) fn encode_owners(owners: &Owners) -> Result<Vec<u8>, FormatError> {
-    fn rows(table: &[(u32, Vec<u8>)]) -> Vec<(u32, Bytes<'_>)> {
-        table.iter().map(|(id, name)| (*id, Bytes(name))).collect()
+    fn rows(table: &[(u32, Vec<u8>)]) -> Names<'_> {
+        List(table.iter().map(|(id, name)| (*id, Bytes(name))).collect())
     }
     let mut out = Vec::new();
+    for table in [&owners.users, &owners.groups] {
+        check_length(table.len(), MAX_OWNERS, || "the list of owners' names".into())?;
+    }
     let record = OwnersRecord { users: rows(&owners.users), groups: rows(&owners.groups) };
     encode(&record, &mut out, &|| "the owners' names".into())?;
     Ok(out)
@@ -273,9 +368,7 @@ pub(super) fn encode_owners(owners: &Owners) -> Result<Vec<u8>, FormatError> {
 pub(super) fn decode_owners(bytes: &[u8]) -> Result<Owners, FormatError> {
     let part = "the owners section";
     let (record, used) = decode::<OwnersRecord<'_>>(bytes, part)?;
-    let rows = |table: Vec<(u32, Bytes<'_>)>| {
-        table.into_iter().map(|(id, n)| (id, n.0.to_vec())).collect::<Vec<_>>()
-    };
+    let rows = |table: Names<'_>| table.0.into_iter().map(|(id, n)| (id, n.0.to_vec())).collect::<Vec<_>>();
     let owners = Owners { users: rows(record.users), groups: rows(record.groups) };
     let sorted = |table: &[(u32, Vec<u8>)]| table.is_sorted_by(|a, b| a.0 < b.0);
     if used != bytes.len() || !sorted(&owners.users) || !sorted(&owners.groups) {
@@ -294,6 +387,7 @@ struct ProblemRecord<'a> {
 
 /// Appends the record of a path that could not be read.
 pub(super) fn encode_problem(problem: &Problem, out: &mut Vec<u8>) -> Result<(), FormatError> {
+    check_path(&problem.path)?;
     let record =
         ProblemRecord { path: problem.path.as_bytes(), operation: &problem.operation, error: &problem.error };
     encode(&record, out, &|| format!("the problem of {}", problem.path))
@@ -303,11 +397,8 @@ pub(super) fn encode_problem(problem: &Problem, out: &mut Vec<u8>) -> Result<(),
 pub(super) fn decode_problem(bytes: &[u8]) -> Result<(Problem, usize), FormatError> {
     let part = "the missing section";
     let (record, used) = decode::<ProblemRecord<'_>>(bytes, part)?;
-    let path = match ArchivePath::parse(record.path) {
-        Ok(path) if path.as_bytes() == record.path => path,
-        _ => {
-            return Err(FormatError::invalid(part, format!("\"{}\" is no path", record.path.escape_ascii())));
-        }
+    let Some(path) = path(record.path) else {
+        return Err(FormatError::invalid(part, format!("\"{}\" is no path", Excerpt(record.path))));
     };
     Ok((Problem { path, operation: record.operation.into(), error: record.error.into() }, used))
 }

@@ -15,7 +15,7 @@ pub use entry::{DeviceNumber, Entry, Extent, FileContent, Kind, Meta, ObjectRow,
 pub use ids::{ContentHash, Digest, ObjectId, RunId};
 pub use names::{InvalidName, PvcName};
 pub use observer::{Observer, Silent};
-pub use path::{ArchivePath, InvalidComponent, Name, PathStack};
+pub use path::{ArchivePath, Excerpt, InvalidComponent, Name, PathStack};
 pub use patience::{Patience, is_passing};
 pub use stat::{NodeKind, Stat};
 pub use stats::{Counter, Counters, Stats};

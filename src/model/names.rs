@@ -24,6 +24,11 @@ impl PvcName {
     }
 }
 
+/// The start of a text that is to be told as wrong: one from a file may have megabytes.
+pub(super) fn first(s: &str) -> String {
+    s.chars().take(255).collect()
+}
+
 impl FromStr for PvcName {
     type Err = InvalidName;
 
@@ -31,7 +36,7 @@ impl FromStr for PvcName {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
         // "x.partial" would make x's partial manifest and this one's complete manifest the same file.
         let fits = (1..=200).contains(&s.len()) && !s.starts_with('.') && !s.ends_with(".partial");
-        if fits && s.bytes().all(allowed) { Ok(Self(s.to_owned())) } else { Err(InvalidName(s.to_owned())) }
+        if fits && s.bytes().all(allowed) { Ok(Self(s.to_owned())) } else { Err(InvalidName(first(s))) }
     }
 }
 

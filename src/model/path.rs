@@ -10,10 +10,28 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(Box<[u8]>);
 
-/// Bytes that cannot be a path component.
+/// Bytes that cannot be a path component; of many, the first.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("\"{}\" is not a valid file name", .0.escape_ascii())]
+#[error("\"{}\" is not a valid file name", Excerpt(.0))]
 pub struct InvalidComponent(pub Vec<u8>);
+
+/// Bytes in a message: escaped, and of many the first, since a hostile record could say megabytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Excerpt<'a>(pub &'a [u8]);
+
+impl Excerpt<'_> {
+    /// So many bytes are shown: those of the longest name.
+    const MOST: usize = 255;
+}
+
+impl fmt::Display for Excerpt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.split_at_checked(Self::MOST) {
+            Some((first, [_, ..])) => write!(f, "{}...", first.escape_ascii()),
+            _ => write!(f, "{}", self.0.escape_ascii()),
+        }
+    }
+}
 
 impl Name {
     /// Checks and takes a component.
@@ -23,7 +41,8 @@ impl Name {
     pub fn new(bytes: &[u8]) -> Result<Self, InvalidComponent> {
         let reserved = bytes.is_empty() || bytes == b"." || bytes == b"..";
         if reserved || bytes.len() > 255 || bytes.iter().any(|b| matches!(b, b'/' | 0)) {
-            return Err(InvalidComponent(bytes.to_vec()));
+            let first = bytes.get(..=Excerpt::MOST).unwrap_or(bytes);
+            return Err(InvalidComponent(first.to_vec()));
         }
         Ok(Self(bytes.into()))
     }

@@ -39,7 +39,7 @@ impl FromStr for Week {
             let (year, week) = (year.parse().ok()?, week.parse().ok()?);
             (week <= 53).then_some(Self { year, week })
         };
-        parse().ok_or_else(|| InvalidWeek(s.to_owned()))
+        parse().ok_or_else(|| InvalidWeek(super::names::first(s)))
     }
 }
 

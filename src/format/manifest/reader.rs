@@ -5,7 +5,9 @@ use super::index::{
 };
 use super::objects::{ROW, check_distinct, decode_rows};
 use crate::format::summary::decode_summary;
-use crate::format::wire::{decode_context, decode_depth, decode_entry, decode_owners, decode_problem};
+use crate::format::wire::{
+    MAX_PATH, MAX_RECORD, decode_context, decode_depth, decode_entry, decode_owners, decode_problem,
+};
 use crate::format::{FormatError, Opener, Seal};
 use crate::model::{
     ArchivePath, Digest, Entry, Extent, Kind, ObjectRow, Owners, PathStack, Problem, Summary,
@@ -14,10 +16,10 @@ use std::io;
 
 /// So much of the file's end is read at once: it holds the index and the public sections of most manifests.
 const TAIL: u64 = 64 << 10;
-/// Paths longer than this are refused: no file system takes them, and a hostile manifest could grow them for ever.
-const MAX_PATH: usize = 64 << 10;
 /// Records of the missing section at most; what is beyond is only counted, in the summary.
 pub const MAX_PROBLEMS: usize = 10_000;
+/// Entries of a block at most: in memory, one takes many times its bytes. Writers close blocks long before.
+const MAX_ENTRIES: u32 = 250_000;
 
 /// A file that can be read at any place.
 pub trait RandomRead {
@@ -144,7 +146,13 @@ impl<R: RandomRead> ManifestReader<R> {
     /// [`ReadError`] when the section is damaged.
     pub fn problems(&self) -> Result<Vec<Problem>, ReadError> {
         let (mut problems, mut plain, mut opener) = (Vec::new(), Vec::new(), Opener::new()?);
-        for block in self.blocks.iter().filter(|b| b.section == Section::Missing) {
+        let blocks = || self.blocks.iter().filter(|b| b.section == Section::Missing);
+        let all: u64 = blocks().map(|b| u64::from(b.plain_length)).sum();
+        if all > MAX_RECORD as u64 {
+            let reason = format!("it has {all} bytes, more than {MAX_RECORD}");
+            return Err(FormatError::invalid(Section::Missing.part(), reason).into());
+        }
+        for block in blocks() {
             self.plain(block, &mut opener, &mut plain)?;
             let (mut rest, before) = (plain.as_slice(), problems.len());
             while !rest.is_empty() {
@@ -196,6 +204,7 @@ impl<R: RandomRead> ManifestReader<R> {
     /// # Errors
     /// [`ReadError`] when the block is damaged.
     pub fn block_entries(&self, block: &Block) -> Result<Vec<Entry>, ReadError> {
+        check_entries(block)?;
         let mut plain = Vec::new();
         self.plain(block, &mut Opener::new()?, &mut plain)?;
         let mut at = decode_context(&plain)?.1;
@@ -239,6 +248,13 @@ fn check_items(section: Section, found: u64, said: u64) -> Result<(), FormatErro
     Err(FormatError::invalid(section.part(), format!("it has {found} records, the index says {said}")))
 }
 
+fn check_entries(block: &Block) -> Result<(), FormatError> {
+    match block.items {
+        0..=MAX_ENTRIES => Ok(()),
+        items => Err(invalid(format!("a block has {items} entries, more than {MAX_ENTRIES}"))),
+    }
+}
+
 /// Streams a manifest's entries; memory holds one block. A damaged block yields one error, and the stream goes on with
 /// the next block, which says where it begins.
 pub struct Entries<'a, R> {
@@ -279,6 +295,7 @@ impl<R: RandomRead> Entries<'_, R> {
     }
 
     fn open_block(&mut self, block: &Block) -> Result<(), ReadError> {
+        check_entries(block)?;
         self.reader.plain(block, &mut self.opener, &mut self.plain)?;
         let (folder, used) = decode_context(&self.plain)?;
         // The context only repeats what the entries say: it is for readers that begin here.

@@ -3,7 +3,9 @@
 use super::index::{Block, Section, encode_index, header};
 use super::objects::{MAX_OBJECTS, encode_objects};
 use crate::format::summary::encode_summary;
-use crate::format::wire::{MAX_RECORD, encode_context, encode_entry, encode_owners, encode_problem};
+use crate::format::wire::{
+    MAX_RECORD, check_path, encode_context, encode_entry, encode_owners, encode_problem,
+};
 use crate::format::{FormatError, Seal, Sealer};
 use crate::model::{ArchivePath, Digest, Entry, ObjectRow, Owners, PathStack, Problem, Summary};
 use std::io::{self, Write};
@@ -56,6 +58,7 @@ impl<W: Write> ManifestWriter<W> {
             let reason = format!("{:?} at depth {} follows {}", entry.name, entry.depth, self.path.path());
             return Err(format_error(FormatError::invalid("the entries section", reason)));
         }
+        check_path(self.path.path()).map_err(format_error)?;
         if self.items == 0 {
             let folder = self.path.path().parent().unwrap_or_else(ArchivePath::root);
             encode_context(&folder, &mut self.plain).map_err(format_error)?;
@@ -81,8 +84,16 @@ impl<W: Write> ManifestWriter<W> {
         summary: &Summary,
     ) -> io::Result<(W, Digest)> {
         self.close_block(Section::Entries)?;
+        let mut room = MAX_RECORD;
         for problem in std::mem::take(&mut self.problems) {
+            let before = self.plain.len();
             encode_problem(&problem, &mut self.plain).map_err(format_error)?;
+            // What is beyond is only counted, in the summary.
+            let Some(left) = room.checked_sub(self.plain.len() - before) else {
+                self.plain.truncate(before);
+                break;
+            };
+            room = left;
             self.items += 1;
             if self.plain.len() >= BLOCK_TARGET {
                 self.close_block(Section::Missing)?;
