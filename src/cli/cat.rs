@@ -27,7 +27,7 @@ pub(super) struct CatArgs {
 pub(super) fn run(context: &Context, args: &CatArgs) -> Result<u8, Failure> {
     context.refuse_json("cat writes the file's bytes to stdout")?;
     let path = parse_path(Some(&args.path))?;
-    let archive = context.open()?;
+    let archive = context.open_to_read()?;
     let manifest = args.which.open(&archive)?;
     let mut out = BufWriter::new(io::stdout().lock());
     browse::cat(&archive, &manifest, &path, &mut out, context.observer())

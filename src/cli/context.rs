@@ -77,6 +77,12 @@ impl Context {
         Ok(Archive::open(self.store()?)?)
     }
 
+    /// The store, which must have something to read, whether or not it is described.
+    pub(super) fn open_to_read(&self) -> Result<Archive, Failure> {
+        let lost = |error: &RepoError| self.observer().warn(&error.to_string());
+        Ok(Archive::open_to_read(self.store()?, lost)?)
+    }
+
     /// The store, made if there is none. In a dry run a missing store stays missing: an empty one in memory serves.
     pub(super) fn open_or_create(&self, dry_run: bool) -> Result<Archive, Failure> {
         let new = NewStore {

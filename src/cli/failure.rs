@@ -92,7 +92,9 @@ impl Failure {
         match self {
             // A newer program's store is not damaged.
             Self::Ops(Error::Repo(RepoError::Format { source: FormatError::Version { .. }, .. })) => self,
-            Self::Ops(Error::Repo(error @ RepoError::Format { .. })) => Self::DamagedStore(error),
+            Self::Ops(Error::Repo(error @ (RepoError::Format { .. } | RepoError::Undescribed(_)))) => {
+                Self::DamagedStore(error)
+            }
             failure => failure,
         }
     }

@@ -33,7 +33,7 @@ pub(super) struct ListArgs {
 }
 
 pub(super) fn run(context: &Context, args: &ListArgs) -> Result<u8, Failure> {
-    let archive = context.open()?;
+    let archive = context.open_to_read()?;
     if args.trash {
         return super::trash::print(context, &archive, args.pvc.as_ref(), args.trash_days);
     }
@@ -60,7 +60,7 @@ fn row(listed: &Listed) -> Vec<String> {
                 state.push_str(&format!(", {} changed while read", c.changed_while_read));
             }
             row.extend([clock::rfc3339(summary.started), c.files.to_string(), bytes(c.bytes)]);
-            row.extend([bytes(c.new_stored_bytes + listed.length), state]);
+            row.extend([bytes(c.new_stored_bytes.saturating_add(listed.length)), state]);
         }
         Err(error) => {
             row.extend(["-"; 4].map(str::to_owned));

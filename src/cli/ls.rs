@@ -36,7 +36,7 @@ pub(super) struct LsArgs {
 
 pub(super) fn run(context: &Context, args: &LsArgs) -> Result<u8, Failure> {
     let path = parse_path(args.path.as_ref())?;
-    let archive = context.open()?;
+    let archive = context.open_to_read()?;
     let manifest = args.which.open(&archive)?;
     let depth = if args.recursive { Depth::All } else { Depth::Children };
     let mut out = BufWriter::new(io::stdout().lock());
@@ -60,7 +60,8 @@ pub(super) fn parse_path(path: Option<&OsString>) -> Result<ArchivePath, Failure
 }
 
 fn owner_name(name: Option<&[u8]>, id: u32) -> String {
-    name.map_or_else(|| id.to_string(), |n| String::from_utf8_lossy(n).into_owned())
+    // Escaped: a hostile name could say anything to a terminal.
+    name.map_or_else(|| id.to_string(), |n| String::from_utf8_lossy(n).escape_debug().to_string())
 }
 
 fn long_line(path: &ArchivePath, entry: &Entry, owners: &Owners) -> String {

@@ -24,7 +24,7 @@ pub(super) struct MaterializeArgs {
 }
 
 pub(super) fn run(context: &Context, args: &MaterializeArgs) -> Result<u8, Failure> {
-    let archive = context.open()?;
+    let archive = context.open_to_read()?;
     let manifest = args.which.open(&archive)?;
     if !is_new_or_empty(&args.dir)? {
         let message =

@@ -90,7 +90,7 @@ pub(super) fn run(context: &Context, args: &RestoreArgs) -> Result<u8, Failure> 
     }
     let patterns = args.paths.iter().map(OsString::as_os_str);
     let selection = Selection::new(patterns).map_err(|e| Failure::Usage(e.to_string()))?;
-    let archive = context.open()?;
+    let archive = context.open_to_read()?;
     let manifest = args.which.open(&archive)?;
     let target = args.target.clone().unwrap_or_else(|| manifest.summary().source.clone());
     let RestoreArgs { delete, dry_run, verify, .. } = *args;

@@ -1,7 +1,7 @@
 //! Opening a store, and making a new one.
 
 use super::{RepoError, layout};
-use crate::format::{ChunkSizes, StoreConfig, decode_store, encode_store};
+use crate::format::{ChunkSizes, FormatError, StoreConfig, decode_store, encode_store};
 use crate::model::Timestamp;
 use crate::store::{ItemKind, Key, Store, read_all, write_all};
 use std::sync::Arc;
@@ -37,9 +37,42 @@ impl Archive {
     pub fn open(store: Arc<dyn Store>) -> Result<Self, RepoError> {
         match read_all(store.as_ref(), &layout::store_json(), MAX_STORE_JSON) {
             Ok(bytes) => Self::decoded(store, &bytes),
-            Err(e) if e.is_not_found() => Err(RepoError::NoStore(store.location())),
+            Err(e) if e.is_not_found() => {
+                let archive = Self::undescribed(store);
+                let is_lost = !archive.manifests()?.is_empty();
+                let path = archive.location();
+                Err(if is_lost { RepoError::Undescribed(path) } else { RepoError::NoStore(path) })
+            }
             Err(e) => Err(e.into()),
         }
+    }
+
+    /// Opens the store for reading alone, which needs nothing of `store.json`: one that is lost or damaged is handed to
+    /// `lost`, and does not matter where there are manifests.
+    ///
+    /// # Errors
+    /// As [`Archive::open`], where there is nothing to read, or the store is of a newer version.
+    pub fn open_to_read(store: Arc<dyn Store>, lost: impl FnOnce(&RepoError)) -> Result<Self, RepoError> {
+        let error = match Self::open(Arc::clone(&store)) {
+            Err(RepoError::Format { source: source @ FormatError::Version { .. }, path }) => {
+                return Err(RepoError::Format { path, source });
+            }
+            Err(error @ (RepoError::Undescribed(_) | RepoError::Format { .. })) => error,
+            Err(RepoError::Store(error)) if error.is_no_file() => error.into(),
+            opened => return opened,
+        };
+        let archive = Self::undescribed(store);
+        if archive.manifests()?.is_empty() {
+            return Err(error);
+        }
+        lost(&error);
+        Ok(archive)
+    }
+
+    fn undescribed(store: Arc<dyn Store>) -> Self {
+        let (id, created, created_by) = (String::new(), String::new(), String::new());
+        let config = StoreConfig { id, chunks: ChunkSizes::default(), created, created_by };
+        Self { store, config: Arc::new(config) }
     }
 
     /// Opens the store, or makes one in an empty or missing folder.

@@ -21,6 +21,12 @@ pub enum RepoError {
     /// There is no store.
     #[error("no store at {0}: there is no store.json; the first `weekvault backup` makes one")]
     NoStore(String),
+    /// The store's description is lost.
+    #[error(
+        "{0}/store.json is lost, though the store has manifests: put it back, from a mirror or as docs/format.md lays it \
+         down; until then the store can be read, but not written"
+    )]
+    Undescribed(String),
     /// The place where a store should be made has something else in it.
     #[error(
         "{0} is no weekvault store, and it is not empty: it has {1:?}; give an empty folder, or one with a store.json"

@@ -142,16 +142,32 @@ impl Archive {
         for folder in self.store.list(base)? {
             let (Ok(week), ItemKind::Folder) = (folder.name.parse::<Week>(), &folder.kind) else { continue };
             for item in self.store.list(&layout::week_below(base, week))? {
-                let (Some((pvc, partial)), ItemKind::File { length, modified }) =
-                    (layout::parse_manifest(&item.name), item.kind)
-                else {
-                    continue;
+                let Some((pvc, partial)) = layout::parse_manifest(&item.name) else { continue };
+                // What has a manifest's name is one, though it may be none that can be read.
+                let (length, modified) = match item.kind {
+                    ItemKind::File { length, modified } => (length, modified),
+                    ItemKind::Folder | ItemKind::Other => (0, Timestamp::default()),
                 };
                 manifests.push(ManifestRef { id: ManifestId { week, pvc, partial }, length, modified });
             }
         }
         manifests.sort();
         Ok(manifests)
+    }
+
+    /// Opens a manifest that was listed. None where it has been retired since.
+    ///
+    /// # Errors
+    /// As [`Archive::open_manifest`].
+    pub fn open_listed(&self, id: &ManifestId) -> Result<Option<Manifest>, RepoError> {
+        match self.open_manifest(id) {
+            Err(RepoError::Store(e)) if e.is_not_found() => {
+                // A symbolic link that leads nowhere is not found either, but there.
+                let there = self.manifests()?.iter().any(|m| m.id == *id);
+                if there { Err(e.into()) } else { Ok(None) }
+            }
+            opened => opened.map(Some),
+        }
     }
 
     /// Opens a manifest; its header, footer, index and summary are checked.

@@ -107,7 +107,7 @@ impl Archive {
     /// Copies a manifest that is about to be replaced to the trash. A copy, so that there is no moment without one.
     fn keep_replaced(&self, id: &ManifestId, now: Timestamp) -> Result<(), RepoError> {
         let old = match self.store.open(&id.key()) {
-            Err(e) if e.is_not_found() => return Ok(()),
+            Err(e) if e.is_not_found() || e.is_no_file() => return Ok(()),
             old => old?,
         };
         let place = self.trash_place(now, |day| id.key_below(day))?;

@@ -98,15 +98,10 @@ fn add_live(archive: &Archive, known: &mut HashSet<ManifestRef>, live: &mut Live
         if known.contains(&manifest) {
             continue;
         }
-        match archive.open_manifest(&manifest.id).and_then(|m| m.objects()) {
-            Ok(table) => {
-                live.extend(table.iter().map(|row| (row.id, row.chunk_length)));
-                known.insert(manifest);
-            }
-            // Retired since it was listed: its objects may go.
-            Err(RepoError::Store(e)) if e.is_not_found() => {}
-            Err(e) => return Err(e),
-        }
+        // Retired since it was listed: its objects may go.
+        let Some(opened) = archive.open_listed(&manifest.id)? else { continue };
+        live.extend(opened.objects()?.iter().map(|row| (row.id, row.chunk_length)));
+        known.insert(manifest);
     }
     Ok(())
 }
@@ -166,9 +161,9 @@ impl Emptying<'_> {
             {
                 Ok(false)
             }
-            ItemKind::File { length, .. } => {
+            ItemKind::File { .. } | ItemKind::Other => {
                 self.report.deleted += 1;
-                self.report.deleted_bytes += length;
+                self.report.deleted_bytes += item.file_length().unwrap_or(0);
                 if !self.dry_run {
                     self.archive.store.delete(key)?;
                 }

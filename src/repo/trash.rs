@@ -97,8 +97,8 @@ impl Archive {
             let key = name_below(&layout::trash_day(day, attempt));
             match self.store.open(&key) {
                 Err(e) if e.is_not_found() => return Ok(key),
-                Err(e) => return Err(e.into()),
-                Ok(_) => attempt += 1,
+                Err(e) if !e.is_no_file() => return Err(e.into()),
+                _ => attempt += 1,
             }
         }
     }

@@ -176,6 +176,8 @@ impl Disk for OsDisk {
                         items.push((name, seen(&m)));
                         continue;
                     }
+                    // A symbolic link that leads nowhere; a file has been removed since.
+                    Err(e) if e.kind() == io::ErrorKind::NotFound && t.is_symlink() => SeenKind::Other,
                     Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
                     Err(e) => return Err(e),
                 },
@@ -212,7 +214,14 @@ impl Disk for OsDisk {
     }
 
     fn lock(&self, path: &Path, mode: LockMode) -> io::Result<Lock> {
-        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        // Neither waiting for a fifo's reader nor making what a symbolic link leads to.
+        let flags = (rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOFOLLOW).bits() as i32;
+        let mut open = OpenOptions::new();
+        open.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
+        let file = match open.open(path) {
+            Err(_) if path.symlink_metadata().is_ok_and(|m| !m.is_file()) => return Ok(Lock::Unsupported),
+            file => file?,
+        };
         let operation = match mode {
             LockMode::Shared => FlockOperation::NonBlockingLockShared,
             LockMode::Exclusive => FlockOperation::NonBlockingLockExclusive,

@@ -77,6 +77,11 @@ impl StoreError {
         self.source.kind() == io::ErrorKind::NotFound
     }
 
+    /// Whether something stands there that is no regular file.
+    pub fn is_no_file(&self) -> bool {
+        self.source.kind() == io::ErrorKind::Other && self.source.raw_os_error().is_none()
+    }
+
     /// Whether it may be gone when tried again: what network file systems report when their server does not answer.
     pub fn is_passing(&self) -> bool {
         is_passing(&self.source)

@@ -217,11 +217,11 @@ impl Store for LocalStore {
             let kind = match seen.kind {
                 SeenKind::File => ItemKind::File { length: seen.length, modified: seen.modified },
                 SeenKind::Folder => ItemKind::Folder,
-                SeenKind::Other => return None,
+                SeenKind::Other => ItemKind::Other,
             };
-            Some(Item { name, kind })
+            Item { name, kind }
         };
-        Ok(ours.filter_map(item).collect())
+        Ok(ours.map(item).collect())
     }
 
     fn rename(&self, from: &Key, to: &Key) -> Result<(), StoreError> {

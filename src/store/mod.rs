@@ -116,6 +116,8 @@ pub enum ItemKind {
     },
     /// A folder.
     Folder,
+    /// Something that no store makes: a fifo, a device, a symbolic link that leads nowhere.
+    Other,
 }
 
 impl Item {
@@ -123,7 +125,7 @@ impl Item {
     pub fn file_length(&self) -> Option<u64> {
         match self.kind {
             ItemKind::File { length, .. } => Some(length),
-            ItemKind::Folder => None,
+            ItemKind::Folder | ItemKind::Other => None,
         }
     }
 }

@@ -122,7 +122,20 @@ pub(super) fn run(context: &Context, args: &BackupArgs) -> Result<u8, Failure> {
     match outcome.trouble {
         None => Ok(outcome.code()),
         Some(failure @ Failure::Interrupted { .. }) => Err(failure),
-        Some(failure) => Err(published(format!("retiring what is old failed: {failure}"))),
+        Some(failure) => {
+            Err(published(format!("retiring what is old failed: {failure}{}", way_out(&failure))))
+        }
+    }
+}
+
+/// What helps where a manifest cannot be read: it could need anything, so nothing goes until it is gone.
+fn way_out(failure: &Failure) -> &'static str {
+    match failure {
+        Failure::Ops(Error::Repo(RepoError::Format { .. })) => {
+            "; nothing is given up while a manifest cannot be read: restore what it still has, then take its file out of \
+             the store"
+        }
+        _ => "",
     }
 }
 
