@@ -3,7 +3,7 @@
 use super::Error;
 use super::clock::now;
 use super::verify::check_manifest;
-use crate::model::{Observer, PvcName, Week};
+use crate::model::{ObjectRow, Observer, PvcName, Week};
 use crate::repo::{Archive, ManifestId, RepoError, Trashed, look_again};
 use jiff::civil::Date;
 
@@ -33,33 +33,44 @@ pub fn undelete(
 ) -> Result<Undeleted, Error> {
     let mut candidates = archive.find_trashed(week, pvc)?.into_iter().peekable();
     while let Some(trashed) = candidates.next() {
-        match bring_back(archive, &trashed, observer) {
-            Err(Error::Repo(
-                error @ (RepoError::Format { .. } | RepoError::Vanished { .. } | RepoError::Object { .. }),
-            )) if candidates.peek().is_some() => {
-                observer.warn(&format!(
-                    "{} of {} is left in the trash: {error}",
-                    trashed.manifest.id, trashed.day
-                ));
+        match objects_back(archive, &trashed) {
+            Ok((objects, brought_back)) => {
+                return publish(archive, &trashed, &objects, brought_back, observer);
             }
-            result => return result,
+            Err(
+                error @ (RepoError::Format { .. } | RepoError::Vanished { .. } | RepoError::Object { .. }),
+            ) if candidates.peek().is_some() => {
+                let id = &trashed.manifest.id;
+                observer.warn(&format!("{id} of {} is left in the trash: {error}", trashed.day));
+            }
+            Err(error) => return Err(error.into()),
         }
     }
     // find_trashed gives at least one.
     Err(RepoError::NotInTrash { week, pvc: pvc.clone(), have: Vec::new() }.into())
 }
 
-/// The same order as a backup's: objects, a look at them, the manifest, another look.
-fn bring_back(archive: &Archive, trashed: &Trashed, observer: &dyn Observer) -> Result<Undeleted, Error> {
-    let manifest = archive.open_trashed(trashed)?;
-    let objects = check_manifest(&manifest)?;
-    let mut brought_back = look_again(archive, &objects)?;
+/// Sees to it that all a manifest needs is in its place: what a backup does before it publishes.
+fn objects_back(archive: &Archive, trashed: &Trashed) -> Result<(Vec<ObjectRow>, u64), RepoError> {
+    let objects = check_manifest(&archive.open_trashed(trashed)?)?;
+    let brought_back = look_again(archive, &objects)?;
+    Ok((objects, brought_back))
+}
+
+/// Publishes it, and looks again. What fails from here on fails for good: another manifest must not take its place.
+fn publish(
+    archive: &Archive,
+    trashed: &Trashed,
+    objects: &[ObjectRow],
+    brought_back: u64,
+    observer: &dyn Observer,
+) -> Result<Undeleted, Error> {
     if observer.cancelled() {
         return Err(Error::Cancelled);
     }
     let id = trashed.manifest.id.clone();
     let replaced = archive.manifests()?.iter().any(|m| m.id == id);
     archive.republish(trashed, now())?;
-    brought_back += look_again(archive, &objects)?;
+    let brought_back = brought_back + look_again(archive, objects)?;
     Ok(Undeleted { id, day: trashed.day, brought_back, replaced })
 }

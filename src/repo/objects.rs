@@ -170,15 +170,18 @@ impl Inventory {
     }
 
     /// Keeps an orphan that was found to hold the chunk. Its name may never have been made durable by whoever put it:
-    /// renaming it onto itself has the next sync see to that.
+    /// renaming it onto itself has the next sync see to that. False where a gc has taken it away since.
     ///
     /// # Errors
     /// [`RepoError::Store`].
-    pub fn adopt(&self, id: &ObjectId) -> Result<(), RepoError> {
+    pub fn adopt(&self, id: &ObjectId) -> Result<bool, RepoError> {
         let key = layout::object(id);
-        self.archive.store.rename(&key, &key)?;
+        match self.archive.store.rename(&key, &key) {
+            Err(e) if e.is_not_found() => return Ok(false),
+            kept => kept?,
+        }
         self.stored(id, self.listing.stored_length(id).unwrap_or(0) as u32);
-        Ok(())
+        Ok(true)
     }
 
     /// The rows of an object table for these objects, whose bytes are used so much; none for one never stored.

@@ -58,8 +58,8 @@ impl PendingManifest {
         self.writer.problem(problem);
     }
 
-    /// Ends the manifest and publishes it as `id`: first everything that it names is made durable, then a manifest
-    /// that it replaces is copied to the trash, then it is made visible. Returns its digest and length.
+    /// Ends the manifest and publishes it as `id`: first a manifest that it replaces is copied to the trash, then that and
+    /// everything that the new one names is made durable, then it is made visible. Returns its digest and length.
     ///
     /// # Errors
     /// [`RepoError`]; then it is not visible, or was published whole and only the report of it failed.
@@ -75,8 +75,8 @@ impl PendingManifest {
         let failed = |e| write_error(&path, e);
         let (out, digest) = writer.finish(owners, objects, summary).map_err(failed)?;
         let Counted(upload, _) = out.into_inner().map_err(|e| failed(e.into_error()))?;
-        archive.store.sync()?;
         archive.keep_replaced(id, now)?;
+        archive.store.sync()?;
         upload.commit(&id.key())?;
         archive.store.sync()?;
         Ok((digest, written.load(Ordering::Relaxed)))
@@ -98,8 +98,8 @@ impl Archive {
     /// [`RepoError::Store`].
     pub fn republish(&self, trashed: &Trashed, now: Timestamp) -> Result<(), RepoError> {
         let id = &trashed.manifest.id;
-        self.store.sync()?;
         self.keep_replaced(id, now)?;
+        self.store.sync()?;
         self.store.rename(&trashed.key, &id.key())?;
         Ok(self.store.sync()?)
     }
@@ -127,6 +127,9 @@ impl Archive {
     }
 }
 
+/// How often to look for what seems to be nowhere.
+const LOOKS: u32 = 3;
+
 /// Looks at `objects/`, and brings back from the trash what is needed and not there: before publishing, so that a
 /// manifest names only what is there, and after it, since a gc that had not seen the manifest may have moved objects
 /// meanwhile. Returns how many objects were brought back.
@@ -134,6 +137,17 @@ impl Archive {
 /// # Errors
 /// [`RepoError::Vanished`] when something is in neither place.
 pub fn look_again(archive: &Archive, needed: &[ObjectRow]) -> Result<u64, RepoError> {
+    for _ in 1..LOOKS {
+        match look_once(archive, needed) {
+            // A gc may have carried an object from where we were about to look to where we had looked.
+            Err(RepoError::Vanished { .. }) => {}
+            looked => return looked,
+        }
+    }
+    look_once(archive, needed)
+}
+
+fn look_once(archive: &Archive, needed: &[ObjectRow]) -> Result<u64, RepoError> {
     let listing = archive.list_objects()?;
     let doubtful: Vec<&ObjectRow> = needed.iter().filter(|row| !listing.has(row)).collect();
     if doubtful.is_empty() {

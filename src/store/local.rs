@@ -226,7 +226,13 @@ impl Store for LocalStore {
 
     fn rename(&self, from: &Key, to: &Key) -> Result<(), StoreError> {
         let (source, target) = (self.path(from), self.path(to));
-        let done = || Ok(self.look(&source)?.is_none() && self.look(&target)?.is_some());
+        // Looked at first: after a failure, only this tells our file from another that stands there.
+        let before =
+            self.patiently(|| self.disk().look(&source)).map_err(|e| self.error(Op::Rename, from, e))?;
+        let done = || {
+            let moved = self.look(&target)?.is_some_and(|seen| seen.id == before.id);
+            Ok(moved && (source == target || self.look(&source)?.is_none()))
+        };
         self.anchor(target.parent().unwrap_or(&self.root)).map_err(|e| self.error(Op::Sync, to, e))?;
         self.move_file(&source, &target, done).map_err(|e| self.error(Op::Rename, from, e))?;
         self.touch(source.parent().unwrap_or(&self.root));

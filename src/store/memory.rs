@@ -54,7 +54,6 @@ impl Store for MemoryStore {
                 files.insert(to.clone(), bytes);
                 Ok(())
             }
-            None if files.contains_key(to) => Ok(()),
             None => Err(StoreError::new(Op::Rename, self, from, io::ErrorKind::NotFound.into())),
         }
     }

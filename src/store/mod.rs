@@ -37,10 +37,10 @@ pub trait Store: Send + Sync {
     /// [`StoreError`].
     fn list(&self, folder: &Key) -> Result<Vec<Item>, StoreError>;
 
-    /// Moves a file, replacing what stands at `to`. Where `from` is missing and `to` is there, it has been moved already.
+    /// Moves a file, replacing what stands at `to`.
     ///
     /// # Errors
-    /// [`StoreError`]; [`StoreError::is_not_found`] when both are missing.
+    /// [`StoreError`]; [`StoreError::is_not_found`] when `from` is missing.
     fn rename(&self, from: &Key, to: &Key) -> Result<(), StoreError>;
 
     /// Deletes a file, or an empty folder. What is missing is deleted already.

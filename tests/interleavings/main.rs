@@ -96,6 +96,17 @@ fn old_trash_that_two_gcs_empty() {
 }
 
 #[test]
+fn the_only_whole_copy_in_old_trash() {
+    let mut yard = Yard::new();
+    yard.published("2025-02", "q", "x");
+    yard.retire(&Yard::object("x"), LONG_AGO);
+    yard.orphan("x");
+    yard.damage(&Yard::object("x"));
+    let programs = vec![yard.backup("x"), gc()];
+    assert_sound(&yard.explore(programs, &is_published));
+}
+
+#[test]
 fn what_is_retired_just_before_midnight() {
     let mut yard = Yard::new();
     yard.orphan("x");

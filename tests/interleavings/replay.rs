@@ -126,6 +126,7 @@ pub(crate) fn files_of(store: &MemoryStore) -> Files {
         for item in store.list(folder).unwrap() {
             let key = folder.child(&item.name);
             match item.kind {
+                ItemKind::Other => {}
                 ItemKind::Folder => add(store, &key, files),
                 ItemKind::File { .. } => {
                     drop(files.insert(key.clone(), Arc::new(read_all(store, &key, u64::MAX).unwrap())))

@@ -6,10 +6,10 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use weekvault::format::ChunkSizes;
-use weekvault::model::{ObjectId, Silent, Timestamp};
+use weekvault::model::{ObjectId, ObjectRow, Silent, Timestamp};
 use weekvault::ops::backup::{BackupOptions, Source, backup};
 use weekvault::repo::{Archive, GcOptions, NewStore, ObjectReader, Retention, collect, retain};
-use weekvault::store::{Key, MemoryStore, Store, read_all};
+use weekvault::store::{Key, MemoryStore, Store, read_all, write_all};
 use weekvault::tree::WalkOptions;
 
 /// Noon.
@@ -122,6 +122,15 @@ impl Yard {
         self.store.rename(key, &Key::new(format!("{day}/{key}"))).unwrap();
     }
 
+    /// Changes a file without changing its length.
+    pub(crate) fn damage(&self, key: &Key) {
+        let mut bytes = read_all(&self.store, key, 1 << 16).unwrap();
+        if let Some(last) = bytes.last_mut() {
+            *last ^= 1;
+        }
+        write_all(&self.store, key, &bytes).unwrap();
+    }
+
     /// The backup of a source whose content this is.
     pub(crate) fn backup(&mut self, content: &str) -> Program {
         let path = self.source(content);
@@ -155,7 +164,6 @@ pub(crate) fn is_published(files: &Files) -> bool {
 fn judge(files: &Files) -> Verdict {
     let store = store_of(files);
     let archive = open(store.clone()).unwrap();
-    let mut reader = ObjectReader::prepared(&archive).unwrap();
     let (mut verdict, mut rows) = (Verdict::default(), Vec::new());
     for manifest in archive.manifests().unwrap() {
         match archive.open_manifest(&manifest.id).and_then(|m| m.objects()) {
@@ -165,20 +173,19 @@ fn judge(files: &Files) -> Verdict {
             Err(error) => verdict.lost.push(text(error)),
         }
     }
-    for (row, name) in &rows {
-        if reader.check(&row.id, row.chunk_length).is_err() {
-            verdict.astray.push(name.clone());
-        }
-        if reader.fetch(&row.id, row.chunk_length).is_err() {
-            verdict.lost.push(name.clone());
-        }
-    }
+    let astray = |(row, name): &(ObjectRow, String)| {
+        let there = archive.list_objects().unwrap().stored_length(&row.id).is_some();
+        (!there).then(|| name.clone())
+    };
+    let lost = |(row, name): &(ObjectRow, String)| {
+        let found = ObjectReader::prepared(&archive).unwrap().fetch(&row.id, row.chunk_length).is_ok();
+        (!found).then(|| name.clone())
+    };
+    verdict.astray.extend(rows.iter().filter_map(astray));
+    verdict.lost.extend(rows.iter().filter_map(lost));
     // So late that whatever is in the trash is old.
     verdict.after_gc = match run_gc(store, NOW.plus_seconds(60 * 86_400)) {
-        Ok(()) => {
-            let gone = rows.iter().find(|(row, _)| reader.check(&row.id, row.chunk_length).is_err());
-            gone.map(|(_, name)| format!("not in its place: {name}"))
-        }
+        Ok(()) => rows.iter().find_map(|row| lost(row).or_else(|| astray(row))),
         failed => failed.err(),
     };
     verdict

@@ -9,7 +9,7 @@ export LC_ALL=C DEBIAN_FRONTEND=noninteractive
 # In the guest, besides Debian's essential ones.
 PACKAGES="nfs-kernel-server nfs-common iproute2 kmod mount procps rsync acl attr libcap2-bin"
 # To be raised when the way the image is built changes.
-RECIPE=1
+RECIPE=2
 MOUNT_OPTIONS=nfsvers=4,soft,timeo=30,retrans=3,actimeo=5
 
 usage() {
@@ -128,7 +128,7 @@ sleep 10
 EOF
     chmod 755 "$root/sbin/lab-init"
     nice -n "$niceness" mke2fs -q -t ext4 -m 0 -L labroot -d "$root" "$work/image" \
-        $(($(du -sm "$root" | cut -f1) + 256))M || die "mke2fs failed"
+        $(($(du -sm "$root" | cut -f1) + 1024))M || die "mke2fs failed"
     mv "$work/image" "$image"
     rm -rf "$work"
     exec 9>&-

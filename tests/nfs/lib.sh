@@ -49,6 +49,16 @@ start() {
 }
 running() { kill -0 "${pids[$1]}" 2>/dev/null; }
 
+# give_up SLOT SECONDS: whoever waits for longer than this waits for nothing.
+give_up() {
+    local pid=${pids[$1]}
+    (
+        trap - ERR
+        sleep "$2"
+        kill -9 "$pid"
+    ) 2>/dev/null &
+}
+
 # finish SLOT CODES: waits for it, and fails unless its exit code is one of CODES, as in '1|4'.
 # Leaves $code, the seconds it $took, and what it $said; its $out and $err are files.
 finish() {

@@ -30,16 +30,19 @@ pub(super) fn repair(
     }
     observer.phase("repairing", None);
     let now = now();
-    // Looked at before anything is set aside: what is set aside now is no copy to bring back.
-    let trash = Trash::list(archive)?;
-    let mut reader = ObjectReader::prepared(archive)?;
-    for (id, (damage, row)) in damage {
+    for (id, (damage, _)) in damage {
         if observer.cancelled() {
             return Err(Error::Cancelled);
         }
         if *damage != Damage::Missing {
             archive.set_aside(id, now)?;
         }
+    }
+    // Looked at only now: what a backup stored anew since it was found damaged was set aside as well, and is the copy to
+    // bring back.
+    let trash = Trash::list(archive)?;
+    let mut reader = ObjectReader::prepared(archive)?;
+    for (id, (damage, row)) in damage {
         let brought_back = match row {
             Some(row) => archive.bring_back(id, row.chunk_length, &trash, &mut reader)?,
             None => false,

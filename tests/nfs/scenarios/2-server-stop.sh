@@ -15,6 +15,7 @@ for more in "${moments[@]}"; do
     nfsd-stop
     tick
     stopped=$now
+    give_up run 300
     finish run 1
     took_since "$stopped"
     names_the_store
@@ -23,7 +24,9 @@ for more in "${moments[@]}"; do
 
     tick
     stopped=$now
-    weekvault 1 list
+    start run list
+    give_up run 120
+    finish run 1
     names_the_store
     took_since "$stopped"
     figure "list while it is down: exit code 1 after $took s"

@@ -17,6 +17,7 @@ for seconds in "${outages[@]}"; do
     start_backup run "$week" --no-retention
     await_objects $((before + 4)) run
     net-drop "$seconds"
+    give_up run 400
     if ((seconds <= 4)); then finish run 0; else finish run '0|1'; fi
     if ((code == 1)); then
         names_the_store
@@ -41,6 +42,7 @@ for seconds in "${outages[@]}"; do
     start run restore --week 2025-02 --pvc html --target /restored
     until [ -d /restored/data ] || ! running run; do sleep 0.01; done
     net-drop "$seconds"
+    give_up run 400
     if ((seconds <= 4)); then finish run 0; else finish run '0|1'; fi
     net-restore
     figure "restore with an outage of $seconds s: exit code $code, $took s in all"
