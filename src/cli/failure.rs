@@ -72,15 +72,16 @@ impl Failure {
 
     /// What helps, where the error alone does not say.
     pub(super) fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Ops(Error::Repo(RepoError::Store(e))) if e.is_full() => Some(
+        let Self::Ops(error) = self else { return None };
+        match error.cause() {
+            Error::Repo(RepoError::Store(e)) if e.is_full() => Some(
                 "free some space in the store's file system and run again; nothing that was published is touched",
             ),
-            Self::Ops(Error::Repo(RepoError::Object { .. })) => Some(
+            Error::Repo(RepoError::Object { .. }) => Some(
                 "`weekvault verify --repair` says what it hurts, and takes it out of the way: the next backup stores it again, \
                  if the source still has it",
             ),
-            Self::Ops(Error::Repo(RepoError::Clock { .. })) => {
+            Error::Repo(RepoError::Clock { .. }) => {
                 Some("mend the clock that is wrong; --ignore-clock goes on by this machine's")
             }
             _ => None,

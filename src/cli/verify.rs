@@ -123,6 +123,12 @@ fn text(args: &VerifyArgs, verified: &Verified) -> String {
         [] => "nothing is damaged\n".to_owned(),
         damaged => format!("{} DAMAGED\n", damaged.join(" and ")),
     });
+    if !verified.displaced.is_empty() {
+        let objects = count(verified.displaced.len() as u64, "object");
+        text.push_str(&format!(
+            "{objects} in the trash though needed; the next backup or gc brings such back\n"
+        ));
+    }
     if verified.unreferenced > 0 {
         let objects = count(verified.unreferenced, "object");
         text.push_str(&format!(
@@ -172,6 +178,7 @@ fn document(args: &VerifyArgs, verified: &Verified, code: u8, seconds: f64) -> V
         "referenced_objects": verified.referenced,
         "unreferenced_objects": verified.unreferenced,
         "read_bytes": verified.read_bytes,
+        "displaced_objects": verified.displaced.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "damaged_objects": objects.collect::<Vec<_>>(),
         "damaged_manifests": manifests.collect::<Vec<_>>(),
     })

@@ -8,6 +8,7 @@ use crate::model::{
     Problem, Timestamp, Xattr,
 };
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
+use bincode::error::DecodeError;
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -159,8 +160,11 @@ fn encode(value: &impl Serialize, out: &mut Vec<u8>, what: &dyn Fn() -> String) 
 }
 
 fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8], part: &'static str) -> Result<(T, usize), FormatError> {
-    bincode::serde::borrow_decode_from_slice(bytes, CONFIG)
-        .map_err(|e| FormatError::invalid(part, e.to_string()))
+    bincode::serde::borrow_decode_from_slice(bytes, CONFIG).map_err(|e| match e {
+        // What our own types say; bincode would show it as Rust.
+        DecodeError::OtherString(reason) => FormatError::invalid(part, reason),
+        e => FormatError::invalid(part, e.to_string()),
+    })
 }
 
 /// Appends the record of an entry.

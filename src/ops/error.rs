@@ -5,7 +5,7 @@ use crate::repo::RepoError;
 use crate::tree::SourceError;
 use std::path::PathBuf;
 
-/// Why an operation failed. Nothing was published then.
+/// Why an operation failed. Nothing was published then, unless it is [`Error::Published`].
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The store: something is missing, damaged, or cannot be reached.
@@ -100,12 +100,34 @@ pub enum Error {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// Something failed after a manifest was published, or in publishing it.
+    #[error("{} published, but: {error}", if *surely { format!("{what} is") } else { format!("{what} may be") })]
+    Published {
+        /// What was published.
+        what: String,
+        /// Whether it surely was.
+        surely: bool,
+        /// What failed.
+        error: Box<Error>,
+    },
     /// A signal, or the observer, asked to stop.
     #[error("interrupted: nothing was published")]
     Cancelled,
 }
 
 impl Error {
+    /// What failed, however far things had come.
+    pub fn cause(&self) -> &Self {
+        match self {
+            Self::Published { error, .. } => error.cause(),
+            error => error,
+        }
+    }
+
+    pub(super) fn published(what: String, surely: bool) -> impl FnOnce(RepoError) -> Self {
+        move |error| Self::Published { what, surely, error: Box::new(error.into()) }
+    }
+
     pub(super) fn system(operation: &'static str) -> impl Fn(std::io::Error) -> Self {
         move |source| Self::System { operation, source }
     }

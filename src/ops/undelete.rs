@@ -70,7 +70,8 @@ fn publish(
     }
     let id = trashed.manifest.id.clone();
     let replaced = archive.manifests()?.iter().any(|m| m.id == id);
-    archive.republish(trashed, now())?;
-    let brought_back = brought_back + look_again(archive, objects)?;
+    archive.republish(trashed, now()).map_err(Error::published(id.to_string(), false))?;
+    let more = look_again(archive, objects).map_err(Error::published(id.to_string(), true))?;
+    let brought_back = brought_back + more;
     Ok(Undeleted { id, day: trashed.day, brought_back, replaced })
 }

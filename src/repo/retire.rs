@@ -36,7 +36,7 @@ pub struct Collected {
     pub interrupted: bool,
 }
 
-/// Retires the objects that no manifest references, and empties the trash of what is old and still unreferenced. Asked
+/// Empties the trash of what is old and unreferenced, and retires the objects that no manifest references. Asked
 /// to stop, it does so in a state like any other.
 ///
 /// # Errors
@@ -51,7 +51,17 @@ pub fn collect(
     let mut report = Collected::default();
     let today = layout::trash_day(day_of(options.now), 1);
     let listing = archive.list_objects()?;
-    for (id, length) in listing.iter().filter(|(id, _)| !live.contains_key(*id)) {
+    // Before anything is moved, so that a full disk has room for the names that moving takes. A file that was retired
+    // just before midnight may be needed by a run that is publishing now.
+    let since = options.now.plus_seconds(-86_400 * i64::from(options.trash_days) - 3600);
+    let mut emptying = Emptying { archive, live: &live, dry_run: options.dry_run, observer, report };
+    for (_, folder) in archive.trash_days()?.iter().filter(|(day, _)| *day < day_of(since)) {
+        emptying.day(folder)?;
+    }
+    report = emptying.report;
+    let mut unreferenced: Vec<_> = listing.iter().filter(|(id, _)| !live.contains_key(*id)).collect();
+    unreferenced.sort_unstable();
+    for (id, length) in unreferenced {
         if observer.cancelled() {
             report.interrupted = true;
             break;
@@ -74,18 +84,6 @@ pub fn collect(
         archive.store.sync()?;
     }
     report.live = live.len() as u64;
-    if !report.interrupted {
-        // A file that was retired just before midnight may be needed by a run that is publishing now.
-        let since = options.now.plus_seconds(-86_400 * i64::from(options.trash_days) - 3600);
-        let mut emptying = Emptying { archive, live: &live, dry_run: options.dry_run, observer, report };
-        for (_, folder) in archive.trash_days()?.iter().filter(|(day, _)| *day < day_of(since)) {
-            emptying.day(folder)?;
-        }
-        report = emptying.report;
-    }
-    if !options.dry_run {
-        archive.store.sync()?;
-    }
     Ok(report)
 }
 
@@ -107,7 +105,8 @@ fn add_live(archive: &Archive, known: &mut HashSet<ManifestRef>, live: &mut Live
 }
 
 fn bring_back_missing(archive: &Archive, live: &Live, there: &Listing) -> Result<u64, RepoError> {
-    let missing: Vec<_> = live.iter().filter(|(id, _)| there.stored_length(id).is_none()).collect();
+    let mut missing: Vec<_> = live.iter().filter(|(id, _)| there.stored_length(id).is_none()).collect();
+    missing.sort_unstable();
     if missing.is_empty() {
         return Ok(0);
     }

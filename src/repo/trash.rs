@@ -174,6 +174,17 @@ impl Archive {
         Ok(found)
     }
 
+    /// Whether the trash has a whole copy of an object.
+    pub fn is_whole_in_trash(
+        &self,
+        id: &ObjectId,
+        chunk_length: u32,
+        trash: &Trash,
+        reader: &mut ObjectReader,
+    ) -> bool {
+        trash.copies(id).any(|key| reader.check_at(key, id, chunk_length).is_ok())
+    }
+
     /// Moves a copy of an object in the trash that is whole back to its place. False where there is none, and none in
     /// its place either.
     ///

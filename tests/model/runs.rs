@@ -156,7 +156,7 @@ pub(crate) fn an_object(disk: &ModelDisk, slot: &str) -> (ObjectId, PathBuf) {
 /// Says what is wrong with a store of which nothing should be.
 pub(crate) fn unclean(disk: &ModelDisk) -> Option<String> {
     match check(disk) {
-        Ok(verified) if verified.is_clean() => None,
+        Ok(verified) if verified.is_clean() && verified.displaced.is_empty() => None,
         Ok(verified) => Some(format!("verify finds {verified:?}")),
         Err(e) => Some(format!("verify fails: {e}")),
     }

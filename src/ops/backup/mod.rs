@@ -25,7 +25,7 @@ use crate::model::{
     ArchivePath, Completeness, Counts, ObjectRow, Observer, Owners, Problem, PvcName, Summary, Timestamp,
     Week,
 };
-use crate::repo::{Archive, Inventory, ManifestId, PendingManifest, SharedTrash, look_again};
+use crate::repo::{Archive, Inventory, ManifestId, PendingManifest, RepoError, SharedTrash, look_again};
 use crate::tree::{OwnerNames, SourceReader, Walk, WalkOptions};
 use collect::Collected;
 use cut::Cutting;
@@ -124,13 +124,17 @@ pub fn backup(
         return Err(Error::Cancelled);
     }
     // From here on nothing asks whether to stop: of several manifests all are published, or the store has failed.
-    let published: Result<Vec<BackedUp>, Error> =
-        prepared.into_iter().map(|p| publish(p, observer)).collect();
-    look_again(archive, &needed)?;
-    published
+    let (mut published, mut names) = (Vec::new(), Vec::new());
+    for prepared in prepared {
+        let what = format!("{}/{}", options.week, prepared.result.pvc);
+        published.push(publish(prepared, observer).map_err(Error::published(what.clone(), false))?);
+        names.push(what);
+    }
+    look_again(archive, &needed).map_err(Error::published(names.join(", "), true))?;
+    Ok(published)
 }
 
-fn publish(prepared: Prepared, observer: &dyn Observer) -> Result<BackedUp, Error> {
+fn publish(prepared: Prepared, observer: &dyn Observer) -> Result<BackedUp, RepoError> {
     let Prepared { mut result, manifest } = prepared;
     if let Some(Ready { manifest, id, owners, objects, summary }) = manifest {
         result.output_bytes = objects.iter().map(|o| u64::from(o.stored_length)).sum();

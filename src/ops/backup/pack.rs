@@ -83,8 +83,10 @@ impl<'a> Packer<'a> {
         match self.inventory.claim(&id, chunk_length) {
             Claim::Known => return found(None),
             // What a crashed run left may be kept if it holds the chunk.
-            Claim::Orphan if self.reader.check(&id, chunk_length).is_ok() && self.inventory.adopt(&id)? => {
-                return found(None);
+            Claim::Orphan if self.reader.check(&id, chunk_length).is_ok() => {
+                if self.dry_run || self.inventory.adopt(&id)? {
+                    return found(None);
+                }
             }
             Claim::Orphan | Claim::Mine => {}
         }

@@ -1,5 +1,6 @@
 //! Checking a store: every object, every manifest, every reference; and mending what can be mended.
 
+mod again;
 mod manifest;
 mod repair;
 
@@ -76,6 +77,8 @@ pub struct Verified {
     pub read_bytes: u64,
     /// Objects that are damaged or missing, and stay so until a backup stores them again.
     pub damaged_objects: Vec<DamagedObject>,
+    /// Objects that manifests reference and that are whole, but in the trash.
+    pub displaced: BTreeSet<ObjectId>,
     /// What was done about objects that were damaged.
     pub repaired: BTreeMap<ObjectId, Repair>,
     /// Manifests that are damaged, and how.
@@ -146,12 +149,21 @@ pub fn verify(
     let bytes = checks.iter().filter_map(|(id, _)| listing.stored_length(id)).sum();
     observer.phase("checking objects", (!options.quick).then_some(bytes));
     let mut damage = check_objects(archive, &listing, &checks, options, observer, &mut result)?;
-    if options.repair {
+    if !options.repair {
+        result.displaced = again::look_again(archive, options, &mut damage)?;
+    } else {
         result.repaired = repair::repair(archive, &damage, observer)?;
         // What stands in its place now is whole, and what nothing needs hurts nothing where it is now.
         damage.retain(|id, (_, row)| row.is_some() && result.repaired.get(id) != Some(&Repair::BroughtBack));
     }
+    let orphans: BTreeSet<ObjectId> =
+        damage.iter().filter(|(_, (_, row))| row.is_none()).map(|(id, _)| *id).collect();
     result.damaged_objects = blame(archive, &sound, damage)?;
+    // What a manifest needed that has been retired since hurts nobody.
+    let listed: BTreeSet<ManifestId> = archive.manifests()?.into_iter().map(|m| m.id).collect();
+    if !sound.iter().all(|id| listed.contains(id)) {
+        result.damaged_objects.retain(|object| !object.hurts.is_empty() || orphans.contains(&object.id));
+    }
     Ok(result)
 }
 

@@ -1,0 +1,59 @@
+//! A second look at what seemed to be missing: runs beside a check move objects, retire manifests, and bring back what they
+//! moved.
+
+use super::{Damaged, VerifyOptions};
+use crate::model::{ObjectId, ObjectRow};
+use crate::repo::{Archive, Damage, Listing, ObjectReader, RepoError, Trash};
+use std::collections::BTreeSet;
+
+/// Drops from `damage` what is in its place now, and what nobody needs and is gone. Returns the objects that are whole,
+/// but in the trash: every reader finds them there, and the next gc or backup brings them back.
+pub(super) fn look_again(
+    archive: &Archive,
+    options: &VerifyOptions,
+    damage: &mut Damaged,
+) -> Result<BTreeSet<ObjectId>, RepoError> {
+    let mut displaced = BTreeSet::new();
+    damage.retain(|_, (found, row)| row.is_some() || *found != Damage::Missing);
+    if !damage.values().any(|(found, _)| *found == Damage::Missing) {
+        return Ok(displaced);
+    }
+    let (trash, listing) = (Trash::list(archive)?, archive.list_objects()?);
+    let mut looking = Looking { archive, options, trash, listing, reader: ObjectReader::prepared(archive)? };
+    damage.retain(|id, (found, row)| match row {
+        Some(row) if *found == Damage::Missing => {
+            if looking.is_in_place(row) {
+                return false;
+            }
+            if looking.is_in_trash(id, row) {
+                displaced.insert(*id);
+                return false;
+            }
+            true
+        }
+        _ => true,
+    });
+    Ok(displaced)
+}
+
+struct Looking<'a> {
+    archive: &'a Archive,
+    options: &'a VerifyOptions,
+    trash: Trash,
+    listing: Listing,
+    reader: ObjectReader,
+}
+
+impl Looking<'_> {
+    fn is_in_place(&mut self, row: &ObjectRow) -> bool {
+        if self.options.quick {
+            self.listing.has(row)
+        } else {
+            self.reader.check(&row.id, row.chunk_length).is_ok()
+        }
+    }
+
+    fn is_in_trash(&mut self, id: &ObjectId, row: &ObjectRow) -> bool {
+        self.archive.is_whole_in_trash(id, row.chunk_length, &self.trash, &mut self.reader)
+    }
+}
