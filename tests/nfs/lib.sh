@@ -91,7 +91,7 @@ backup() {
 start_backup() {
     local slot=$1 week=$2
     shift 2
-    start "$slot" backup --week "$week" --source html=$source_html --source enigma=$source_enigma --compression 19 "$@"
+    start "$slot" backup --week "$week" --source html=$source_html --source enigma=$source_enigma --compression 16 "$@"
 }
 
 # says PATTERN: the last command's stderr or stdout has it.

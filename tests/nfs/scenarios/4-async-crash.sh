@@ -87,6 +87,8 @@ for more in "${moments[@]}"; do
     n=$((n + 1))
     week=2025-$(printf %02d "$n")
     change_sources "$n" 8
+    # Only what this run writes is to be lost.
+    sync -f /srv/disk
     before=$(objects)
     start_backup run "$week" --no-retention
     await_objects $((before + more)) run

@@ -27,7 +27,7 @@ weekvault 0 --store /backup2 verify
 restores 2025-02
 figure "two clients, the same pvcs and the same week at once: exit codes 0, both see it whole"
 
-# A second client whose locks are its own retires the only week that has what the first one's backup needs, again and
+# A second client, whose locks are its own, retires the only week that has what the first one's backup needs, again and
 # again, while that backup runs.
 mkdir /aside
 rounds=4
