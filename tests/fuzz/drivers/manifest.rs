@@ -1,0 +1,297 @@
+//! Whole manifests: whatever the bytes are, what a reader hands out keeps what the format promises.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use weekvault::data::Window;
+use weekvault::format::{
+    ChunkSizes, ManifestReader, ManifestWriter, RandomRead, ReadError, Section, StoreConfig, encode_store,
+};
+use weekvault::model::{
+    ArchivePath, Completeness, Entry, Extent, Kind, ObjectRow, Owners, Problem, PvcName, Silent, Summary,
+    WeekRef,
+};
+use weekvault::ops::browse::{self, Depth};
+use weekvault::ops::clock;
+use weekvault::ops::restore::{Owner, RestoreOptions, Selection, restore};
+use weekvault::ops::verify::{VerifyOptions, verify};
+use weekvault::repo::Archive;
+use weekvault::store::{Key, MemoryStore, write_all};
+
+/// Messages go to a terminal and a log.
+const LONGEST_MESSAGE: usize = 600 << 10;
+/// A tree of more entries is not written anew.
+const MANY: usize = 3000;
+
+/// A tree of more entries is not looked at with the commands.
+const FEW: usize = 300;
+
+/// Bytes as a file.
+pub(super) struct InMemory<'a>(pub(super) &'a [u8]);
+
+impl RandomRead for InMemory<'_> {
+    fn length(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let bytes = self.0.get(offset as usize..).and_then(|b| b.get(..buffer.len()));
+        buffer.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+}
+
+/// All of a manifest.
+#[derive(PartialEq, Debug)]
+struct Whole {
+    entries: Vec<Entry>,
+    problems: Vec<Problem>,
+    owners: Owners,
+    objects: Vec<ObjectRow>,
+    summary: Summary,
+}
+
+/// Reads a manifest in every way that there is.
+pub(super) fn check(file: &[u8]) {
+    let reader = match ManifestReader::open(InMemory(file)) {
+        Ok(reader) => reader,
+        Err(error) => return polite(&error),
+    };
+    blocks_fill_the_file(&reader, file.len() as u64);
+    let read = |error| polite(&error);
+    let problems = reader.problems().map_err(read).ok();
+    let owners = reader.owners().map_err(read).ok();
+    let objects = reader.objects().map_err(read).ok();
+    let summary = reader.summary().map_err(read).ok();
+    for section in [Section::Entries, Section::Ancillary] {
+        let _ = reader.check_blocks(section).map_err(read);
+    }
+    let entries = match &objects {
+        Some(objects) => stream(&reader, objects),
+        None => {
+            assert!(reader.entries().is_err(), "entries without an object table");
+            None
+        }
+    };
+    blocks_alone(&reader, entries.as_deref());
+    if let Some(problems) = &problems {
+        problems.iter().for_each(|p| sane_path(&p.path));
+    }
+    if let Some(owners) = &owners {
+        assert!(owners.users.is_sorted_by(|a, b| a.0 < b.0) && owners.groups.is_sorted_by(|a, b| a.0 < b.0));
+    }
+    if let (Some(entries), Some(problems), Some(owners), Some(objects), Some(summary)) =
+        (entries, problems, owners, objects, summary)
+        && entries.len() < MANY
+    {
+        let whole = Whole { entries, problems, owners, objects, summary };
+        writes_back(&whole);
+        if whole.entries.len() < FEW {
+            in_a_store(file, &whole);
+        }
+    }
+}
+
+/// An error says something, in few enough words, on one line that no terminal takes for a command.
+fn polite(error: &ReadError) {
+    let text = error.to_string();
+    assert!(!text.is_empty() && text.len() < LONGEST_MESSAGE, "a message of {} bytes", text.len());
+    assert!(!text.chars().any(char::is_control), "{text:?}");
+    assert!(!matches!(error, ReadError::Io(_)), "bytes are wrong, not the storage: {text}");
+}
+
+fn blocks_fill_the_file(reader: &ManifestReader<InMemory<'_>>, length: u64) {
+    let mut end = 16;
+    for block in reader.blocks() {
+        assert_eq!(block.offset, end, "blocks stand end to end");
+        end += u64::from(block.stored_length);
+        assert!(block.plain_length <= 32 << 20);
+    }
+    assert_eq!(end + 48 * reader.blocks().len() as u64 + 48, length, "no byte is left over");
+    assert!(reader.blocks().is_sorted_by(|a, b| a.section <= b.section));
+}
+
+fn sane_path(path: &ArchivePath) {
+    assert!(path.as_bytes().len() <= 64 << 10, "a path of {} bytes", path.as_bytes().len());
+    assert_eq!(ArchivePath::parse(path.as_bytes()).as_ref(), Ok(path));
+    assert!(!path.to_string().chars().any(char::is_control));
+}
+
+/// Streams the entries to the end, damage or not; all of them where there is none.
+fn stream(reader: &ManifestReader<InMemory<'_>>, objects: &[ObjectRow]) -> Option<Vec<Entry>> {
+    let blocks = reader.blocks().iter().filter(|b| b.section == Section::Entries).count();
+    let mut last: Option<(ArchivePath, bool)> = None;
+    let (mut folders, mut damage, mut all) = (Vec::<ArchivePath>::new(), 0, Vec::new());
+    for entry in reader.entries().expect("the table was read") {
+        let (path, entry) = match entry {
+            Ok(entry) => entry,
+            Err(error) => {
+                polite(&error);
+                damage += 1;
+                assert!(damage <= blocks.max(1), "one error for each damaged block");
+                continue;
+            }
+        };
+        sane_path(&path);
+        assert_eq!((path.depth(), path.file_name()), (entry.depth, entry.name.clone()));
+        if let Some((last, folder)) = &last {
+            assert!(*last < path, "{path} after {last}");
+            assert!(*folder || !path.is_within(last), "{path} is in {last}");
+        }
+        folders.retain(|f| path.is_within(f));
+        if damage == 0 {
+            assert_eq!(folders.last().cloned(), path.parent(), "every folder on the way was there");
+        }
+        let folder = entry.kind == Kind::Directory;
+        if folder {
+            folders.push(path.clone());
+        }
+        sane_entry(&path, &entry, objects);
+        last = Some((path, folder));
+        if all.len() < MANY {
+            all.push(entry);
+        }
+    }
+    assert!(damage > 0 || !all.is_empty(), "an empty tree is no tree");
+    (damage == 0).then_some(all)
+}
+
+fn sane_entry(path: &ArchivePath, entry: &Entry, objects: &[ObjectRow]) {
+    let meta = &entry.meta;
+    assert!(meta.mode <= 0o7777 && meta.mtime.nanos < 1_000_000_000 && meta.ctime.nanos < 1_000_000_000);
+    assert!(meta.xattrs.is_sorted_by(|a, b| a.name < b.name));
+    assert!(meta.xattrs.iter().all(|x| !x.name.is_empty() && !x.name.contains(&0)));
+    assert!(clock::rfc3339(meta.mtime).ends_with('Z'));
+    match &entry.kind {
+        Kind::Symlink(target) => assert!(!target.is_empty() && !target.contains(&0)),
+        Kind::HardLink(first) => {
+            sane_path(first);
+            assert!(!first.is_root() && first < path);
+        }
+        Kind::File(content) => {
+            let lengths = content.extents.iter().map(Extent::length);
+            assert_eq!(lengths.clone().try_fold(0, u64::checked_add), Some(content.size));
+            assert!(lengths.clone().all(|l| l > 0) && content.extents.len() <= 2_000_000);
+            let mut window = Window::default();
+            window.add(&content.extents);
+            let mut placed = 0;
+            for (row, slices) in window.take() {
+                let chunk = u64::from(objects.get(row as usize).expect("a row of the table").chunk_length);
+                for slice in slices {
+                    placed += u64::from(slice.length);
+                    assert!(u64::from(slice.offset) + u64::from(slice.length) <= chunk, "leaves its chunk");
+                    assert!(slice.at + u64::from(slice.length) <= content.size, "leaves its file");
+                }
+            }
+            let holes = content.extents.iter().filter(|e| matches!(e, Extent::Hole { .. }));
+            assert_eq!(placed + holes.map(Extent::length).sum::<u64>(), content.size);
+        }
+        _ => {}
+    }
+}
+
+/// Each block of entries read by itself has what the stream had from it.
+fn blocks_alone(reader: &ManifestReader<InMemory<'_>>, all: Option<&[Entry]>) {
+    let (mut entries, mut sound) = (Vec::new(), true);
+    for block in reader.blocks().iter().filter(|b| b.section == Section::Entries) {
+        match reader.block_entries(block) {
+            Ok(read) => {
+                assert_eq!(read.len(), block.items as usize);
+                entries.extend(read.into_iter().take(MANY - entries.len().min(MANY)));
+            }
+            Err(error) => {
+                polite(&error);
+                sound = false;
+            }
+        }
+    }
+    if let Some(all) = all {
+        assert!(sound && entries == all, "a block alone says something else");
+    }
+}
+
+fn write(whole: &Whole) -> Vec<u8> {
+    let mut writer = ManifestWriter::new(Vec::new(), 1).unwrap();
+    for entry in &whole.entries {
+        writer.entry(entry).expect("what was read can be written");
+    }
+    whole.problems.iter().for_each(|p| writer.problem(p.clone()));
+    writer.finish(&whole.owners, &whole.objects, &whole.summary).expect("what was read can be written").0
+}
+
+/// A manifest that was accepted is written and read again without a difference, and then to the same bytes.
+fn writes_back(whole: &Whole) {
+    let file = write(whole);
+    let reader = ManifestReader::open(InMemory(&file)).unwrap();
+    let again = Whole {
+        entries: reader.entries().unwrap().map(|e| e.unwrap().1).collect(),
+        problems: reader.problems().unwrap(),
+        owners: reader.owners().unwrap(),
+        objects: reader.objects().unwrap(),
+        summary: reader.summary().unwrap(),
+    };
+    assert_eq!(*whole, again);
+    assert!(file == write(&again));
+}
+
+/// A store that holds a manifest and no object.
+pub(super) fn store_with(key: &str, file: &[u8]) -> Archive {
+    let store = MemoryStore::default();
+    let config = StoreConfig {
+        id: "00112233445566778899aabbccddeeff".into(),
+        chunks: ChunkSizes::default(),
+        created: "2025-04-08T03:10:00Z".into(),
+        created_by: "weekvault".into(),
+    };
+    write_all(&store, &Key::new("store.json"), &encode_store(&config).unwrap()).unwrap();
+    write_all(&store, &Key::new(key), file).unwrap();
+    Archive::open(Arc::new(store)).unwrap()
+}
+
+/// What the commands make of an accepted manifest.
+fn in_a_store(file: &[u8], whole: &Whole) {
+    let partial = if whole.summary.completeness == Completeness::Complete { "" } else { ".partial" };
+    let key = format!("{}/{}{partial}.manifest", whole.summary.week, whole.summary.pvc);
+    let archive = store_with(&key, file);
+    let (week, pvc): (WeekRef, &PvcName) = (WeekRef::Latest, &whole.summary.pvc);
+    let id = archive.find_manifest(week, pvc).expect("it is listed");
+    let manifest = archive.open_manifest(&id).expect("it is that of its name");
+    let (mut paths, observer) = (Vec::new(), Silent::default());
+    browse::ls(&manifest, &ArchivePath::root(), Depth::All, |path, _, _| {
+        paths.push(path.clone());
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(paths.len() + 1, whole.entries.len(), "ls shows all but the root");
+    let target = PathBuf::from("/nonexistent/weekvault/target");
+    let options = RestoreOptions {
+        target: target.clone(),
+        selection: Selection::all(),
+        delete: false,
+        dry_run: true,
+        owner: Owner::Nobody,
+        sparse: false,
+        verify: false,
+        threads: 1,
+    };
+    let plan = restore(&archive, &manifest, &options, &observer).unwrap();
+    assert!(!Path::new(&target).exists(), "a dry run makes nothing");
+    let planned: BTreeMap<&str, u64> = plan.changes.iter().map(|(word, n)| (*word, *n)).collect();
+    assert_eq!(planned.values().sum::<u64>(), whole.entries.len() as u64, "{planned:?}");
+    assert!(paths.iter().all(|path| path.below(&target).starts_with(&target)));
+    for (path, entry) in paths.iter().zip(whole.entries.iter().skip(1)).rev().take(3) {
+        if let Kind::File(content) = &entry.kind
+            && content.size < 1 << 20
+        {
+            let (mut out, cat) =
+                (Vec::new(), |out: &mut Vec<u8>| browse::cat(&archive, &manifest, path, out, &observer));
+            let slices = content.extents.iter().any(|e| matches!(e, Extent::Slice { .. }));
+            assert_eq!(cat(&mut out).is_err(), slices, "no object is there");
+        }
+    }
+    let options = VerifyOptions { quick: true, threads: 1, ..VerifyOptions::default() };
+    let verified = verify(&archive, &options, &observer).unwrap();
+    assert_eq!(verified.manifests, 1);
+    assert!(verified.damaged_manifests.len() + verified.damaged_objects.len() >= whole.objects.len().min(1));
+}
