@@ -36,7 +36,7 @@ pub struct Collected {
     pub interrupted: bool,
 }
 
-/// Empties the trash of what is old and unreferenced, and retires the objects that no manifest references. Asked
+/// Retires the objects that no manifest references, and empties the trash of what is old and still unreferenced. Asked
 /// to stop, it does so in a state like any other.
 ///
 /// # Errors
@@ -48,43 +48,29 @@ pub fn collect(
 ) -> Result<Collected, RepoError> {
     let (mut live, mut known) = (Live::new(), HashSet::new());
     add_live(archive, &mut known, &mut live)?;
-    let mut report = Collected::default();
-    let today = layout::trash_day(day_of(options.now), 1);
+    let mut gc = Gc { archive, options, observer, report: Collected::default() };
     let listing = archive.list_objects()?;
-    // Before anything is moved, so that a full disk has room for the names that moving takes. A file that was retired
-    // just before midnight may be needed by a run that is publishing now.
-    let since = options.now.plus_seconds(-86_400 * i64::from(options.trash_days) - 3600);
-    let mut emptying = Emptying { archive, live: &live, dry_run: options.dry_run, observer, report };
-    for (_, folder) in archive.trash_days()?.iter().filter(|(day, _)| *day < day_of(since)) {
-        emptying.day(folder)?;
-    }
-    report = emptying.report;
-    let mut unreferenced: Vec<_> = listing.iter().filter(|(id, _)| !live.contains_key(*id)).collect();
-    unreferenced.sort_unstable();
-    for (id, length) in unreferenced {
-        if observer.cancelled() {
-            report.interrupted = true;
-            break;
+    match gc.retire(&listing, &live) {
+        // New names take room, which old trash may give.
+        Err(RepoError::Store(e)) if e.is_full() && !options.dry_run => {
+            gc.empty(&live)?;
+            gc.retire(&listing, &live)?;
         }
-        report.retired += 1;
-        report.retired_bytes += length;
-        if !options.dry_run {
-            match archive.store.rename(&layout::object(id), &layout::object_below(&today, id)) {
-                // Another gc was faster.
-                Err(e) if e.is_not_found() => {}
-                moved => moved?,
-            }
-        }
+        retired => retired?,
     }
     // What was published since we looked may need what we moved.
     add_live(archive, &mut known, &mut live)?;
     if !options.dry_run {
-        let there = if report.retired > 0 { archive.list_objects()? } else { listing };
-        report.brought_back = bring_back_missing(archive, &live, &there)?;
+        let there = if gc.report.retired > 0 { archive.list_objects()? } else { listing };
+        gc.report.brought_back = bring_back_missing(archive, &live, &there)?;
         archive.store.sync()?;
     }
-    report.live = live.len() as u64;
-    Ok(report)
+    gc.report.live = live.len() as u64;
+    gc.empty(&live)?;
+    if !options.dry_run {
+        archive.store.sync()?;
+    }
+    Ok(gc.report)
 }
 
 /// The objects that manifests reference, with their chunks' lengths.
@@ -119,51 +105,87 @@ fn bring_back_missing(archive: &Archive, live: &Live, there: &Listing) -> Result
     Ok(brought_back)
 }
 
-/// Deletes what has been in the trash for long.
-struct Emptying<'a> {
+/// A collection under way.
+struct Gc<'a> {
     archive: &'a Archive,
-    live: &'a Live,
-    dry_run: bool,
+    options: GcOptions,
     observer: &'a dyn Observer,
     report: Collected,
 }
 
-impl Emptying<'_> {
+impl Gc<'_> {
+    fn is_asked_to_stop(&mut self) -> bool {
+        self.report.interrupted |= self.observer.cancelled();
+        self.report.interrupted
+    }
+
+    /// Moves what nothing references to the trash.
+    fn retire(&mut self, listing: &Listing, live: &Live) -> Result<(), RepoError> {
+        let today = layout::trash_day(day_of(self.options.now), 1);
+        let mut unreferenced: Vec<_> = listing.iter().filter(|(id, _)| !live.contains_key(*id)).collect();
+        unreferenced.sort_unstable();
+        (self.report.retired, self.report.retired_bytes) = (0, 0);
+        for (id, length) in unreferenced {
+            if self.is_asked_to_stop() {
+                break;
+            }
+            if !self.options.dry_run {
+                match self.archive.store.rename(&layout::object(id), &layout::object_below(&today, id)) {
+                    // Another gc was faster.
+                    Err(e) if e.is_not_found() => {}
+                    moved => moved?,
+                }
+            }
+            self.report.retired += 1;
+            self.report.retired_bytes += length;
+        }
+        Ok(())
+    }
+
+    /// Deletes what has been in the trash for long.
+    fn empty(&mut self, live: &Live) -> Result<(), RepoError> {
+        if self.is_asked_to_stop() {
+            return Ok(());
+        }
+        // A file that was retired just before midnight may be needed by a run that is publishing now.
+        let since = self.options.now.plus_seconds(-86_400 * i64::from(self.options.trash_days) - 3600);
+        for (_, folder) in self.archive.trash_days()?.iter().filter(|(day, _)| *day < day_of(since)) {
+            self.day(folder, live)?;
+        }
+        Ok(())
+    }
+
     /// Empties a day's folder, but for objects that a manifest names. Damaged ones go, whoever names them.
-    fn day(&mut self, folder: &Key) -> Result<(), RepoError> {
+    fn day(&mut self, folder: &Key, live: &Live) -> Result<(), RepoError> {
         let mut is_empty = true;
         for item in self.archive.store.list(folder)? {
-            let (key, spare) = (folder.child(&item.name), item.name == layout::OBJECTS);
-            is_empty &= self.item(&key, &item, spare)?;
+            let spared = (item.name == layout::OBJECTS).then_some(live);
+            is_empty &= self.item(&folder.child(&item.name), &item, spared)?;
         }
         self.remove_empty(folder, is_empty)
     }
 
     /// Deletes a file, or what is below a folder, and the folder once it is empty. Returns whether it is gone.
-    fn item(&mut self, key: &Key, item: &Item, spare: bool) -> Result<bool, RepoError> {
+    fn item(&mut self, key: &Key, item: &Item, spared: Option<&Live>) -> Result<bool, RepoError> {
+        if self.is_asked_to_stop() {
+            return Ok(false);
+        }
+        let is_spared =
+            |live: &Live| layout::parse_object(&item.name).is_some_and(|id| live.contains_key(&id));
         match item.kind {
-            _ if self.report.interrupted || self.observer.cancelled() => {
-                self.report.interrupted = true;
-                Ok(false)
-            }
             ItemKind::Folder => {
                 let mut is_empty = true;
                 for item in self.archive.store.list(key)? {
-                    is_empty &= self.item(&key.child(&item.name), &item, spare)?;
+                    is_empty &= self.item(&key.child(&item.name), &item, spared)?;
                 }
                 self.remove_empty(key, is_empty)?;
                 Ok(is_empty)
             }
-            ItemKind::File { .. }
-                if spare
-                    && layout::parse_object(&item.name).is_some_and(|id| self.live.contains_key(&id)) =>
-            {
-                Ok(false)
-            }
+            ItemKind::File { .. } if spared.is_some_and(is_spared) => Ok(false),
             ItemKind::File { .. } | ItemKind::Other => {
                 self.report.deleted += 1;
                 self.report.deleted_bytes += item.file_length().unwrap_or(0);
-                if !self.dry_run {
+                if !self.options.dry_run {
                     self.archive.store.delete(key)?;
                 }
                 Ok(true)
@@ -172,7 +194,7 @@ impl Emptying<'_> {
     }
 
     fn remove_empty(&self, folder: &Key, is_empty: bool) -> Result<(), RepoError> {
-        if is_empty && !self.dry_run {
+        if is_empty && !self.options.dry_run {
             self.archive.store.delete(folder)?;
         }
         Ok(())
