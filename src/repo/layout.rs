@@ -84,10 +84,10 @@ pub(super) fn trash_day(day: jiff::civil::Date, attempt: u32) -> Key {
 
 /// The day that a folder in the trash stands for, and its attempt.
 pub(super) fn parse_trash_day(name: &str) -> Option<(jiff::civil::Date, u32)> {
-    let (day, attempt) = name.split_once('.').unwrap_or((name, "1"));
-    let attempt = attempt.parse().ok()?;
-    let parsed: jiff::civil::Date = day.parse().ok()?;
-    (parsed.to_string() == day).then_some((parsed, attempt))
+    let (day, attempt) = name.split_once('.').map_or((name, 1), |(day, n)| (day, n.parse().unwrap_or(0)));
+    let day: jiff::civil::Date = day.parse().ok()?;
+    // Only what is written is read: other spellings are somebody else's folders.
+    (attempt > 0 && trash_day(day, attempt) == trash().child(name)).then_some((day, attempt))
 }
 
 #[cfg(test)]
@@ -114,6 +114,10 @@ mod tests {
             let key = trash_day(day, attempt);
             assert_eq!(parse_trash_day(key.as_str().strip_prefix("trash/").unwrap()), Some((day, attempt)));
         }
-        assert_eq!(parse_trash_day("2025-4-8"), None);
+        for other in
+            ["2025-4-8", "2025-04-08.1", "2025-04-08.0", "2025-04-08.+5", "2025-04-08.007", "2025-04-08.x"]
+        {
+            assert_eq!(parse_trash_day(other), None, "{other}");
+        }
     }
 }

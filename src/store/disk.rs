@@ -135,6 +135,11 @@ pub enum SeenKind {
     Other,
 }
 
+/// Something that is not a regular file stands where one should be.
+#[derive(Debug, thiserror::Error)]
+#[error("it is not a regular file")]
+pub struct NoFile;
+
 /// The operating system's file system.
 pub(super) struct OsDisk;
 
@@ -153,7 +158,7 @@ impl Disk for OsDisk {
         let nonblock = rustix::fs::OFlags::NONBLOCK.bits() as i32;
         let file = OpenOptions::new().read(true).custom_flags(nonblock).open(path)?;
         if !file.metadata()?.is_file() {
-            return Err(io::Error::other("it is not a regular file"));
+            return Err(io::Error::other(NoFile));
         }
         Ok(Box::new(OsFile(file)))
     }

@@ -1,6 +1,6 @@
 //! What goes wrong with a store.
 
-use super::{Key, Store};
+use super::{Key, NoFile, Store};
 use crate::model::is_passing;
 use std::fmt;
 use std::io;
@@ -79,7 +79,7 @@ impl StoreError {
 
     /// Whether something stands there that is no regular file.
     pub fn is_no_file(&self) -> bool {
-        self.source.kind() == io::ErrorKind::Other && self.source.raw_os_error().is_none()
+        self.source.get_ref().is_some_and(|e| e.is::<NoFile>())
     }
 
     /// Whether it may be gone when tried again: what network file systems report when their server does not answer.

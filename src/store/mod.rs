@@ -6,7 +6,7 @@ mod key;
 mod local;
 mod memory;
 
-pub use disk::{Disk, DiskFile, Seen, SeenKind};
+pub use disk::{Disk, DiskFile, NoFile, Seen, SeenKind};
 pub use error::{StoreError, StoreOperation};
 pub use key::Key;
 pub use local::LocalStore;

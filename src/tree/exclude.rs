@@ -18,6 +18,9 @@ pub struct InvalidGlob {
     pub reason: String,
 }
 
+/// Longest pattern, in bytes: deeply nested ones take more stack than there is.
+const MAX_PATTERN: usize = 4096;
+
 impl Excludes {
     /// Nothing is left out.
     pub fn none() -> Self {
@@ -31,6 +34,13 @@ impl Excludes {
     pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Self, InvalidGlob> {
         let mut builder = GitignoreBuilder::new("");
         for pattern in patterns {
+            if pattern.len() > MAX_PATTERN {
+                let pattern = pattern.chars().take(40).collect::<String>() + "...";
+                return Err(InvalidGlob {
+                    pattern,
+                    reason: format!("it is longer than {MAX_PATTERN} bytes"),
+                });
+            }
             let invalid =
                 |e: ignore::Error| InvalidGlob { pattern: pattern.to_owned(), reason: e.to_string() };
             builder.add_line(None, pattern).map_err(invalid)?;

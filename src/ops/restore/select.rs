@@ -21,6 +21,9 @@ struct Pattern {
     within: Option<ArchivePath>,
 }
 
+/// Longest pattern, in bytes: deeply nested ones take more stack than there is.
+const MAX_PATTERN: usize = 4096;
+
 /// A pattern that is neither a path nor a glob.
 #[derive(Debug, thiserror::Error)]
 #[error("invalid path or glob {pattern:?}: {reason}")]
@@ -45,6 +48,13 @@ impl Selection {
         let mut selection = Self::default();
         for pattern in patterns {
             let text = pattern.to_string_lossy().into_owned();
+            if text.len() > MAX_PATTERN {
+                let pattern = text.chars().take(40).collect::<String>() + "...";
+                return Err(InvalidPattern {
+                    pattern,
+                    reason: format!("it is longer than {MAX_PATTERN} bytes"),
+                });
+            }
             let path = ArchivePath::parse(pattern.as_bytes()).ok();
             let is_glob = text.contains(['*', '?', '[', '{']);
             let glob = is_glob
@@ -116,6 +126,7 @@ mod tests {
         assert_eq!(selected, ["a/b", "a/b/c", "c/d/e/x", "k.key", "k.key/in"]);
         assert_eq!(selection.unmatched().count(), 0);
         assert!(Selection::new([OsStr::new("../x")]).is_err());
+        assert!(Selection::new([OsStr::new(&"{".repeat(100_000))]).is_err());
         assert!(Selection::all().is_all() && Selection::new([OsStr::new("/")]).unwrap().is_all());
     }
 }
