@@ -22,14 +22,16 @@ for more in "${moments[@]}"; do
     is_published 2025-01
     figure "stopped with $more objects stored: exit code 1 after $took s: ${said#*error: }"
 
-    tick
-    stopped=$now
-    start run list
-    give_up run 120
-    finish run 1
-    names_the_store
-    took_since "$stopped"
-    figure "list while it is down: exit code 1 after $took s"
+    if [ -z "$QUICK" ]; then
+        tick
+        stopped=$now
+        start run list
+        give_up run 120
+        finish run 1
+        names_the_store
+        took_since "$stopped"
+        figure "list while it is down: exit code 1 after $took s"
+    fi
     nfsd-start
     # Nothing that was published is hurt, and what the run left is no damage.
     weekvault 0 verify

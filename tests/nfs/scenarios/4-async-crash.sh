@@ -86,15 +86,19 @@ if [ -z "$QUICK" ]; then moments=(1 4 8); fi
 for more in "${moments[@]}"; do
     n=$((n + 1))
     week=2025-$(printf %02d "$n")
-    change_sources "$n" 8
+    change_sources "$n" 16
     # Only what this run writes is to be lost.
     sync -f /srv/disk
     before=$(objects)
     start_backup run "$week" --no-retention
     await_objects $((before + more)) run
-    crash
+    server-crash
+    running run || fail "the run was over already"
+    nfsd-start
+    lost_objects=$((before + more - $(objects)))
+    give_up run 400
     finish run '0|1'
-    figure "crash in mid-run with $more objects stored, $lost_objects lost: exit code $code"
+    figure "crash in mid-run with $more objects stored, $lost_objects of them gone: exit code $code, $took s: ${said##*error: }"
     if ((code == 1)); then
         [[ "$(published)" != *$week* ]] || fail "exit code 1, and $week is published"
         backup 0 "$week" --no-retention
