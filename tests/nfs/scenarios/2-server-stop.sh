@@ -6,8 +6,9 @@
 make_sources
 backup 0 2025-01
 change_sources 2 16
+# An aborted run's objects are found by the next, so these add up to less than a run has.
 moments=(6)
-if [ -z "$QUICK" ]; then moments=(0 6 12); fi
+if [ -z "$QUICK" ]; then moments=(0 4 5); fi
 for more in "${moments[@]}"; do
     before=$(objects)
     start_backup run 2025-02
