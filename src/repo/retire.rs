@@ -3,7 +3,7 @@
 use super::trash::day_of;
 use super::{Archive, Listing, ManifestId, ManifestRef, ObjectReader, RepoError, Trash, layout};
 use crate::model::{ObjectId, Observer, PvcName, Timestamp, Week};
-use crate::store::{Item, ItemKind, Key};
+use crate::store::{Item, ItemKind, Key, StoreOperation};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// How to collect garbage.
@@ -51,8 +51,8 @@ pub fn collect(
     let mut gc = Gc { archive, options, observer, report: Collected::default() };
     let listing = archive.list_objects()?;
     match gc.retire(&listing, &live) {
-        // New names take room, which old trash may give.
-        Err(RepoError::Store(e)) if e.is_full() && !options.dry_run => {
+        // New names take room, which old trash may give. A sync that failed is never tried again.
+        Err(RepoError::Store(e)) if e.is_full() && e.operation == StoreOperation::Rename => {
             gc.empty(&live)?;
             gc.retire(&listing, &live)?;
         }

@@ -146,7 +146,7 @@ impl LocalStore {
 
     /// Makes a folder, if it is missing, and its name durable, with those of the folders above it: what is moved into
     /// it would be lost with it, and with its old name gone that would be for good.
-    fn anchor(&self, folder: &Path) -> io::Result<()> {
+    fn anchor(&self, folder: &Path) -> Result<(), (Op, io::Error)> {
         let loose: Vec<PathBuf> = {
             let folders = self.folders();
             let below_root = folder.ancestors().take_while(|a| *a != self.root && a.starts_with(&self.root));
@@ -155,11 +155,13 @@ impl LocalStore {
         if loose.is_empty() {
             return Ok(());
         }
-        if self.patiently(|| self.look(folder))?.is_none() {
-            self.make_folder(folder)?;
-        }
+        let made = self.patiently(|| self.look(folder)).and_then(|seen| match seen {
+            None => self.make_folder(folder),
+            Some(_) => Ok(()),
+        });
+        made.map_err(|e| (Op::Rename, e))?;
         for above in loose.iter().filter_map(|f| f.parent()) {
-            self.sync_folder(above)?;
+            self.sync_folder(above).map_err(|e| (Op::Sync, e))?;
         }
         self.folders().rooted.extend(loose);
         Ok(())
@@ -233,7 +235,7 @@ impl Store for LocalStore {
             let moved = self.look(&target)?.is_some_and(|seen| seen.id == before.id);
             Ok(moved && (source == target || self.look(&source)?.is_none()))
         };
-        self.anchor(target.parent().unwrap_or(&self.root)).map_err(|e| self.error(Op::Sync, to, e))?;
+        self.anchor(target.parent().unwrap_or(&self.root)).map_err(|(op, e)| self.error(op, to, e))?;
         self.move_file(&source, &target, done).map_err(|e| self.error(Op::Rename, from, e))?;
         self.touch(source.parent().unwrap_or(&self.root));
         Ok(())

@@ -15,26 +15,31 @@ pub(super) fn look_again(
 ) -> Result<BTreeSet<ObjectId>, RepoError> {
     let mut displaced = BTreeSet::new();
     damage.retain(|_, (found, row)| row.is_some() || *found != Damage::Missing);
-    if !damage.values().any(|(found, _)| *found == Damage::Missing) {
-        return Ok(displaced);
-    }
-    let (trash, listing) = (Trash::list(archive)?, archive.list_objects()?);
-    let mut looking = Looking { archive, options, trash, listing, reader: ObjectReader::prepared(archive)? };
-    damage.retain(|id, (found, row)| match row {
-        Some(row) if *found == Damage::Missing => {
-            if looking.is_in_place(row) {
-                return false;
-            }
-            if looking.is_in_trash(id, row) {
-                displaced.insert(*id);
-                return false;
-            }
-            true
+    // A gc may carry an object from where we are about to look to where we have looked, and back.
+    for _ in 0..LOOKS {
+        if !damage.values().any(|(found, _)| *found == Damage::Missing) {
+            break;
         }
-        _ => true,
-    });
+        let (trash, listing) = (Trash::list(archive)?, archive.list_objects()?);
+        let mut looking =
+            Looking { archive, options, trash, listing, reader: ObjectReader::prepared(archive)? };
+        damage.retain(|id, (found, row)| match row {
+            Some(row) if *found == Damage::Missing => {
+                let in_place = looking.is_in_place(row);
+                if !in_place && looking.is_in_trash(id, row) {
+                    displaced.insert(*id);
+                    return false;
+                }
+                !in_place
+            }
+            _ => true,
+        });
+    }
     Ok(displaced)
 }
+
+/// How often to look for what seems to be nowhere.
+const LOOKS: u32 = 5;
 
 struct Looking<'a> {
     archive: &'a Archive,
