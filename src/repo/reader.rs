@@ -41,6 +41,9 @@ impl fmt::Display for Damage {
     }
 }
 
+/// How often to look for what seems to be nowhere.
+const LOOKS: u32 = 3;
+
 /// What a look at the trash showed; shared by the readers of an operation, made at the first object that is missed.
 pub type SharedTrash = Arc<Mutex<Option<Trash>>>;
 
@@ -79,10 +82,13 @@ impl ObjectReader {
     /// [`RepoError::Object`] when no copy of it is whole; [`RepoError::Store`] when the trash cannot be listed.
     pub fn fetch(&mut self, id: &ObjectId, chunk_length: u32) -> Result<&[u8], RepoError> {
         if let Err(damage) = self.open_at(&layout::object(id), id, chunk_length) {
-            // A gc may move objects while we read: what the look at the trash does not show is looked for once more.
-            let found = self.in_trash(id, chunk_length, false)?
-                || self.in_trash(id, chunk_length, true)?
-                || self.open_at(&layout::object(id), id, chunk_length).is_ok();
+            // A gc may carry an object from where we are about to look to where we have looked, and back.
+            let mut found = self.in_trash(id, chunk_length, false)?;
+            for _ in 0..LOOKS {
+                found = found
+                    || self.in_trash(id, chunk_length, true)?
+                    || self.open_at(&layout::object(id), id, chunk_length).is_ok();
+            }
             if !found {
                 return Err(RepoError::Object { id: *id, damage });
             }
