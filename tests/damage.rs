@@ -532,7 +532,9 @@ fn every_byte_of_a_manifest() {
             let whole = matches!(section, None | Some(Section::Objects | Section::Summary));
             if whole {
                 let options = GcOptions { dry_run: false, trash_days: 0, now: Timestamp::default() };
-                let error = collect(&archive, options, &Silent::default()).unwrap_err().to_string();
+                let error = collect(&archive, &archive.manifests().unwrap(), options, &Silent::default())
+                    .unwrap_err()
+                    .to_string();
                 assert!(error.contains(file.to_str().unwrap()), "{at}: {error}");
                 assert_eq!(case.paths(), paths);
             }

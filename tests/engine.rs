@@ -177,7 +177,9 @@ fn retention_looks_at_its_own_pvcs_and_spares_what_was_just_published() {
     let old: Week = "2025-01".parse().unwrap();
     let pvcs = ["p".parse().unwrap()];
     let limits = Retention { keep: 1, pvcs: Some(&pvcs), never: Some(old), dry_run: false };
-    let retired = retain(&bench.archive, limits, now(), &Silent::default()).unwrap();
+    let retired =
+        retain(&bench.archive, &bench.archive.manifests().unwrap(), limits, now(), &Silent::default())
+            .unwrap();
     let names: Vec<String> = retired.iter().map(|r| r.id.to_string()).collect();
     assert_eq!(names, ["2025-02/p.manifest"]);
     assert!(bench.folder.path().join("store/2025-02/q.manifest").exists());
@@ -193,12 +195,19 @@ fn an_old_copy_in_the_trash_serves_until_nothing_needs_it() {
     fs::rename(&manifest, &aside).unwrap();
     let long_ago = Timestamp { secs: now().secs - 30 * 86_400, nanos: 0 };
     let options = |now| GcOptions { dry_run: false, trash_days: 7, now };
-    assert_eq!(collect(&bench.archive, options(long_ago), &Silent::default()).unwrap().retired, 1);
+    assert_eq!(
+        collect(&bench.archive, &bench.archive.manifests().unwrap(), options(long_ago), &Silent::default())
+            .unwrap()
+            .retired,
+        1
+    );
     assert!(!object.exists());
     fs::rename(&aside, &manifest).unwrap();
     let target = bench.folder.path().join("out");
     assert_eq!(bench.restore("2025-01", &target, false).unwrap().failed, 0, "readers look in the trash");
-    let again = collect(&bench.archive, options(now()), &Silent::default()).unwrap();
+    let again =
+        collect(&bench.archive, &bench.archive.manifests().unwrap(), options(now()), &Silent::default())
+            .unwrap();
     assert_eq!((again.brought_back, again.deleted), (1, 0), "gc brings back what a manifest needs");
     assert!(object.exists());
 }
@@ -213,7 +222,9 @@ fn a_gc_that_cannot_read_a_manifest_moves_nothing() {
     bytes[end] ^= 1;
     fs::write(bench.manifest("2025-01"), bytes).unwrap();
     let options = GcOptions { dry_run: false, trash_days: 7, now: now() };
-    assert!(collect(&bench.archive, options, &Silent::default()).is_err());
+    assert!(
+        collect(&bench.archive, &bench.archive.manifests().unwrap(), options, &Silent::default()).is_err()
+    );
     assert_eq!(bench.objects().len(), 2.min(bench.objects().len()).max(1), "all objects are where they were");
 }
 

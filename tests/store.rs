@@ -131,3 +131,47 @@ fn the_store_has_a_clock() {
     assert!((store.now().unwrap().secs - ours).abs() < 60);
     assert!(store.list(&key("tmp")).unwrap().is_empty(), "asking leaves nothing behind");
 }
+
+#[test]
+fn a_file_may_have_a_second_name() {
+    backends(|store| {
+        write_all(store, &key("a/b"), b"hello").unwrap();
+        assert!(store.link(&key("a/b"), &key("c/d/e")).unwrap());
+        assert_eq!(read_all(store, &key("c/d/e"), 5).unwrap(), b"hello");
+        write_all(store, &key("z"), b"z").unwrap();
+        assert!(store.link(&key("z"), &key("c/d/e")).unwrap_err().is_taken());
+        assert!(store.link(&key("a/x"), &key("y")).unwrap_err().is_not_found());
+        write_all(store, &key("a/b"), b"other").unwrap();
+        assert_eq!(
+            read_all(store, &key("c/d/e"), 5).unwrap(),
+            b"hello",
+            "what is replaced keeps its other name"
+        );
+    });
+}
+
+/// Makes a folder's last change one of long ago.
+fn age(folder: &std::path::Path) {
+    let long_ago = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(1_700_000_000_001);
+    std::fs::File::open(folder).unwrap().set_modified(long_ago).unwrap();
+}
+
+#[test]
+fn a_stamp_tells_whether_names_came_or_went() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = LocalStore::new(folder.path(), RunId(7));
+    write_all(&store, &key("a/b"), b"hello").unwrap();
+    age(&folder.path().join("a"));
+    assert_eq!(store.stamp(&key("a")), None, "without a clock nothing is known to be past");
+    store.now().unwrap();
+    let stamp = store.stamp(&key("a"));
+    assert!(stamp.is_some() && stamp == store.stamp(&key("a")));
+    assert_eq!(store.stamp(&key("x")), None, "nothing is there");
+    write_all(&store, &key("a/c"), b"hello").unwrap();
+    assert_eq!(store.stamp(&key("a")), None, "a change at the same moment would not show");
+    age(&folder.path().join("a"));
+    assert_ne!(store.stamp(&key("a")), stamp, "a change that nobody should make shows all the same");
+    let file = store.stamp(&key("a/b"));
+    write_all(&store, &key("a/b"), b"hello").unwrap();
+    assert!(file.is_some() && store.stamp(&key("a/b")) != file);
+}

@@ -34,7 +34,8 @@ pub(super) fn run(context: &Context, args: &RetainArgs) -> Result<u8, Failure> {
     context.check_pvc(&archive, args.pvc.as_ref())?;
     let pvcs = args.pvc.as_ref().map(std::slice::from_ref);
     let limits = Retention { keep: args.keep as usize, pvcs, never: None, dry_run: args.dry_run };
-    let retired = crate::repo::retain(&archive, limits, clock::now(), context.observer())?;
+    let retired =
+        crate::repo::retain(&archive, &archive.manifests()?, limits, clock::now(), context.observer())?;
     let names: Vec<String> = retired.iter().map(|r| r.id.to_string()).collect();
     let verb = if args.dry_run { "would retire" } else { "retired" };
     let text = match names.as_slice() {

@@ -42,6 +42,14 @@ impl Timestamp {
     pub fn plus_seconds(self, seconds: i64) -> Self {
         Self { secs: self.secs.saturating_add(seconds), nanos: self.nanos }
     }
+
+    /// The moment so much later.
+    pub fn plus(self, length: std::time::Duration) -> Self {
+        let nanos = self.nanos + length.subsec_nanos();
+        let seconds = i64::try_from(length.as_secs()).unwrap_or(i64::MAX);
+        let carried = self.plus_seconds(seconds).plus_seconds((nanos / 1_000_000_000).into());
+        Self { nanos: nanos % 1_000_000_000, ..carried }
+    }
 }
 
 /// An extended attribute: full name (`user.x`, `system.posix_acl_access`) and value.

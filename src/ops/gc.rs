@@ -3,7 +3,9 @@
 use super::Error;
 use super::clock::now;
 use crate::model::{Observer, PvcName, Week};
-use crate::repo::{Archive, Collected, GcOptions, Retention, Retired, StoreLock, collect, lock, retain};
+use crate::repo::{
+    Archive, Collected, GcOptions, ManifestRef, Retention, Retired, StoreLock, collect, lock, retain,
+};
 use crate::store::LockMode;
 
 /// Days that retired files stay in the trash, if nothing else is said.
@@ -26,20 +28,30 @@ pub struct GcRun {
 /// [`Error::Busy`] when another run is at work on the store; [`crate::repo::RepoError::Clock`] when the clocks do not
 /// agree.
 pub fn gc(archive: &Archive, run: GcRun, observer: &dyn Observer) -> Result<Collected, Error> {
+    if !run.dry_run && !run.ignore_clock {
+        archive.check_clock(now())?;
+    }
+    gc_beside(archive, &archive.manifests()?, run, observer)
+}
+
+/// The same for a run that has just listed the manifests, and has asked the clock.
+fn gc_beside(
+    archive: &Archive,
+    listed: &[ManifestRef],
+    run: GcRun,
+    observer: &dyn Observer,
+) -> Result<Collected, Error> {
     let now = now();
     let options = GcOptions { dry_run: run.dry_run, trash_days: run.trash_days, now };
     if run.dry_run {
-        return Ok(collect(archive, options, observer)?);
-    }
-    if !run.ignore_clock {
-        archive.check_clock(now)?;
+        return Ok(collect(archive, listed, options, observer)?);
     }
     let guard = lock(archive, LockMode::Exclusive)?;
     if matches!(guard, StoreLock::Busy) {
         return Err(Error::Busy("collecting garbage"));
     }
     archive.clean_tmp(now)?;
-    let collected = collect(archive, options, observer)?;
+    let collected = collect(archive, listed, options, observer)?;
     drop(guard);
     Ok(collected)
 }
@@ -71,12 +83,14 @@ pub fn clean_up(
     // Only of the pvcs of this run: others may be kept longer. What was published just now stays, however old its
     // week is.
     let retention = Retention { keep, pvcs: Some(pvcs), never: Some(week), dry_run: false };
-    done.retired = retain(archive, retention, now, observer)?;
+    let mut listed = archive.manifests()?;
+    done.retired = retain(archive, &listed, retention, now, observer)?;
+    listed.retain(|m| done.retired.iter().all(|retired| retired.id != m.id));
     if observer.cancelled() {
         return Err(Error::Cancelled);
     }
     let run = GcRun { dry_run: false, trash_days: TRASH_DAYS, ignore_clock: true };
-    let collected = gc(archive, run, observer)?;
+    let collected = gc_beside(archive, &listed, run, observer)?;
     done.collected = Some(collected);
     if collected.interrupted { Err(Error::Cancelled) } else { Ok(()) }
 }

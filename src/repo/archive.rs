@@ -1,9 +1,11 @@
 //! Opening a store, and making a new one.
 
-use super::{RepoError, layout};
+use super::objects::ObjectFile;
+use super::seen::Seen;
+use super::{Manifest, RepoError, layout};
 use crate::format::{ChunkSizes, FormatError, StoreConfig, decode_store, encode_store};
 use crate::model::Timestamp;
-use crate::store::{ItemKind, Key, Store, read_all, write_all};
+use crate::store::{Item, ItemKind, Key, Store, read_all, write_all};
 use std::sync::Arc;
 
 /// `store.json` is a few hundred bytes; a larger one is not ours.
@@ -14,7 +16,16 @@ const MAX_STORE_JSON: u64 = 64 << 10;
 pub struct Archive {
     pub(super) store: Arc<dyn Store>,
     config: Arc<StoreConfig>,
+    pub(super) folders: Arc<Seen<Arc<[Item]>>>,
+    pub(super) objects: Arc<Seen<Arc<[ObjectFile]>>>,
+    pub(super) manifests: Arc<Seen<Manifest>>,
 }
+
+/// Folders, objects' folders and manifests that are kept in mind. The files of so many manifests stay open: fewer than a
+/// process may have.
+const FOLDERS: usize = 1000;
+const OBJECT_FOLDERS: usize = 16;
+const MANIFESTS: usize = 100;
 
 /// What a new store is to say of itself.
 #[derive(Clone, Debug)]
@@ -71,8 +82,7 @@ impl Archive {
 
     fn undescribed(store: Arc<dyn Store>) -> Self {
         let (id, created, created_by) = (String::new(), String::new(), String::new());
-        let config = StoreConfig { id, chunks: ChunkSizes::default(), created, created_by };
-        Self { store, config: Arc::new(config) }
+        Self::new(store, StoreConfig { id, chunks: ChunkSizes::default(), created, created_by })
     }
 
     /// Opens the store, or makes one in an empty or missing folder.
@@ -114,7 +124,20 @@ impl Archive {
     fn decoded(store: Arc<dyn Store>, bytes: &[u8]) -> Result<Self, RepoError> {
         let path = format!("{}/{}", store.location(), layout::store_json());
         let config = decode_store(bytes).map_err(|source| RepoError::Format { path, source })?;
-        Ok(Self { store, config: Arc::new(config) })
+        Ok(Self::new(store, config))
+    }
+
+    fn new(store: Arc<dyn Store>, config: StoreConfig) -> Self {
+        let folders = Arc::new(Seen::new(FOLDERS));
+        let objects = Arc::new(Seen::new(OBJECT_FOLDERS));
+        let manifests = Arc::new(Seen::new(MANIFESTS));
+        Self { store, config: Arc::new(config), folders, objects, manifests }
+    }
+
+    /// What is directly in a folder of the store.
+    pub(super) fn list(&self, folder: &Key) -> Result<Arc<[Item]>, RepoError> {
+        let store = self.store.as_ref();
+        self.folders.get(store, folder, || Ok(store.list(folder)?.into()))
     }
 
     /// What the store says of itself.

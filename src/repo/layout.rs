@@ -37,6 +37,11 @@ pub(super) fn object_folders(base: &Key) -> impl Iterator<Item = Key> {
     (0..16u32).map(move |digit| objects.child(&char::from_digit(digit, 16).unwrap_or('0').to_string()))
 }
 
+/// The folder that an object is in.
+pub(super) fn object_folder(id: &ObjectId) -> Key {
+    object(id).parent()
+}
+
 /// Where an object is, below `base`.
 pub(super) fn object_below(base: &Key, id: &ObjectId) -> Key {
     let hex = id.to_string();

@@ -8,6 +8,7 @@ use crate::store::{Blob, ItemKind, Key};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 
 /// Names a manifest: one source in one week, complete or partial.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -60,8 +61,11 @@ impl RandomRead for StoredFile {
     }
 }
 
-/// An open manifest. Its errors name its file.
-pub struct Manifest {
+/// An open manifest. Its errors name its file. Clones share it.
+#[derive(Clone)]
+pub struct Manifest(Arc<Opened>);
+
+struct Opened {
     id: ManifestId,
     path: String,
     reader: ManifestReader<StoredFile>,
@@ -71,22 +75,22 @@ pub struct Manifest {
 impl Manifest {
     /// Which one it is.
     pub fn id(&self) -> &ManifestId {
-        &self.id
+        &self.0.id
     }
 
     /// The reader below.
     pub fn reader(&self) -> &ManifestReader<StoredFile> {
-        &self.reader
+        &self.0.reader
     }
 
     /// Gives an error of the reader this manifest's path.
     pub fn error(&self, error: ReadError) -> RepoError {
-        RepoError::read(self.path.clone(), error)
+        RepoError::read(self.0.path.clone(), error)
     }
 
     /// What the manifest says about itself.
     pub fn summary(&self) -> &Summary {
-        &self.summary
+        &self.0.summary
     }
 
     /// The object table.
@@ -94,7 +98,7 @@ impl Manifest {
     /// # Errors
     /// [`RepoError`], naming the file.
     pub fn objects(&self) -> Result<Vec<ObjectRow>, RepoError> {
-        self.reader.objects().map_err(|e| self.error(e))
+        self.0.reader.objects().map_err(|e| self.error(e))
     }
 
     /// The names of the numeric owners.
@@ -102,7 +106,7 @@ impl Manifest {
     /// # Errors
     /// [`RepoError`], naming the file.
     pub fn owners(&self) -> Result<Owners, RepoError> {
-        self.reader.owners().map_err(|e| self.error(e))
+        self.0.reader.owners().map_err(|e| self.error(e))
     }
 
     /// The paths that could not be read.
@@ -110,7 +114,7 @@ impl Manifest {
     /// # Errors
     /// [`RepoError`], naming the file.
     pub fn problems(&self) -> Result<Vec<Problem>, RepoError> {
-        self.reader.problems().map_err(|e| self.error(e))
+        self.0.reader.problems().map_err(|e| self.error(e))
     }
 
     /// The entries in path order, as a stream.
@@ -123,7 +127,7 @@ impl Manifest {
         impl Iterator<Item = Result<(crate::model::ArchivePath, crate::model::Entry), RepoError>> + '_,
         RepoError,
     > {
-        let entries = self.reader.entries().map_err(|e| self.error(e))?;
+        let entries = self.0.reader.entries().map_err(|e| self.error(e))?;
         Ok(entries.map(|entry| entry.map_err(|e| self.error(e))))
     }
 }
@@ -139,9 +143,9 @@ impl Archive {
 
     pub(super) fn manifests_below(&self, base: &Key) -> Result<Vec<ManifestRef>, RepoError> {
         let mut manifests = Vec::new();
-        for folder in self.store.list(base)? {
+        for folder in self.list(base)?.iter() {
             let (Ok(week), ItemKind::Folder) = (folder.name.parse::<Week>(), &folder.kind) else { continue };
-            for item in self.store.list(&layout::week_below(base, week))? {
+            for item in self.list(&layout::week_below(base, week))?.iter() {
                 let Some((pvc, partial)) = layout::parse_manifest(&item.name) else { continue };
                 // What has a manifest's name is one, though it may be none that can be read.
                 let (length, modified) = match item.kind {
@@ -175,7 +179,8 @@ impl Archive {
     /// # Errors
     /// [`RepoError`], naming the file.
     pub fn open_manifest(&self, id: &ManifestId) -> Result<Manifest, RepoError> {
-        self.open_manifest_at(&id.key(), id)
+        let key = id.key();
+        self.manifests.get(self.store.as_ref(), &key, || self.open_manifest_at(&key, id))
     }
 
     pub(super) fn open_manifest_at(&self, key: &Key, id: &ManifestId) -> Result<Manifest, RepoError> {
@@ -190,7 +195,7 @@ impl Archive {
             let source = FormatError::Invalid { part: "the manifest", reason: format!("it is that of {is}") };
             return Err(RepoError::Format { path, source });
         }
-        Ok(Manifest { id: id.clone(), path, reader, summary })
+        Ok(Manifest(Arc::new(Opened { id: id.clone(), path, reader, summary })))
     }
 
     /// What a manifest says about itself, from the cache where that has the summary of exactly this file.
@@ -205,7 +210,7 @@ impl Archive {
         if let Some(summary) = cached {
             return Ok(summary);
         }
-        let summary = self.open_manifest(id)?.summary;
+        let summary = self.open_manifest(id)?.summary().clone();
         if let (Some(cache), Ok(bytes)) = (cache, encode_summary(&summary)) {
             cache.put(key.as_bytes(), &bytes);
         }

@@ -9,6 +9,7 @@ mod objects;
 mod publish;
 mod reader;
 mod retire;
+mod seen;
 mod trash;
 
 pub use archive::{Archive, NewStore};

@@ -2,18 +2,27 @@
 
 use super::{Archive, ManifestRef, RepoError, layout};
 use crate::model::{ObjectId, ObjectRow};
-use crate::store::{Key, write_all};
+use crate::store::{Item, Key, write_all};
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The objects that a look at `objects/` showed, with their files' lengths.
-#[derive(Clone, Default, Debug)]
-pub struct Listing(HashMap<ObjectId, u64>);
+/// An object's file: which object it is to be, and its length.
+pub(super) type ObjectFile = (ObjectId, u64);
+
+/// The objects that a look at `objects/` showed, with their files' lengths. Listings share what has not changed.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    /// A folder each, by first hex digit; in each sorted by id.
+    folders: Vec<Arc<[ObjectFile]>>,
+}
 
 impl Listing {
     /// The length of an object's file, if it was there.
     pub fn stored_length(&self, id: &ObjectId) -> Option<u64> {
-        self.0.get(id).copied()
+        let digit = id.as_bytes().first()? >> 4;
+        let folder = self.folders.get(usize::from(digit))?;
+        let at = folder.binary_search_by_key(&id, |(id, _)| id).ok()?;
+        folder.get(at).map(|(_, length)| *length)
     }
 
     /// Whether the object was there with the length that a manifest says.
@@ -21,49 +30,55 @@ impl Listing {
         self.stored_length(&row.id) == Some(row.stored_length.into())
     }
 
-    /// All objects, in no order.
+    /// All objects, sorted.
     pub fn iter(&self) -> impl Iterator<Item = (&ObjectId, u64)> {
-        self.0.iter().map(|(id, length)| (id, *length))
+        self.folders.iter().flat_map(|folder| folder.iter()).map(|(id, length)| (id, *length))
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.folders.iter().map(|folder| folder.len()).sum()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.len() == 0
     }
 
     /// Bytes of all files.
     pub fn bytes(&self) -> u64 {
-        self.0.values().sum()
+        self.iter().map(|(_, length)| length).sum()
     }
 }
 
 impl Archive {
-    /// Looks at `objects/` once.
+    /// Looks at `objects/`.
     ///
     /// # Errors
     /// [`RepoError::Store`].
     pub fn list_objects(&self) -> Result<Listing, RepoError> {
-        self.list_objects_below(&Key::root()).map(|objects| Listing(objects.into_iter().collect()))
+        let look = |folder| self.objects.get(self.store.as_ref(), &folder, || self.list_folder(&folder));
+        let folders = layout::object_folders(&Key::root()).map(look).collect::<Result<_, _>>()?;
+        Ok(Listing { folders })
     }
 
-    pub(super) fn list_objects_below(&self, base: &Key) -> Result<Vec<(ObjectId, u64)>, RepoError> {
+    /// The objects below a folder of the trash.
+    pub(super) fn list_objects_below(&self, base: &Key) -> Result<Vec<ObjectFile>, RepoError> {
         let mut objects = Vec::new();
         for folder in layout::object_folders(base) {
-            for item in self.store.list(&folder)? {
-                if let (Some(id), Some(length)) = (layout::parse_object(&item.name), item.file_length()) {
-                    // An object in another's folder is not where a reader looks for it.
-                    if layout::object_below(base, &id).parent() == folder {
-                        objects.push((id, length));
-                    }
-                }
-            }
+            objects.extend_from_slice(&self.list_folder(&folder)?);
         }
         Ok(objects)
+    }
+
+    fn list_folder(&self, folder: &Key) -> Result<Arc<[ObjectFile]>, RepoError> {
+        let object = |item: Item| Some((layout::parse_object(&item.name)?, item.file_length()?));
+        let listed = self.store.list(folder)?.into_iter().filter_map(object);
+        // An object in another's folder is not where a reader looks for it.
+        let is_here = |(id, _): &ObjectFile| folder.as_str().ends_with(layout::object_folder(id).as_str());
+        let mut objects: Vec<ObjectFile> = listed.filter(is_here).collect();
+        objects.sort_unstable();
+        Ok(objects.into())
     }
 }
 

@@ -104,8 +104,22 @@ impl Archive {
         Ok(self.store.sync()?)
     }
 
-    /// Copies a manifest that is about to be replaced to the trash. A copy, so that there is no moment without one.
+    /// Keeps a manifest that is about to be replaced in the trash: by another name where the storage has such, else as a
+    /// copy, so that there is no moment without one.
     fn keep_replaced(&self, id: &ManifestId, now: Timestamp) -> Result<(), RepoError> {
+        for place in self.trash_places(now, |day| id.key_below(day)) {
+            match self.store.link(&id.key(), &place) {
+                Ok(true) => break,
+                Ok(false) => return self.copy_replaced(id, now),
+                Err(e) if e.is_not_found() => break,
+                Err(e) if e.is_taken() => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn copy_replaced(&self, id: &ManifestId, now: Timestamp) -> Result<(), RepoError> {
         let old = match self.store.open(&id.key()) {
             Err(e) if e.is_not_found() || e.is_no_file() => return Ok(()),
             old => old?,

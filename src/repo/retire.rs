@@ -37,36 +37,41 @@ pub struct Collected {
 }
 
 /// Retires the objects that no manifest references, and empties the trash of what is old and still unreferenced. Asked
-/// to stop, it does so in a state like any other.
+/// to stop, it does so in a state like any other. `listed` are the manifests as they were a moment ago.
 ///
 /// # Errors
 /// [`RepoError`]. A manifest that cannot be read stops it before anything is moved: it could need anything.
 pub fn collect(
     archive: &Archive,
+    listed: &[ManifestRef],
     options: GcOptions,
     observer: &dyn Observer,
 ) -> Result<Collected, RepoError> {
     let (mut live, mut known) = (Live::new(), HashSet::new());
-    add_live(archive, &mut known, &mut live)?;
+    add_live(archive, listed, &mut known, &mut live)?;
     let mut gc = Gc { archive, options, observer, report: Collected::default() };
     let listing = archive.list_objects()?;
     match gc.retire(&listing, &live) {
         // New names take room, which old trash may give. A sync that failed is never tried again.
         Err(RepoError::Store(e)) if e.is_full() && e.operation == StoreOperation::Rename => {
-            gc.empty(&live)?;
+            let old = gc.old_days()?;
+            gc.empty(&old, &live)?;
             gc.retire(&listing, &live)?;
         }
         retired => retired?,
     }
-    // What was published since we looked may need what we moved.
-    add_live(archive, &mut known, &mut live)?;
+    let old = gc.old_days()?;
+    if gc.report.retired > 0 || !old.is_empty() {
+        // What was published since we looked may need what we moved, or are about to delete.
+        add_live(archive, &archive.manifests()?, &mut known, &mut live)?;
+    }
     if !options.dry_run {
         let there = if gc.report.retired > 0 { archive.list_objects()? } else { listing };
         gc.report.brought_back = bring_back_missing(archive, &live, &there)?;
         archive.store.sync()?;
     }
     gc.report.live = live.len() as u64;
-    gc.empty(&live)?;
+    gc.empty(&old, &live)?;
     if !options.dry_run {
         archive.store.sync()?;
     }
@@ -76,16 +81,21 @@ pub fn collect(
 /// The objects that manifests reference, with their chunks' lengths.
 type Live = HashMap<ObjectId, u32>;
 
-/// Adds what all manifests need that are published now and not `known` yet.
-fn add_live(archive: &Archive, known: &mut HashSet<ManifestRef>, live: &mut Live) -> Result<(), RepoError> {
-    for manifest in archive.manifests()? {
-        if known.contains(&manifest) {
+/// Adds what all manifests need that were listed and are not `known` yet.
+fn add_live(
+    archive: &Archive,
+    listed: &[ManifestRef],
+    known: &mut HashSet<ManifestRef>,
+    live: &mut Live,
+) -> Result<(), RepoError> {
+    for manifest in listed {
+        if known.contains(manifest) {
             continue;
         }
         // Retired since it was listed: its objects may go.
         let Some(opened) = archive.open_listed(&manifest.id)? else { continue };
         live.extend(opened.objects()?.iter().map(|row| (row.id, row.chunk_length)));
-        known.insert(manifest);
+        known.insert(manifest.clone());
     }
     Ok(())
 }
@@ -142,14 +152,20 @@ impl Gc<'_> {
         Ok(())
     }
 
-    /// Deletes what has been in the trash for long.
-    fn empty(&mut self, live: &Live) -> Result<(), RepoError> {
-        if self.is_asked_to_stop() {
-            return Ok(());
-        }
+    /// The days whose trash is old enough to go.
+    fn old_days(&self) -> Result<Vec<Key>, RepoError> {
         // A file that was retired just before midnight may be needed by a run that is publishing now.
         let since = self.options.now.plus_seconds(-86_400 * i64::from(self.options.trash_days) - 3600);
-        for (_, folder) in self.archive.trash_days()?.iter().filter(|(day, _)| *day < day_of(since)) {
+        let days = self.archive.trash_days()?.into_iter();
+        Ok(days.filter(|(day, _)| *day < day_of(since)).map(|(_, folder)| folder).collect())
+    }
+
+    /// Deletes what has been in the trash for long.
+    fn empty(&mut self, old: &[Key], live: &Live) -> Result<(), RepoError> {
+        for folder in old {
+            if self.is_asked_to_stop() {
+                break;
+            }
             self.day(folder, live)?;
         }
         Ok(())
@@ -223,21 +239,22 @@ pub struct Retention<'a> {
 
 /// Keeps the newest complete manifests of each pvc and moves older ones to the trash, and with them partial manifests
 /// that are older than all that is kept, or that a complete one of their week has made needless. Asked to stop, it
-/// leaves the rest to the next run.
+/// leaves the rest to the next run. `listed` are the manifests as they were a moment ago.
 ///
 /// # Errors
 /// [`RepoError::Store`].
 pub fn retain(
     archive: &Archive,
+    listed: &[ManifestRef],
     retention: Retention<'_>,
     now: Timestamp,
     observer: &dyn Observer,
 ) -> Result<Vec<Retired>, RepoError> {
     let Retention { keep, pvcs, never, dry_run } = retention;
     let mut by_pvc: BTreeMap<PvcName, Vec<ManifestId>> = BTreeMap::new();
-    for manifest in archive.manifests()? {
-        if pvcs.is_none_or(|pvcs| pvcs.contains(&manifest.id.pvc)) {
-            by_pvc.entry(manifest.id.pvc.clone()).or_default().push(manifest.id);
+    for ManifestRef { id, .. } in listed {
+        if pvcs.is_none_or(|pvcs| pvcs.contains(&id.pvc)) {
+            by_pvc.entry(id.pvc.clone()).or_default().push(id.clone());
         }
     }
     let mut retired = Vec::new();

@@ -75,8 +75,9 @@ impl Archive {
     /// The days' folders in the trash, newest first.
     pub(super) fn trash_days(&self) -> Result<Vec<(Date, Key)>, RepoError> {
         let mut days = Vec::new();
-        for item in self.store.list(&layout::trash())? {
-            if let (Some((day, attempt)), ItemKind::Folder) = (layout::parse_trash_day(&item.name), item.kind)
+        for item in self.list(&layout::trash())?.iter() {
+            if let (Some((day, attempt)), ItemKind::Folder) =
+                (layout::parse_trash_day(&item.name), &item.kind)
             {
                 days.push((day, attempt, layout::trash().child(&item.name)));
             }
@@ -85,20 +86,29 @@ impl Archive {
         Ok(days.into_iter().map(|(day, _, key)| (day, key)).collect())
     }
 
-    /// Where a file goes in the trash: the day's folder, or the next of its kind that has none of that name yet.
+    /// Where a file may go in the trash: the day's folder, or the next of its kind.
+    pub(super) fn trash_places(
+        &self,
+        now: Timestamp,
+        name_below: impl Fn(&Key) -> Key,
+    ) -> impl Iterator<Item = Key> {
+        let day = day_of(now);
+        (1..).map(move |attempt| name_below(&layout::trash_day(day, attempt)))
+    }
+
+    /// The first of these places that is free.
     pub(super) fn trash_place(
         &self,
         now: Timestamp,
         name_below: impl Fn(&Key) -> Key,
     ) -> Result<Key, RepoError> {
-        let day = day_of(now);
-        let mut attempt = 1;
+        let mut places = self.trash_places(now, name_below);
         loop {
-            let key = name_below(&layout::trash_day(day, attempt));
+            let key = places.next().unwrap_or_else(layout::trash);
             match self.store.open(&key) {
                 Err(e) if e.is_not_found() => return Ok(key),
                 Err(e) if !e.is_no_file() => return Err(e.into()),
-                _ => attempt += 1,
+                _ => {}
             }
         }
     }

@@ -3,9 +3,9 @@
 //! A seam of its own so that tests can stand a model in its place: one that loses what was not synced, fails at the
 //! N-th operation, or reports as failed what it did.
 
-use super::{Lock, LockMode};
+use super::{Lock, LockMode, Stamp};
 use crate::model::Timestamp;
-use rustix::fs::FlockOperation;
+use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, StatxFlags};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
@@ -38,11 +38,25 @@ pub trait Disk: Send + Sync {
     /// What the file system says.
     fn look(&self, path: &Path) -> io::Result<Seen>;
 
+    /// What a file or folder is told by, asked of the server itself where there is one.
+    ///
+    /// # Errors
+    /// What the file system says; also where it cannot tell.
+    fn stamp(&self, _path: &Path) -> io::Result<Stamp> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Moves a file, replacing what stands at `to`.
     ///
     /// # Errors
     /// What the file system says.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Gives a file a second name.
+    ///
+    /// # Errors
+    /// What the file system says; [`io::ErrorKind::AlreadyExists`] where something has that name.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Makes a folder for its owner alone.
     ///
@@ -198,8 +212,29 @@ impl Disk for OsDisk {
         fs::metadata(path).map(|m| seen(&m))
     }
 
+    fn stamp(&self, path: &Path) -> io::Result<Stamp> {
+        // What an NFS client remembers may be as old as its mount option actimeo says.
+        let flags = AtFlags::STATX_FORCE_SYNC;
+        let wanted = StatxFlags::TYPE | StatxFlags::INO | StatxFlags::MTIME | StatxFlags::CTIME;
+        let found = rustix::fs::statx(CWD, path, flags, wanted)?;
+        if found.stx_mask & wanted.bits() != wanted.bits() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let time = |t: rustix::fs::StatxTimestamp| Timestamp { secs: t.tv_sec, nanos: t.tv_nsec };
+        Ok(Stamp {
+            id: (rustix::fs::makedev(found.stx_dev_major, found.stx_dev_minor), found.stx_ino),
+            modified: time(found.stx_mtime),
+            changed: time(found.stx_ctime),
+            is_folder: FileType::from_raw_mode(found.stx_mode.into()) == FileType::Directory,
+        })
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::hard_link(from, to)
     }
 
     fn make_folder(&self, path: &Path) -> io::Result<()> {

@@ -36,6 +36,8 @@ pub enum StoreOperation {
     List,
     /// Moving a file.
     Rename,
+    /// Giving a file a second name.
+    Link,
     /// Deleting.
     Delete,
     /// Locking.
@@ -53,6 +55,7 @@ impl fmt::Display for StoreOperation {
             Self::Close => "close",
             Self::List => "list",
             Self::Rename => "rename",
+            Self::Link => "link",
             Self::Delete => "delete",
             Self::Lock => "lock",
         })
@@ -75,6 +78,11 @@ impl StoreError {
     /// Whether the file is missing.
     pub fn is_not_found(&self) -> bool {
         self.source.kind() == io::ErrorKind::NotFound
+    }
+
+    /// Whether something stands already where a new name was to be.
+    pub fn is_taken(&self) -> bool {
+        self.source.kind() == io::ErrorKind::AlreadyExists
     }
 
     /// Whether something stands there that is no regular file.

@@ -5,14 +5,17 @@
 //! what only reads is tried again. An fsync or close that failed is never tried again on the same file: the kernel
 //! tells such an error once, and then takes the lost pages for written.
 
+use super::clock::Clock;
 use super::disk::{Disk, DiskFile, OsDisk, Seen, SeenKind};
-use super::{Blob, Item, ItemKind, Key, Lock, LockMode, Store, StoreError, StoreOperation as Op, Upload};
+use super::{
+    Blob, Item, ItemKind, Key, Lock, LockMode, Stamp, Store, StoreError, StoreOperation as Op, Upload,
+};
 use crate::model::{Patience, RunId, Timestamp, is_passing};
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// A store in a folder. Folders are made 0700, files 0600: a store holds what the sources protect.
 #[derive(Clone)]
@@ -28,6 +31,7 @@ struct Shared {
     next: AtomicU64,
     patience: Patience,
     folders: Mutex<Folders>,
+    clock: OnceLock<Clock>,
 }
 
 #[derive(Default)]
@@ -46,8 +50,8 @@ impl LocalStore {
 
     /// The same on a disk of the caller's.
     pub fn on(disk: Box<dyn Disk>, root: impl Into<PathBuf>, run: RunId) -> Self {
-        let (patience, folders) = (Patience::default(), Mutex::default());
-        let shared = Shared { disk, run, next: AtomicU64::new(0), patience, folders };
+        let (patience, folders, clock) = (Patience::default(), Mutex::default(), OnceLock::new());
+        let shared = Shared { disk, run, next: AtomicU64::new(0), patience, folders, clock };
         Self { root: root.into(), shared: Arc::new(shared) }
     }
 
@@ -241,6 +245,30 @@ impl Store for LocalStore {
         Ok(())
     }
 
+    fn link(&self, from: &Key, to: &Key) -> Result<bool, StoreError> {
+        let (source, target) = (self.path(from), self.path(to));
+        let failed = |e| self.error(Op::Link, to, e);
+        let before =
+            self.patiently(|| self.disk().look(&source)).map_err(|e| self.error(Op::Link, from, e))?;
+        if before.kind != SeenKind::File {
+            return Ok(false);
+        }
+        let done = || Ok(self.look(&target)?.is_some_and(|seen| seen.id == before.id));
+        let folder = target.parent().unwrap_or(&self.root);
+        let linked = self.settled(|| self.with_folder(folder, || self.disk().link(&source, &target)), done);
+        match linked.as_ref().map_err(io::Error::kind) {
+            Ok(()) => {
+                self.touch(folder);
+                Ok(true)
+            }
+            // Storage without such names says one of these; so may a file that has as many as it can.
+            Err(
+                io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied | io::ErrorKind::TooManyLinks,
+            ) => Ok(false),
+            Err(_) => linked.map(|()| true).map_err(failed),
+        }
+    }
+
     fn delete(&self, key: &Key) -> Result<(), StoreError> {
         let path = self.path(key);
         let remove = || match self.disk().remove_file(&path) {
@@ -274,7 +302,17 @@ impl Store for LocalStore {
         Ok(())
     }
 
+    fn stamp(&self, key: &Key) -> Option<Stamp> {
+        let clock = self.shared.clock.get()?;
+        let stamp = self.disk().stamp(&self.path(key)).ok()?;
+        // A file is replaced whole, by another inode.
+        (!stamp.is_folder || clock.is_past(stamp.modified)).then_some(stamp)
+    }
+
     fn now(&self) -> Result<Timestamp, StoreError> {
+        if let Some(clock) = self.shared.clock.get() {
+            return Ok(clock.now());
+        }
         let key = Key::new("tmp");
         let folder = self.path(&key);
         let made = self.patiently(|| {
@@ -285,7 +323,8 @@ impl Store for LocalStore {
             self.discard(&temporary);
             seen
         });
-        made.map(|seen| seen.modified).map_err(|e| self.error(Op::Create, &key, e))
+        let showed = made.map_err(|e| self.error(Op::Create, &key, e))?.modified;
+        Ok(self.shared.clock.get_or_init(|| Clock::showing(showed)).now())
     }
 
     fn lock(&self, mode: LockMode) -> Result<Lock, StoreError> {

@@ -58,6 +58,18 @@ impl Store for MemoryStore {
         }
     }
 
+    fn link(&self, from: &Key, to: &Key) -> Result<bool, StoreError> {
+        let mut files = held(&self.0);
+        let Some(bytes) = files.get(from).cloned() else {
+            return Err(StoreError::new(Op::Link, self, from, io::ErrorKind::NotFound.into()));
+        };
+        if files.contains_key(to) {
+            return Err(StoreError::new(Op::Link, self, to, io::ErrorKind::AlreadyExists.into()));
+        }
+        files.insert(to.clone(), bytes);
+        Ok(true)
+    }
+
     fn delete(&self, key: &Key) -> Result<(), StoreError> {
         held(&self.0).remove(key);
         Ok(())

@@ -1,5 +1,6 @@
 //! Keys and bytes: where a store's files are kept. Knows nothing of chunks and manifests.
 
+mod clock;
 mod disk;
 mod error;
 mod key;
@@ -43,11 +44,27 @@ pub trait Store: Send + Sync {
     /// [`StoreError`]; [`StoreError::is_not_found`] when `from` is missing.
     fn rename(&self, from: &Key, to: &Key) -> Result<(), StoreError>;
 
+    /// Gives a file a second name, where none of that name is yet. The file must not change under either: both are the
+    /// same bytes. False where the storage has no such names, as for what is no file; then nothing has happened.
+    ///
+    /// # Errors
+    /// [`StoreError`]; [`StoreError::is_not_found`] when `from` is missing, [`StoreError::is_taken`] when `to` is not.
+    fn link(&self, _from: &Key, _to: &Key) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
     /// Deletes a file, or an empty folder. What is missing is deleted already.
     ///
     /// # Errors
     /// [`StoreError`].
     fn delete(&self, key: &Key) -> Result<(), StoreError>;
+
+    /// What a folder or file is told by, for who has looked at it to see whether it is still as it was: a folder whose
+    /// stamp is the same has the same names, a file the same content. None where nothing so certain can be said, or
+    /// nothing stands there; then it is to be looked at again.
+    fn stamp(&self, _key: &Key) -> Option<Stamp> {
+        None
+    }
 
     /// Makes all commits, renames and deletes so far durable.
     ///
@@ -55,7 +72,8 @@ pub trait Store: Send + Sync {
     /// [`StoreError`]; then nothing more may be published.
     fn sync(&self) -> Result<(), StoreError>;
 
-    /// The time by the store's own clock, as a file that is written now shows it.
+    /// The time by the store's own clock, as a file that is written now shows it. Once asked, the store goes on by the
+    /// time that has passed since.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -69,6 +87,19 @@ pub trait Store: Send + Sync {
 
     /// For messages: where the store is.
     fn location(&self) -> String;
+}
+
+/// See [`Store::stamp`]; only to be compared.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stamp {
+    /// Device and inode.
+    pub id: (u64, u64),
+    /// When its names or bytes changed last, by the store's clock.
+    pub modified: Timestamp,
+    /// When anything of it changed last.
+    pub changed: Timestamp,
+    /// Whether it is a folder.
+    pub is_folder: bool,
 }
 
 /// A file of a store, open for reading.

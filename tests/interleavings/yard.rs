@@ -51,7 +51,9 @@ pub(crate) fn run_backup(store: impl Store + 'static, week: &str, pvc: &str, pat
 /// A gc that empties the trash as soon as it may.
 pub(crate) fn run_gc(store: impl Store + 'static, now: Timestamp) -> Outcome {
     let options = GcOptions { dry_run: false, trash_days: 0, now };
-    collect(&open(store)?, options, &Silent::default()).map(drop).map_err(text)
+    let archive = open(store)?;
+    let listed = archive.manifests().map_err(text)?;
+    collect(&archive, &listed, options, &Silent::default()).map(drop).map_err(text)
 }
 
 pub(crate) fn gc() -> Program {
@@ -63,7 +65,9 @@ pub(crate) fn retain_and_gc(pvc: &'static str) -> Program {
     Program::new("retain, gc", move |store| {
         let pvcs = [pvc.parse().unwrap()];
         let retention = Retention { keep: 1, pvcs: Some(&pvcs), never: None, dry_run: false };
-        retain(&open(store.clone())?, retention, NOW, &Silent::default()).map_err(text)?;
+        let archive = open(store.clone())?;
+        retain(&archive, &archive.manifests().map_err(text)?, retention, NOW, &Silent::default())
+            .map_err(text)?;
         run_gc(store, NOW)
     })
 }

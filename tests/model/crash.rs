@@ -62,7 +62,9 @@ impl Replay {
         self.durable.make(effect);
         let mut pend = |add, remove| self.pending.push(Pending { add, remove });
         match effect {
-            Effect::CreateFile { at, .. } | Effect::CreateFolder { at } => pend(Some(at.clone()), None),
+            Effect::CreateFile { at, .. } | Effect::CreateFolder { at } | Effect::Link { at } => {
+                pend(Some(at.clone()), None);
+            }
             Effect::Rename { from, to } => pend(Some(to.clone()), Some(from.clone())),
             Effect::Remove { at } => pend(None, Some(at.clone())),
             Effect::Write { file, content, modified } => {

@@ -210,6 +210,17 @@ impl State {
         Ok(())
     }
 
+    fn link(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        let (_, node) = self.there(from)?;
+        match self.place(to)? {
+            (_, Some(_)) => errno(Errno::EXIST),
+            (at, None) => {
+                self.record(Effect::Link { at: Edit { node, ..at } });
+                Ok(())
+            }
+        }
+    }
+
     fn list(&self, folder: &Path) -> io::Result<Vec<(String, Seen)>> {
         let Some(node) = self.live.find(folder) else { return errno(Errno::NOENT) };
         let Some(names) = self.live.names(node) else { return errno(Errno::NOTDIR) };
@@ -245,6 +256,10 @@ impl Disk for ModelDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.run(Kind::Rename, from, |s| s.rename(from, to))
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.run(Kind::Link, to, |s| s.link(from, to))
     }
 
     fn make_folder(&self, path: &Path) -> io::Result<()> {

@@ -15,6 +15,7 @@ pub(crate) enum Kind {
     Sync,
     Close,
     Rename,
+    Link,
     MakeFolder,
     RemoveFile,
     RemoveFolder,
@@ -28,12 +29,12 @@ impl Kind {
     }
 
     pub(crate) fn changes_names(self) -> bool {
-        matches!(self, Self::Rename | Self::MakeFolder | Self::RemoveFile | Self::RemoveFolder)
+        matches!(self, Self::Rename | Self::Link | Self::MakeFolder | Self::RemoveFile | Self::RemoveFolder)
     }
 
     /// What a server says to a request that it gets for the second time.
     pub(crate) fn answer_to_a_repeat(self) -> Errno {
-        if self == Self::MakeFolder { Errno::EXIST } else { Errno::NOENT }
+        if matches!(self, Self::MakeFolder | Self::Link) { Errno::EXIST } else { Errno::NOENT }
     }
 }
 

@@ -63,6 +63,10 @@ pub(crate) enum Effect {
         from: Edit,
         to: Edit,
     },
+    /// A second name of a file.
+    Link {
+        at: Edit,
+    },
     Remove {
         at: Edit,
     },
@@ -150,7 +154,7 @@ impl Image {
     pub(crate) fn apply(&mut self, effect: &Effect) {
         self.make(effect);
         match effect {
-            Effect::CreateFile { at, .. } | Effect::CreateFolder { at } => self.add(at),
+            Effect::CreateFile { at, .. } | Effect::CreateFolder { at } | Effect::Link { at } => self.add(at),
             Effect::Write { file, content, modified } => self.fill(*file, content, *modified),
             Effect::Rename { from, to } => {
                 self.add(to);

@@ -113,7 +113,7 @@ pub(crate) fn clean_up(archive: &Archive, job: &Job) -> Result<(Vec<Retired>, Co
 pub(crate) fn retire(archive: &Archive, job: &Job) -> Result<Vec<Retired>, RepoError> {
     let pvcs: Vec<PvcName> = job.sources.iter().map(|s| s.pvc.clone()).collect();
     let limits = Retention { keep: job.keep, pvcs: Some(&pvcs), never: Some(job.week), dry_run: false };
-    retain(archive, limits, job.now, &Silent::default())
+    retain(archive, &archive.manifests()?, limits, job.now, &Silent::default())
 }
 
 pub(crate) fn garbage(archive: &Archive, job: &Job) -> Result<Collected, RepoError> {
@@ -121,7 +121,7 @@ pub(crate) fn garbage(archive: &Archive, job: &Job) -> Result<Collected, RepoErr
     assert!(!matches!(guard, StoreLock::Busy), "nobody else has the lock");
     archive.clean_tmp(job.now)?;
     let options = GcOptions { dry_run: false, trash_days: 7, now: job.now };
-    collect(archive, options, &Silent::default())
+    collect(archive, &archive.manifests()?, options, &Silent::default())
 }
 
 pub(crate) fn check(disk: &ModelDisk) -> Result<Verified, Error> {

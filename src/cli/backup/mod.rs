@@ -145,8 +145,11 @@ fn attempt(context: &Context, args: &BackupArgs, begun: Instant) -> Result<Outco
     let mut options = options(context, args)?;
     check_source_folders(&sources, &context.global.store)?;
     let archive = context.open_or_create(args.dry_run)?;
-    if args.week.is_none() && !args.dry_run {
-        options.week = clock::this_week(&archive)?;
+    match args.week {
+        None if !args.dry_run => options.week = clock::this_week(&archive)?,
+        // A store that has told its time needs fewer looks. Whether it is right is asked before anything is retired.
+        Some(_) if !args.dry_run => drop(archive.check_clock(clock::now())),
+        _ => {}
     }
     let guard = if args.dry_run { None } else { Some(lock(&archive, LockMode::Shared)?) };
     if matches!(guard, Some(StoreLock::Busy)) {
