@@ -107,6 +107,8 @@ pub struct ContentStream<'a, T> {
     masks: (u64, u64),
     /// What has not been cut yet: at most one chunk.
     buffer: Vec<u8>,
+    /// Once the buffer is as long, a place to cut is looked for.
+    look_at: usize,
     /// Where the first uncut byte is in the stream.
     position: u64,
     next: u32,
@@ -117,6 +119,12 @@ pub struct ContentStream<'a, T> {
 /// So many items wait for the current chunk at most; then it is cut, so that memory stays bounded.
 const MAX_WAITING: usize = 32 << 10;
 
+/// Where to look for a cut first: nine of ten chunks are shorter, and the bytes behind a cut are moved to the next
+/// buffer. From the average size on, a cut in the beginning of the stream is one in all of it.
+fn first_look(sizes: CutSizes) -> usize {
+    (2 * sizes.avg).min(sizes.max)
+}
+
 impl<'a, T> ContentStream<'a, T> {
     /// An empty stream. `spare` gives the empty vectors that become chunks.
     pub fn new(sizes: CutSizes, spare: &'a dyn Fn() -> Vec<u8>) -> Self {
@@ -125,6 +133,7 @@ impl<'a, T> ContentStream<'a, T> {
             sizes,
             masks: select_masks(sizes.avg, Normalization::Level1),
             buffer: Vec::new(),
+            look_at: first_look(sizes),
             position: 0,
             next: 0,
             chunks: VecDeque::new(),
@@ -147,12 +156,18 @@ impl<'a, T> ContentStream<'a, T> {
             if self.buffer.capacity() == 0 {
                 self.buffer = (self.spare)();
             }
-            let room = self.sizes.max.saturating_sub(self.buffer.len());
+            let room = self.look_at.saturating_sub(self.buffer.len());
             let (step, rest) = bytes.split_at(bytes.len().min(room));
             self.buffer.extend_from_slice(step);
             bytes = rest;
-            if self.buffer.len() >= self.sizes.max {
-                self.cut_one(out)?;
+            if self.buffer.len() >= self.look_at {
+                match self.cut_point() {
+                    // The end of what there is, which is no place to cut unless a chunk cannot be longer.
+                    length if length == self.buffer.len() && length < self.sizes.max => {
+                        self.look_at = self.sizes.max;
+                    }
+                    length => self.cut_at(length, out)?,
+                }
             }
         }
         Ok(())
@@ -172,15 +187,22 @@ impl<'a, T> ContentStream<'a, T> {
     /// Ends the current chunk: what follows begins a new one.
     pub fn cut_here<E>(&mut self, out: &mut impl FnMut(Cut<T>) -> Result<(), E>) -> Result<(), E> {
         while !self.buffer.is_empty() {
-            self.cut_one(out)?;
+            let length = self.cut_point();
+            self.cut_at(length, out)?;
         }
         self.release(out)
     }
 
-    fn cut_one<E>(&mut self, out: &mut impl FnMut(Cut<T>) -> Result<(), E>) -> Result<(), E> {
+    /// The length of the next chunk, as far as the buffer tells.
+    fn cut_point(&self) -> usize {
         let CutSizes { min, avg, max } = self.sizes;
         let (mask_s, mask_l) = self.masks;
         let (_, length) = cut(&self.buffer, min, avg, max, mask_s, mask_l, mask_s << 1, mask_l << 1);
+        length
+    }
+
+    fn cut_at<E>(&mut self, length: usize, out: &mut impl FnMut(Cut<T>) -> Result<(), E>) -> Result<(), E> {
+        self.look_at = first_look(self.sizes);
         // The buffer becomes the chunk; what is behind the cut moves to the next.
         let mut rest = Vec::new();
         if length < self.buffer.len() {
