@@ -1,7 +1,9 @@
-//! From the standard library's metadata to the model's.
+//! From the file system's metadata to the model's.
 
 use crate::model::{DeviceNumber, NodeKind, Stat, Timestamp};
+use rustix::fs::{AtFlags, FileType};
 use std::fs::Metadata;
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 /// The model's view of a file's metadata.
@@ -35,4 +37,34 @@ pub(super) fn stat_of(metadata: &Metadata) -> Stat {
         links: metadata.nlink(),
         allocated: metadata.blocks() * 512,
     }
+}
+
+/// What stands at a name in a folder; a symbolic link is not followed.
+pub(super) fn stat_at(folder: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<Stat> {
+    let found = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    let device =
+        || DeviceNumber { major: rustix::fs::major(found.st_rdev), minor: rustix::fs::minor(found.st_rdev) };
+    let kind = match FileType::from_raw_mode(found.st_mode) {
+        FileType::RegularFile => NodeKind::File,
+        FileType::Directory => NodeKind::Directory,
+        FileType::Symlink => NodeKind::Symlink,
+        FileType::Fifo => NodeKind::Fifo,
+        FileType::Socket => NodeKind::Socket,
+        FileType::CharacterDevice => NodeKind::CharDevice(device()),
+        _ => NodeKind::BlockDevice(device()),
+    };
+    let time = |secs, nanos: u64| Timestamp { secs, nanos: nanos.min(999_999_999) as u32 };
+    Ok(Stat {
+        kind,
+        mode: found.st_mode & 0o7777,
+        uid: found.st_uid,
+        gid: found.st_gid,
+        size: found.st_size as u64,
+        mtime: time(found.st_mtime, found.st_mtime_nsec),
+        ctime: time(found.st_ctime, found.st_ctime_nsec),
+        inode: found.st_ino,
+        device: found.st_dev,
+        links: found.st_nlink,
+        allocated: found.st_blocks as u64 * 512,
+    })
 }

@@ -1,7 +1,7 @@
 //! Writing a tree: relative to folder handles, never through a symbolic link, files made exclusively.
 
 use super::beneath::open_beneath;
-use super::stat::stat_of;
+use super::stat::{stat_at, stat_of};
 use super::xattrs::{self, Place};
 use super::{OwnerNames, SourceError};
 use crate::model::{ArchivePath, Kind, Meta, Name, NodeKind, Owners, Stat, Timestamp, Xattr};
@@ -65,6 +65,8 @@ pub struct Target {
 pub struct NewFile {
     file: File,
     temporary: Name,
+    /// The end of what was written by this handle.
+    end: u64,
 }
 
 impl NewFile {
@@ -72,8 +74,10 @@ impl NewFile {
     ///
     /// # Errors
     /// What the file system returns.
-    pub fn write_at(&self, bytes: &[u8], offset: u64) -> std::io::Result<()> {
-        self.file.write_all_at(bytes, offset)
+    pub fn write_at(&mut self, bytes: &[u8], offset: u64) -> std::io::Result<()> {
+        self.file.write_all_at(bytes, offset)?;
+        self.end = self.end.max(offset + bytes.len() as u64);
+        Ok(())
     }
 }
 
@@ -136,16 +140,9 @@ impl Target {
         if path.is_root() {
             return self.root.metadata().map(|m| Some(stat_of(&m))).map_err(failed);
         }
-        let opened = self.parent(path).and_then(|(folder, name)| {
-            rustix::fs::openat(
-                folder.as_fd(),
-                name.as_bytes(),
-                OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-                Mode::empty(),
-            )
-        });
-        match opened {
-            Ok(fd) => File::from(fd).metadata().map(|m| Some(stat_of(&m))).map_err(failed),
+        let found = self.parent(path).and_then(|(folder, name)| stat_at(folder.as_fd(), name.as_bytes()));
+        match found {
+            Ok(stat) => Ok(Some(stat)),
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
             Err(e) => Err(failed(e.into())),
         }
@@ -269,7 +266,7 @@ impl Target {
         let file = file.map_err(|e| SourceError::new(path, operation, e))?;
         let temporary = Name::new(temporary.as_bytes());
         let temporary = temporary.map_err(|e| SourceError::new(path, operation, std::io::Error::other(e)))?;
-        Ok(NewFile { file: file.into(), temporary })
+        Ok(NewFile { file: file.into(), temporary, end: 0 })
     }
 
     /// Ends a file: gives it its size and metadata, and puts it in its place, where it replaces what is no folder.
@@ -284,7 +281,10 @@ impl Target {
         meta: &Meta,
     ) -> Result<Vec<Unrestored>> {
         let result = (|| {
-            new.file.set_len(size).map_err(|e| SourceError::new(path, "write", e))?;
+            // Where it ends in a hole, nothing was written there.
+            if new.end != size {
+                new.file.set_len(size).map_err(|e| SourceError::new(path, "write", e))?;
+            }
             let unrestored = self.set_open(new.file.as_fd(), path, meta);
             let (folder, name) =
                 self.parent(path).map_err(|e| SourceError::new(path, "open the folder of", e))?;
@@ -394,21 +394,31 @@ impl Target {
     /// last, since all else may touch it.
     fn set_open(&self, fd: std::os::fd::BorrowedFd<'_>, path: &ArchivePath, meta: &Meta) -> Vec<Unrestored> {
         let mut unrestored = Unset { path, errors: Vec::new() };
-        if let Some((uid, gid)) = self.owners.owner(meta) {
+        let mut now = rustix::fs::fstat(fd);
+        if let Some((uid, gid)) = self.owners.owner(meta)
+            && !now.as_ref().is_ok_and(|now| (now.st_uid, now.st_gid) == (uid, gid))
+        {
             let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
             unrestored.note("set the owner of", rustix::fs::fchown(fd, uid, gid));
+            now = rustix::fs::fstat(fd);
         }
-        unrestored.note("set the mode of", self.set_open_mode(fd, meta));
+        unrestored.note("set the mode of", now.and_then(|now| self.set_open_mode(fd, meta, &now)));
         unrestored.note_all(xattrs::write(Place::Open(fd), &meta.xattrs, &kept));
         unrestored.note("set the time of", rustix::fs::futimens(fd, &times(meta.mtime)));
         unrestored.errors
     }
 
-    fn set_open_mode(&self, fd: std::os::fd::BorrowedFd<'_>, meta: &Meta) -> rustix::io::Result<()> {
-        let stat = rustix::fs::fstat(fd)?;
-        let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-        let mode = self.owners.mode(meta, is_file, (stat.st_uid, stat.st_gid));
-        rustix::fs::fchmod(fd, Mode::from_raw_mode(mode))?;
+    fn set_open_mode(
+        &self,
+        fd: std::os::fd::BorrowedFd<'_>,
+        meta: &Meta,
+        now: &rustix::fs::Stat,
+    ) -> rustix::io::Result<()> {
+        let is_file = FileType::from_raw_mode(now.st_mode) == FileType::RegularFile;
+        let mode = self.owners.mode(meta, is_file, (now.st_uid, now.st_gid));
+        if now.st_mode & 0o7777 != mode {
+            rustix::fs::fchmod(fd, Mode::from_raw_mode(mode))?;
+        }
         let asked_for = matches!(*self.owners, OwnerMap::Nobody);
         if mode == meta.mode || asked_for { Ok(()) } else { Err(Errno::PERM) }
     }

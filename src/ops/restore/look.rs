@@ -59,6 +59,8 @@ pub(super) struct Looking<'a> {
     /// See [`Looked`]; of the path that is being looked at.
     pub(super) shared: Option<(u64, u64)>,
     pub(super) observer: &'a dyn Observer,
+    /// A folder that was not there: what is to be in it need not be looked for.
+    pub(super) missing: Option<ArchivePath>,
 }
 
 impl Looking<'_> {
@@ -82,7 +84,7 @@ impl Looking<'_> {
             // Links are compared at the end, when their targets are what they will be.
             return Ok(Action::None);
         }
-        let Some(stat) = self.target.stat(path)? else { return Ok(Action::Create) };
+        let Some(stat) = self.stat(path, entry.kind == Kind::Directory)? else { return Ok(Action::Create) };
         let is_shared = stat.links > 1 && stat.kind != NodeKind::Directory;
         self.shared = is_shared.then_some((stat.device, stat.inode));
         if !same_kind(&entry.kind, stat.kind) {
@@ -108,6 +110,21 @@ impl Looking<'_> {
         }
         // Mending an inode with other names would change what stands there too, and they may be right as they are.
         Ok(if is_shared { Action::Rewrite } else { Action::Mend })
+    }
+
+    fn stat(&mut self, path: &ArchivePath, is_folder: bool) -> Result<Option<Stat>, SourceError> {
+        if self.missing.as_ref().is_some_and(|missing| path.is_within(missing)) {
+            return Ok(None);
+        }
+        let found = self.target.stat(path)?;
+        if found.is_none() {
+            self.missing = match path.parent() {
+                _ if is_folder => Some(path.clone()),
+                Some(folder) => self.target.stat(&folder)?.is_none().then_some(folder),
+                None => None,
+            };
+        }
+        Ok(found)
     }
 
     /// Whether a path, links aside, differs from its entry; the comparison decides how closely to look.

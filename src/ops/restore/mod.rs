@@ -269,7 +269,7 @@ fn make_workers<'a>(
     let make = |_| {
         let target = Target::open(&options.target, owners.clone())?;
         let reader = SourceReader::new(&options.target)?;
-        Ok(Looking { target, reader, owners, compare, shared: None, observer })
+        Ok(Looking { target, reader, owners, compare, shared: None, observer, missing: None })
     };
     (0..options.threads.max(1)).map(make).collect()
 }

@@ -183,7 +183,7 @@ impl Hand<'_, '_> {
         placements: &[Placement],
     ) -> Result<(), SourceError> {
         let unique = self.unique(number);
-        let new = {
+        let mut new = {
             let mut made = job.made.lock().unwrap_or_else(PoisonError::into_inner);
             let new = match *made {
                 true => self.target.reopen(&job.path, &unique)?,
@@ -196,7 +196,7 @@ impl Hand<'_, '_> {
             let bytes = chunk.get(place.offset as usize..).and_then(|b| b.get(..place.length as usize));
             // The manifest's reader has checked that slices are within their chunks.
             let bytes = bytes.unwrap_or_default();
-            write_slice(&new, bytes, place.at, self.writer.sparse)
+            write_slice(&mut new, bytes, place.at, self.writer.sparse)
                 .map_err(|e| SourceError::new(&job.path, "write", e))?;
             self.writer.observer.counters().bytes_restored.add(bytes.len() as u64);
         }
@@ -256,7 +256,7 @@ fn take<'a, T>(items: &'a [T], next: &AtomicU32) -> Option<(usize, &'a T)> {
 const HOLE: usize = 4096;
 
 /// Writes bytes at a place of a new file; where `sparse`, leaves out whole blocks of zeros, which a new file has anyway.
-fn write_slice(new: &NewFile, bytes: &[u8], at: u64, sparse: bool) -> std::io::Result<()> {
+fn write_slice(new: &mut NewFile, bytes: &[u8], at: u64, sparse: bool) -> std::io::Result<()> {
     if !sparse {
         return new.write_at(bytes, at);
     }
