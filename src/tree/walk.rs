@@ -1,11 +1,14 @@
 //! The entries of a live tree in path order.
 
 use super::exclude::{CACHE_TAG, Excludes, is_cache_folder};
-use super::stat::stat_of;
+use super::stat::{stat_at, stat_of};
 use crate::model::{ArchivePath, NodeKind, Patience, Problem, Stat, is_passing};
+use rustix::fs::{Mode, OFlags};
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use walkdir::WalkDir;
 
 /// How to walk.
@@ -73,7 +76,9 @@ pub struct Walk {
     /// The cache folder that the walk is in.
     cache: Option<ArchivePath>,
     pending: Option<Walked>,
-    patience: Patience,
+    /// The folder of the path that was looked at last.
+    folder: Option<(Vec<u8>, OwnedFd)>,
+    patience: Arc<Patience>,
 }
 
 impl Walk {
@@ -83,7 +88,7 @@ impl Walk {
             .same_file_system(!options.cross_filesystems)
             .sort_by(|a, b| a.file_name().as_bytes().cmp(b.file_name().as_bytes()))
             .into_iter();
-        let (device, cache, pending) = (None, None, None);
+        let (device, cache, pending, folder) = (None, None, None, None);
         Self {
             root: root.to_path_buf(),
             options,
@@ -91,14 +96,36 @@ impl Walk {
             device,
             cache,
             pending,
-            patience: Patience::default(),
+            folder,
+            patience: Arc::default(),
         }
     }
 
     fn relative(&self, path: &Path) -> ArchivePath {
-        let relative = path.strip_prefix(&self.root).unwrap_or(path);
+        let (path, root) = (path.as_os_str().as_bytes(), self.root.as_os_str().as_bytes());
+        // Every path that the walk gives is the root's with something joined to it.
+        let relative = path.strip_prefix(root).unwrap_or(path);
+        let relative = relative.strip_prefix(b"/").unwrap_or(relative);
         // What the kernel lists is never "..", and a root that is not valid is not walked.
-        ArchivePath::parse(relative.as_os_str().as_bytes()).unwrap_or_default()
+        ArchivePath::parse(relative).unwrap_or_default()
+    }
+
+    /// What stands at a path, asked of its folder: the kernel then need not go all the way from the root.
+    fn stat(&mut self, path: &Path) -> io::Result<Stat> {
+        let bytes = path.as_os_str().as_bytes();
+        let cut = bytes.iter().rposition(|&b| b == b'/').filter(|_| path != self.root);
+        let Some((above, name)) = cut.and_then(|at| Some((bytes.get(..at)?, bytes.get(at + 1..)?))) else {
+            return path.symlink_metadata().map(|m| stat_of(&m));
+        };
+        if self.folder.as_ref().is_none_or(|(known, _)| known != above) {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let place = if above.is_empty() { b"/" } else { above };
+            self.folder = Some((above.to_vec(), rustix::fs::open(place, flags, Mode::empty())?));
+        }
+        match &self.folder {
+            Some((_, folder)) => Ok(stat_at(folder.as_fd(), name)?),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
     }
 
     fn skip_reason(&self, path: &ArchivePath, is_folder: bool) -> Option<Skip> {
@@ -132,9 +159,9 @@ impl Walk {
             self.leave(is_folder, entered);
             return Walked::Skipped(path, skip);
         }
-        let look = || entry.path().symlink_metadata();
-        let stat = match self.patience.run(std::thread::sleep, is_passing, look) {
-            Ok(metadata) => stat_of(&metadata),
+        let patience = Arc::clone(&self.patience);
+        let stat = match patience.run(std::thread::sleep, is_passing, || self.stat(entry.path())) {
+            Ok(stat) => stat,
             Err(error) => {
                 self.leave(is_folder, true);
                 return failed(path, "stat", &error);
