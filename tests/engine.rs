@@ -59,6 +59,7 @@ impl Bench {
             allow_empty: false,
             dry_run: false,
             threads: 2,
+            readers: None,
             host: "test".into(),
             tool: "test".into(),
         };

@@ -1014,6 +1014,7 @@ fn back_up(source: &Path, store: &Path) {
         allow_empty: false,
         dry_run: false,
         threads: 2,
+        readers: None,
         host: "here".into(),
         tool: "a test".into(),
     };

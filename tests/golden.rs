@@ -794,6 +794,7 @@ fn back_up(archive: &Archive, week: &str, root: &Path, pvcs: &[&str]) {
         allow_empty: false,
         dry_run: false,
         threads: 2,
+        readers: None,
         host: "golden".into(),
         tool: concat!("weekvault ", env!("CARGO_PKG_VERSION")).into(),
     };

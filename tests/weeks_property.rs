@@ -297,6 +297,7 @@ impl<'a> Living<'a> {
             allow_empty: true,
             dry_run: false,
             threads: self.life.threads,
+            readers: (self.life.threads > 1).then_some(6),
             host: "test".into(),
             tool: "test".into(),
         };

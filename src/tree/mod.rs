@@ -3,8 +3,11 @@
 mod beneath;
 mod error;
 mod exclude;
+mod list;
 mod owners;
 mod read;
+mod remote;
+mod scouts;
 mod stat;
 mod target;
 mod walk;
@@ -14,5 +17,6 @@ pub use error::SourceError;
 pub use exclude::{Excludes, InvalidGlob};
 pub use owners::OwnerNames;
 pub use read::{ContentSink, ReadContent, Restart, SourceReader};
+pub use remote::is_remote;
 pub use target::{NewFile, OwnerMap, Target, Unrestored};
 pub use walk::{Found, Skip, Walk, WalkOptions, Walked};

@@ -1,15 +1,14 @@
 //! The entries of a live tree in path order.
 
 use super::exclude::{CACHE_TAG, Excludes, is_cache_folder};
-use super::stat::{stat_at, stat_of};
+use super::list::Child;
+use super::scouts::{Enters, Scouts};
+use super::stat::stat_of;
 use crate::model::{ArchivePath, NodeKind, Patience, Problem, Stat, is_passing};
-use rustix::fs::{Mode, OFlags};
+use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use walkdir::WalkDir;
 
 /// How to walk.
 #[derive(Clone, Debug)]
@@ -22,12 +21,31 @@ pub struct WalkOptions {
     pub cross_filesystems: bool,
     /// Leave out `lost+found` at the root.
     pub skip_lost_and_found: bool,
+    /// Threads that look at folders ahead of the walk; 0 where looking is cheaper than waking them.
+    pub scouts: usize,
 }
 
 impl WalkOptions {
+    fn excludes(&self, path: &ArchivePath, is_folder: bool) -> Option<Skip> {
+        if path.is_root() {
+            return None;
+        }
+        if self.skip_lost_and_found && is_folder && path.as_bytes() == b"lost+found" {
+            return Some(Skip::LostAndFound);
+        }
+        let excludes = self.excludes.as_ref()?;
+        excludes.excludes(path, is_folder).then_some(Skip::Excluded)
+    }
+
     /// Everything below the root, on every file system.
     pub fn everything() -> Self {
-        Self { excludes: None, exclude_caches: false, cross_filesystems: true, skip_lost_and_found: false }
+        Self {
+            excludes: None,
+            exclude_caches: false,
+            cross_filesystems: true,
+            skip_lost_and_found: false,
+            scouts: 0,
+        }
     }
 }
 
@@ -70,112 +88,86 @@ pub enum Skip {
 pub struct Walk {
     root: PathBuf,
     options: WalkOptions,
-    inner: walkdir::IntoIter,
+    /// None until the root has been looked at.
+    scouts: Option<Scouts>,
     /// The root's file system, once known.
     device: Option<u64>,
+    /// The folders that the walk is in, with the names still to come.
+    levels: Vec<Level>,
+    /// The folder that comes next.
+    enter: Option<ArchivePath>,
     /// The cache folder that the walk is in.
     cache: Option<ArchivePath>,
-    pending: Option<Walked>,
-    /// The folder of the path that was looked at last.
-    folder: Option<(Vec<u8>, OwnedFd)>,
+    pending: VecDeque<Walked>,
     patience: Arc<Patience>,
+}
+
+struct Level {
+    path: ArchivePath,
+    children: std::vec::IntoIter<Child>,
 }
 
 impl Walk {
     /// A walk of the folder `root`, which must not be a symbolic link.
     pub fn new(root: &Path, options: WalkOptions) -> Self {
-        let inner = WalkDir::new(root)
-            .same_file_system(!options.cross_filesystems)
-            .sort_by(|a, b| a.file_name().as_bytes().cmp(b.file_name().as_bytes()))
-            .into_iter();
-        let (device, cache, pending, folder) = (None, None, None, None);
         Self {
             root: root.to_path_buf(),
             options,
-            inner,
-            device,
-            cache,
-            pending,
-            folder,
+            scouts: None,
+            device: None,
+            levels: Vec::new(),
+            enter: None,
+            cache: None,
+            pending: VecDeque::new(),
             patience: Arc::default(),
         }
     }
 
-    fn relative(&self, path: &Path) -> ArchivePath {
-        let (path, root) = (path.as_os_str().as_bytes(), self.root.as_os_str().as_bytes());
-        // Every path that the walk gives is the root's with something joined to it.
-        let relative = path.strip_prefix(root).unwrap_or(path);
-        let relative = relative.strip_prefix(b"/").unwrap_or(relative);
-        // What the kernel lists is never "..", and a root that is not valid is not walked.
-        ArchivePath::parse(relative).unwrap_or_default()
-    }
-
-    /// What stands at a path, asked of its folder: the kernel then need not go all the way from the root.
-    fn stat(&mut self, path: &Path) -> io::Result<Stat> {
-        let bytes = path.as_os_str().as_bytes();
-        let cut = bytes.iter().rposition(|&b| b == b'/').filter(|_| path != self.root);
-        let Some((above, name)) = cut.and_then(|at| Some((bytes.get(..at)?, bytes.get(at + 1..)?))) else {
-            return path.symlink_metadata().map(|m| stat_of(&m));
-        };
-        if self.folder.as_ref().is_none_or(|(known, _)| known != above) {
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let place = if above.is_empty() { b"/" } else { above };
-            self.folder = Some((above.to_vec(), rustix::fs::open(place, flags, Mode::empty())?));
-        }
-        match &self.folder {
-            Some((_, folder)) => Ok(stat_at(folder.as_fd(), name)?),
-            None => Err(io::ErrorKind::NotFound.into()),
-        }
-    }
-
     fn skip_reason(&self, path: &ArchivePath, is_folder: bool) -> Option<Skip> {
-        if path.is_root() {
-            return None;
-        }
-        if self.options.skip_lost_and_found && is_folder && path.as_bytes() == b"lost+found" {
-            return Some(Skip::LostAndFound);
-        }
-        if self.cache.as_ref().is_some_and(|c| path.is_within(c) && !is_tag_of(c, path)) {
+        if self.cache.as_ref().is_some_and(|c| path.is_within(c) && path != c && !is_tag_of(c, path)) {
             return Some(Skip::Cache);
         }
-        let excludes = self.options.excludes.as_ref()?;
-        excludes.excludes(path, is_folder).then_some(Skip::Excluded)
+        self.options.excludes(path, is_folder)
     }
 
-    /// Leaves out the rest of a folder that was just met.
-    fn leave(&mut self, is_folder: bool, entered: bool) {
-        if is_folder && entered {
-            self.inner.skip_current_dir();
-        }
+    fn start(&mut self) -> Walked {
+        let look = || self.root.symlink_metadata().map(|m| stat_of(&m));
+        let stat = self.patience.run(std::thread::sleep, is_passing, look);
+        let device = stat.as_ref().map_or(0, |stat| stat.device);
+        self.device = Some(device);
+        let options = self.options.clone();
+        let enters: Box<Enters> = Box::new(move |path, stat| {
+            options.excludes(path, true).is_none() && (options.cross_filesystems || stat.device == device)
+        });
+        let patience = Arc::clone(&self.patience);
+        self.scouts = Some(Scouts::start(self.options.scouts, self.root.clone(), patience, enters));
+        self.meet(ArchivePath::root(), stat)
     }
 
-    fn look(&mut self, entry: &walkdir::DirEntry) -> Walked {
-        let path = self.relative(entry.path());
-        let is_folder = entry.file_type().is_dir();
+    /// Looks into a folder; its own entry has been handed out.
+    fn go_in(&mut self, path: ArchivePath) {
+        let Some(scouts) = &self.scouts else { return };
+        let folder = scouts.take(&path);
+        self.pending.extend(folder.errors.iter().map(|error| failed(path.clone(), "list", error)));
+        self.levels.push(Level { path, children: folder.children.into_iter() });
+    }
+
+    fn meet(&mut self, path: ArchivePath, stat: io::Result<Stat>) -> Walked {
+        let is_folder = stat.as_ref().is_ok_and(|stat| stat.kind == NodeKind::Directory);
         if let Some(skip) = self.skip_reason(&path, is_folder) {
-            // A folder on another file system has not been entered, so there is nothing to leave.
-            let entered = self.options.cross_filesystems
-                || entry.path().symlink_metadata().is_ok_and(|m| Some(stat_of(&m).device) == self.device);
-            self.leave(is_folder, entered);
             return Walked::Skipped(path, skip);
         }
-        let patience = Arc::clone(&self.patience);
-        let stat = match patience.run(std::thread::sleep, is_passing, || self.stat(entry.path())) {
+        let stat = match stat {
             Ok(stat) => stat,
-            Err(error) => {
-                self.leave(is_folder, true);
-                return failed(path, "stat", &error);
-            }
+            Err(error) => return failed(path, "stat", &error),
         };
-        let device = *self.device.get_or_insert(stat.device);
-        // Between listing and looking a folder may have become something else, which has no children.
-        if is_folder != (stat.kind == NodeKind::Directory) {
-            self.leave(is_folder, true);
-        } else if is_folder {
-            if !self.options.cross_filesystems && stat.device != device {
-                self.pending = Some(Walked::Skipped(path.clone(), Skip::OtherFilesystem));
+        if is_folder {
+            if !self.options.cross_filesystems && Some(stat.device) != self.device {
+                self.pending.push_back(Walked::Skipped(path.clone(), Skip::OtherFilesystem));
+            } else {
+                self.enter = Some(path.clone());
             }
-            if self.options.exclude_caches && is_cache_folder(entry.path()) {
+            if self.options.exclude_caches && is_cache_folder(&path.below(&self.root)) {
                 self.cache = Some(path.clone());
             }
         }
@@ -199,17 +191,90 @@ impl Iterator for Walk {
     type Item = Walked;
 
     fn next(&mut self) -> Option<Walked> {
-        if let Some(pending) = self.pending.take() {
-            return Some(pending);
+        if self.scouts.is_none() {
+            return Some(self.start());
         }
-        Some(match self.inner.next()? {
-            Ok(entry) => self.look(&entry),
-            Err(error) => {
-                let path = error.path().map(|p| self.relative(p)).unwrap_or_default();
-                let message = error.to_string();
-                let source = error.into_io_error().unwrap_or_else(|| io::Error::other(message));
-                failed(path, "list", &source)
+        loop {
+            if let Some(path) = self.enter.take() {
+                self.go_in(path);
             }
-        })
+            if let Some(pending) = self.pending.pop_front() {
+                return Some(pending);
+            }
+            let level = self.levels.last_mut()?;
+            match level.children.next() {
+                Some(child) => {
+                    let path = level.path.child(&child.name);
+                    return Some(self.meet(path, child.stat));
+                }
+                None => drop(self.levels.pop()),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::fs;
+
+    /// Makes folders of folders and files, as the numbers have it.
+    fn grow(folder: &Path, numbers: &mut impl Iterator<Item = u8>, depth: usize) {
+        for name in 0..numbers.next().unwrap_or(0) % 5 {
+            let path = folder.join(format!("{}-{name}", numbers.next().unwrap_or(0)));
+            if depth > 0 && numbers.next().unwrap_or(0) % 3 > 0 {
+                let _ = fs::create_dir(&path);
+                grow(&path, numbers, depth - 1);
+            } else {
+                let _ = fs::write(&path, b"x");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn scouts_change_nothing_of_what_is_seen(
+            numbers in prop::collection::vec(any::<u8>(), 0..400), scouts in 1..6usize,
+        ) {
+            let dir = tempfile::tempdir().unwrap();
+            grow(dir.path(), &mut numbers.into_iter(), 6);
+            let excludes = Some(Excludes::new(["1*-0", "2*/"]).unwrap());
+            let options = WalkOptions { excludes, ..WalkOptions::everything() };
+            let alone: Vec<Walked> = Walk::new(dir.path(), options.clone()).collect();
+            let helped: Vec<Walked> = Walk::new(dir.path(), WalkOptions { scouts, ..options }).collect();
+            let path = |walked: &Walked| match walked {
+                Walked::Found(found) => found.path.clone(),
+                Walked::Skipped(path, _) | Walked::Vanished(path) => path.clone(),
+                Walked::Problem(problem) => problem.path.clone(),
+            };
+            let is_sorted = alone.is_sorted_by_key(path);
+            prop_assert!(is_sorted);
+            prop_assert_eq!(alone, helped);
+        }
+    }
+
+    #[test]
+    fn a_walk_that_is_given_up_ends_its_scouts() {
+        let dir = tempfile::tempdir().unwrap();
+        grow(dir.path(), &mut (4..255u8).cycle().take(2000), 8);
+        let mut walk = Walk::new(dir.path(), WalkOptions { scouts: 4, ..WalkOptions::everything() });
+        assert!(walk.next().is_some() && walk.next().is_some());
+        drop(walk);
+    }
+
+    #[test]
+    fn what_cannot_be_listed_is_told_after_its_own_entry() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("a")).unwrap();
+        let mut walk = Walk::new(dir.path(), WalkOptions::everything());
+        let root = walk.next();
+        assert!(matches!(&root, Some(Walked::Found(f)) if f.path.is_root()), "{root:?}");
+        let folder = walk.next();
+        assert!(matches!(&folder, Some(Walked::Found(f)) if f.path.as_bytes() == b"a"), "{folder:?}");
+        // Between being looked at and being entered it goes.
+        fs::remove_dir(dir.path().join("a")).unwrap();
+        assert!(matches!(walk.next(), Some(Walked::Vanished(p)) if p.as_bytes() == b"a"));
+        assert_eq!(walk.next(), None);
     }
 }

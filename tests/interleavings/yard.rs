@@ -41,6 +41,7 @@ pub(crate) fn run_backup(store: impl Store + 'static, week: &str, pvc: &str, pat
         dry_run: false,
         // More would come to the store in any order.
         threads: 1,
+        readers: None,
         host: "test".into(),
         tool: "test".into(),
     };

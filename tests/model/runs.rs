@@ -51,6 +51,7 @@ fn options(week: Week) -> BackupOptions {
         allow_empty: false,
         dry_run: false,
         threads: 1,
+        readers: None,
         host: "a host".into(),
         tool: "a test".into(),
     }

@@ -61,6 +61,9 @@ pub(super) struct BackupArgs {
     /// zstd's level, 1 to 19
     #[arg(long, env = "WEEKVAULT_COMPRESSION", default_value_t = 3, value_name = "LEVEL", value_parser = clap::value_parser!(i32).range(1..=19))]
     compression: i32,
+    /// Files to read at once from each source [default: 8 on a network file system, else as many as --threads]
+    #[arg(long, env = "WEEKVAULT_READERS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    readers: Option<u16>,
     /// Trust no metadata: read every file
     #[arg(long, env = "WEEKVAULT_FORCE_READ")]
     force_read: bool,
@@ -185,6 +188,7 @@ fn options(context: &Context, args: &BackupArgs) -> Result<BackupOptions, Failur
             exclude_caches: args.exclude_caches,
             cross_filesystems: args.cross_filesystems,
             skip_lost_and_found: true,
+            scouts: 0,
         },
         compression: args.compression,
         force_read: args.force_read,
@@ -193,6 +197,7 @@ fn options(context: &Context, args: &BackupArgs) -> Result<BackupOptions, Failur
         allow_empty: args.allow_empty,
         dry_run: args.dry_run,
         threads: context.threads(),
+        readers: args.readers.map(usize::from),
         host: host(),
         tool: TOOL.to_owned(),
     })

@@ -26,13 +26,17 @@ use crate::model::{
     Week,
 };
 use crate::repo::{Archive, Inventory, ManifestId, PendingManifest, RepoError, SharedTrash, look_again};
-use crate::tree::{OwnerNames, SourceReader, Walk, WalkOptions};
+use crate::tree::{OwnerNames, SourceReader, Walk, WalkOptions, is_remote};
 use collect::Collected;
 use cut::Cutting;
 use pack::{Packer, Packing};
 use previous::Previous;
 use read::Reading;
+use scan::Pieces;
 use std::path::PathBuf;
+
+/// Files that are read at once where each answer takes a network's time: that is nearly all waiting.
+const REMOTE_READERS: usize = 8;
 
 /// A directory tree to protect, and its name.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -64,8 +68,10 @@ pub struct BackupOptions {
     pub allow_empty: bool,
     /// Read and compare, but write nothing.
     pub dry_run: bool,
-    /// Threads for each of reading and packing.
+    /// Threads that pack chunks.
     pub threads: usize,
+    /// Threads that read files; none for as many as suit the source's file system.
+    pub readers: Option<usize>,
     /// For the manifests: this machine.
     pub host: String,
     /// For the manifests: this program.
@@ -321,21 +327,28 @@ fn run_pipeline(
         ignore_inode: options.ignore_inode,
     });
     let threads = options.threads.max(1);
+    let waiting = if is_remote(root) { threads.max(REMOTE_READERS) } else { threads };
+    let reader_threads = options.readers.unwrap_or(waiting).max(1);
+    // More readers than cores are there to wait: for small pieces, each of little memory, and the walk likewise.
+    let (pieces, scouts) =
+        if reader_threads > threads { (Pieces::SMALL, reader_threads) } else { (Pieces::LARGE, 0) };
     let mut readers = Vec::new();
     let mut packers = Vec::new();
     let trash = SharedTrash::default();
-    for _ in 0..threads {
+    for _ in 0..reader_threads {
         readers.push(SourceReader::new(root).map_err(failed)?);
+    }
+    for _ in 0..threads {
         packers.push(Packer::new(archive, inventory, options, &trash, observer)?);
     }
     let (readers, packers) = (std::cell::RefCell::new(readers), std::cell::RefCell::new(packers));
-    let read_buffers = Pool::new(2 * sizes.avg, 2 * threads + 4);
+    let read_buffers = Pool::new(2 * sizes.avg, 2 * reader_threads + 4);
     let chunk_buffers = Pool::new(sizes.max, 2 * threads + 4);
     let spare = || chunk_buffers.take();
     let (read_buffers, chunk_buffers) = (&read_buffers, &chunk_buffers);
     std::thread::scope(|scope| {
-        let walk = scan::walk_ahead(scope, Walk::new(root, options.walk.clone()));
-        let reading = Bounds { workers: threads, pieces: threads + 1, ahead: 1 };
+        let walk = scan::walk_ahead(scope, Walk::new(root, WalkOptions { scouts, ..options.walk.clone() }));
+        let reading = Bounds { workers: reader_threads, pieces: reader_threads + 1, ahead: 1 };
         let (to_read, fed) = ordered(scope, reading, || {
             let source = readers.borrow_mut().pop();
             let mut reading =
@@ -356,7 +369,7 @@ fn run_pipeline(
                 }
             }
         });
-        let scanning = scope.spawn(move || scan::scan(walk, previous, compare, &to_read, observer));
+        let scanning = scope.spawn(move || scan::scan(walk, previous, compare, pieces, &to_read, observer));
         let cutting = scope
             .spawn(move || Cutting::new(sizes, previous, &to_pack, read_buffers, &spare).run(fed, observer));
         let result = collected.run(packed, previous, manifest, observer);

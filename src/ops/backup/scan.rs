@@ -35,15 +35,28 @@ pub(super) struct Scanned {
 /// with the names that are outside of the source.
 type Heads = HashMap<(u64, u64), (ArchivePath, u64)>;
 
-/// Steps in one piece of work, and bytes of files to be read in it.
-const MAX_STEPS: usize = 256;
-pub(super) const MAX_BYTES: u64 = 1 << 20;
+/// How large a piece of work is at most.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pieces {
+    steps: usize,
+    /// Bytes of files to be read; a single one may have more.
+    bytes: u64,
+}
+
+impl Pieces {
+    pub(super) const LARGE: Self = Self { steps: 256, bytes: 1 << 20 };
+    pub(super) const SMALL: Self = Self { steps: 32, bytes: 128 << 10 };
+}
+
+/// Paths that the walk hands over at once.
+const WALKED: usize = 256;
 
 /// Hands the steps for a whole source to `work`, in path order.
 pub(super) fn scan<R: Send>(
     walk: impl Iterator<Item = Walked>,
     previous: Option<&Previous>,
     compare: Option<Compare>,
+    pieces: Pieces,
     work: &Work<Vec<Step>, R>,
     observer: &dyn Observer,
 ) -> Result<Scanned, Error> {
@@ -53,7 +66,7 @@ pub(super) fn scan<R: Send>(
         None => None,
     };
     let mut heads = Heads::new();
-    let (mut steps, mut bytes) = (Vec::with_capacity(MAX_STEPS), 0);
+    let (mut steps, mut bytes) = (Vec::with_capacity(pieces.steps), 0);
     for walked in walk {
         let step = match walked {
             Walked::Skipped(..) => {
@@ -82,7 +95,7 @@ pub(super) fn scan<R: Send>(
             Step::Read { found, content: true, .. } => found.stat.size,
             _ => 0,
         };
-        if steps.len() >= MAX_STEPS || bytes + size > MAX_BYTES {
+        if steps.len() >= pieces.steps || bytes + size > pieces.bytes {
             if observer.cancelled() {
                 return Err(Error::Cancelled);
             }
@@ -150,10 +163,10 @@ pub(super) fn walk_ahead<'scope>(
 ) -> impl Iterator<Item = Walked> + use<> {
     let (send, receive) = crossbeam_channel::bounded(16);
     scope.spawn(move || {
-        let mut batch = Vec::with_capacity(MAX_STEPS);
+        let mut batch = Vec::with_capacity(WALKED);
         for walked in walk {
             batch.push(walked);
-            if batch.len() == MAX_STEPS && send.send(std::mem::take(&mut batch)).is_err() {
+            if batch.len() == WALKED && send.send(std::mem::take(&mut batch)).is_err() {
                 return;
             }
         }

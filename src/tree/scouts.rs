@@ -1,0 +1,149 @@
+//! Looking at folders ahead of the walk, several at once: where each question crosses a network, the answers' time is
+//! nearly all waiting.
+
+use super::list::{Folder, list};
+use crate::model::{ArchivePath, NodeKind, Patience, Stat};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+/// Names that may wait to be walked over; a folder may have more.
+const MAX_NAMES: usize = 16 << 10;
+/// Folders that may wait to be looked at.
+const MAX_WANTED: usize = 4 << 10;
+
+/// Whether a walk would enter the folder that stands at a path.
+pub(super) type Enters = dyn Fn(&ArchivePath, &Stat) -> bool + Send + Sync;
+
+/// Threads that look at folders, those first that the walk comes to first.
+pub(super) struct Scouts {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+struct Shared {
+    root: PathBuf,
+    enters: Box<Enters>,
+    patience: Arc<Patience>,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    wanted: BTreeSet<ArchivePath>,
+    busy: BTreeSet<ArchivePath>,
+    done: BTreeMap<ArchivePath, Folder>,
+    /// Names in what is done.
+    names: usize,
+    stopped: bool,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&'a self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn scout(&self) {
+        let mut state = self.state();
+        loop {
+            if state.stopped {
+                return;
+            }
+            let next = if state.names < MAX_NAMES { state.wanted.pop_first() } else { None };
+            let Some(path) = next else {
+                state = self.wait(state);
+                continue;
+            };
+            state.busy.insert(path.clone());
+            drop(state);
+            let folder = list(&path.below(&self.root), &self.patience);
+            let ahead = self.folders(&path, &folder);
+            state = self.state();
+            state.want(ahead);
+            state.names += folder.children.len();
+            state.busy.remove(&path);
+            state.done.insert(path, folder);
+            self.changed.notify_all();
+        }
+    }
+
+    /// The folders in a folder that the walk would enter.
+    fn folders(&self, path: &ArchivePath, folder: &Folder) -> Vec<ArchivePath> {
+        let enters = |child: &super::list::Child| {
+            let stat = child.stat.as_ref().ok().filter(|stat| stat.kind == NodeKind::Directory)?;
+            let path = path.child(&child.name);
+            (self.enters)(&path, stat).then_some(path)
+        };
+        folder.children.iter().filter_map(enters).collect()
+    }
+}
+
+impl State {
+    fn want(&mut self, folders: Vec<ArchivePath>) {
+        let room = MAX_WANTED.saturating_sub(self.wanted.len());
+        self.wanted.extend(folders.into_iter().take(room));
+    }
+
+    /// Forgets what the walk has passed by without asking for it.
+    fn pass(&mut self, path: &ArchivePath) {
+        self.wanted = self.wanted.split_off(path);
+        let ahead = self.done.split_off(path);
+        let passed: usize = self.done.values().map(|folder| folder.children.len()).sum();
+        self.names -= passed;
+        self.done = ahead;
+    }
+}
+
+impl Scouts {
+    /// Starts so many threads below `root`; they ask `enters` whether to go into a folder.
+    pub(super) fn start(number: usize, root: PathBuf, patience: Arc<Patience>, enters: Box<Enters>) -> Self {
+        let (state, changed) = (Mutex::default(), Condvar::new());
+        let shared = Arc::new(Shared { root, enters, patience, state, changed });
+        let scout = |_| {
+            let shared = Arc::clone(&shared);
+            std::thread::spawn(move || shared.scout())
+        };
+        let threads = (0..number).map(scout).collect();
+        Self { shared, threads }
+    }
+
+    /// The look at a folder; it is taken here and now if nobody has begun with it.
+    pub(super) fn take(&self, path: &ArchivePath) -> Folder {
+        let mut state = self.shared.state();
+        state.pass(path);
+        while state.busy.contains(path) {
+            state = self.shared.wait(state);
+        }
+        if let Some(folder) = state.done.remove(path) {
+            state.names -= folder.children.len();
+            self.shared.changed.notify_all();
+            return folder;
+        }
+        state.wanted.remove(path);
+        drop(state);
+        let folder = list(&path.below(&self.shared.root), &self.shared.patience);
+        if !self.threads.is_empty() {
+            let ahead = self.shared.folders(path, &folder);
+            self.shared.state().want(ahead);
+            self.shared.changed.notify_all();
+        }
+        folder
+    }
+}
+
+impl Drop for Scouts {
+    fn drop(&mut self) {
+        self.shared.state().stopped = true;
+        self.shared.changed.notify_all();
+        for thread in self.threads.drain(..) {
+            // A thread that has panicked has said so.
+            let _ = thread.join();
+        }
+    }
+}
