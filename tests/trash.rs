@@ -6,6 +6,7 @@ mod common;
 use common::{Vault, assert_equal, backup_arguments, quick_folder};
 use serde_json::Value;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use weekvault::model::Silent;
@@ -141,6 +142,23 @@ fn an_overwritten_manifest_comes_back_newest_first() {
         .map(|m| m["finished"].as_str().unwrap().to_owned())
         .collect();
     assert_eq!(made.len(), 2, "nothing is lost on the way");
+}
+
+#[test]
+fn a_manifest_that_says_the_same_again_needs_no_place_in_the_trash() {
+    let setting = Setting::new();
+    let kept = || setting.trash()["manifests"].as_array().unwrap().len();
+    for _ in 0..3 {
+        setting.back_up("2025-14", &[]);
+    }
+    assert_eq!(kept(), 0, "{}", setting.trash());
+    setting.write(3, 300);
+    setting.back_up("2025-14", &[]);
+    assert_eq!(kept(), 1, "{}", setting.trash());
+    // Only an owner's, a mode's or a time's change is one too.
+    fs::set_permissions(setting.source().join("file-5"), fs::Permissions::from_mode(0o600)).unwrap();
+    setting.back_up("2025-14", &[]);
+    assert_eq!(kept(), 2, "{}", setting.trash());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Making a manifest visible: the only commit point.
 
 use super::{Archive, ManifestId, ObjectReader, RepoError, Trash, Trashed};
-use crate::format::{FormatError, ManifestWriter};
+use crate::format::{Block, FormatError, ManifestWriter, Section};
 use crate::model::{Digest, Entry, ObjectRow, Owners, Problem, Summary, Timestamp};
 use crate::store::{Key, StoreError, StoreOperation, Upload};
 use std::io::{self, BufWriter, Write};
@@ -58,8 +58,8 @@ impl PendingManifest {
         self.writer.problem(problem);
     }
 
-    /// Ends the manifest and publishes it as `id`: first a manifest that it replaces is copied to the trash, then that and
-    /// everything that the new one names is made durable, then it is made visible. Returns its digest and length.
+    /// Ends the manifest and publishes it as `id`: first a manifest that it replaces is kept in the trash, unless it
+    /// says the same, then that and everything that the new one names is made durable, then it is made visible. Returns its digest and length.
     ///
     /// # Errors
     /// [`RepoError`]; then it is not visible, or was published whole and only the report of it failed.
@@ -73,9 +73,11 @@ impl PendingManifest {
     ) -> Result<(Digest, u64), RepoError> {
         let Self { archive, path, writer, written } = self;
         let failed = |e| write_error(&path, e);
-        let (out, digest) = writer.finish(owners, objects, summary).map_err(failed)?;
+        let (out, digest, blocks) = writer.finish(owners, objects, summary).map_err(failed)?;
         let Counted(upload, _) = out.into_inner().map_err(|e| failed(e.into_error()))?;
-        archive.keep_replaced(id, now)?;
+        if !archive.says_the_same(id, &blocks) {
+            archive.keep_replaced(id, now)?;
+        }
         archive.store.sync()?;
         upload.commit(&id.key())?;
         archive.store.sync()?;
@@ -102,6 +104,15 @@ impl Archive {
         self.store.sync()?;
         self.store.rename(&trashed.key, &id.key())?;
         Ok(self.store.sync()?)
+    }
+
+    /// Whether the manifest that stands at `id` says the same as one with these blocks, but for when it was made.
+    fn says_the_same(&self, id: &ManifestId, blocks: &[Block]) -> bool {
+        let told = |blocks: &[Block]| -> Vec<Block> {
+            blocks.iter().filter(|block| block.section != Section::Summary).copied().collect()
+        };
+        // One that cannot be read is kept.
+        self.open_manifest(id).is_ok_and(|old| told(old.reader().blocks()) == told(blocks))
     }
 
     /// Keeps a manifest that is about to be replaced in the trash: by another name where the storage has such, else as a

@@ -223,7 +223,7 @@ mod tests {
     fn grow(folder: &Path, numbers: &mut impl Iterator<Item = u8>, depth: usize) {
         for name in 0..numbers.next().unwrap_or(0) % 5 {
             let path = folder.join(format!("{}-{name}", numbers.next().unwrap_or(0)));
-            if depth > 0 && numbers.next().unwrap_or(0) % 3 > 0 {
+            if depth > 0 && !numbers.next().unwrap_or(0).is_multiple_of(3) {
                 let _ = fs::create_dir(&path);
                 grow(&path, numbers, depth - 1);
             } else {

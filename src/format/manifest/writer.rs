@@ -73,7 +73,7 @@ impl<W: Write> ManifestWriter<W> {
         self.problems.push(problem);
     }
 
-    /// Ends the manifest and returns where it was written to, with its digest.
+    /// Ends the manifest and returns where it was written to, with its digest and the blocks in its index.
     ///
     /// # Errors
     /// What `out` returns, and [`FormatError`] (inside the I/O error) for a table that is too large.
@@ -82,7 +82,7 @@ impl<W: Write> ManifestWriter<W> {
         owners: &Owners,
         objects: &[ObjectRow],
         summary: &Summary,
-    ) -> io::Result<(W, Digest)> {
+    ) -> io::Result<(W, Digest, Vec<Block>)> {
         self.close_block(Section::Entries)?;
         let mut room = MAX_RECORD;
         for problem in std::mem::take(&mut self.problems) {
@@ -117,7 +117,7 @@ impl<W: Write> ManifestWriter<W> {
         self.close_block(Section::Summary)?;
         let (index, digest) = encode_index(&self.blocks).map_err(format_error)?;
         self.out.write_all(&index)?;
-        Ok((self.out, digest))
+        Ok((self.out, digest, self.blocks))
     }
 
     /// Seals and writes what has been gathered, if anything.
