@@ -1,0 +1,96 @@
+"""Gets the tools: by apt what Debian has, by cargo into target/peers what crates.io has. What cannot be had is left out."""
+
+import os
+import shutil
+import subprocess
+
+from measure import Failed, quiet, say
+from trees import ROOT
+
+# What shows that it is there (a command or a file): the package that has it.
+PACKAGES = {
+    "/usr/bin/time": "time", "zstd": "zstd", "b3sum": "b3sum", "rsync": "rsync", "strace": "strace", "xz": "xz-utils",
+    "gcc": "gcc", "pkg-config": "pkg-config", "/usr/include/fuse3/fuse.h": "libfuse3-dev", "fusermount3": "fuse3",
+    "/usr/include/sodium.h": "libsodium-dev",
+    "restic": "restic", "borg": "borgbackup", "casync": "casync",
+    "/usr/src/linux-source-6.1.tar.xz": "linux-source-6.1", "/usr/src/linux-source-6.12.tar.xz": "linux-source-6.12",
+}
+CRATES = {"bupstash": ("bupstash", "0.12.0"), "conserve": ("conserve", "24.8.0"), "rustic": ("rustic-rs", "0.11.0")}
+PEERS = os.path.join(ROOT, "target", "peers")
+
+
+def there(sign):
+    return os.path.exists(sign) if sign.startswith("/") else shutil.which(sign) is not None
+
+
+def by_apt():
+    """Installs what is missing; one that cannot be had does not keep the others from being installed."""
+    missing = [package for sign, package in PACKAGES.items() if not there(sign)]
+    if not missing:
+        return
+    if not shutil.which("apt-get"):
+        say(f"no apt here; without: {' '.join(missing)}")
+        return
+    as_root = [] if os.geteuid() == 0 else ["sudo"]
+    apt = [*as_root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq"]
+    say(f"installing {' '.join(missing)}")
+    subprocess.run([*apt, "update"], stdout=2)
+    for package in missing:
+        done = subprocess.run([*apt, "install", "-y", "--no-install-recommends", package], capture_output=True, text=True)
+        if done.returncode:
+            say(f"could not install {package}: {done.stderr.strip().splitlines()[-1:]}")
+
+
+def by_cargo(command):
+    """The path of a peer that cargo builds, or None. Each is built once."""
+    crate, version = CRATES[command]
+    binary = os.path.join(PEERS, "bin", command)
+    if os.path.exists(binary):
+        return binary
+    say(f"building {crate} {version}")
+    build = os.path.join(PEERS, "build")
+    install = ["cargo", "install", "--locked", "--root", PEERS, "--target-dir", build, crate, "--version", version]
+    done = subprocess.run(install, capture_output=True, text=True)
+    if done.returncode:
+        say(f"could not build {crate}: {done.stderr.strip().splitlines()[-3:]}")
+        return None
+    return binary
+
+
+def own_binary(given):
+    """Ours: the one given, or a release build of this checkout."""
+    if given:
+        binary = os.path.abspath(given)
+        if not os.access(binary, os.X_OK):
+            raise Failed(f"no program at {binary}")
+        return binary
+    say("building weekvault")
+    subprocess.run(["cargo", "build", "--release", "--locked"], cwd=ROOT, check=True, stdout=2)
+    target = os.environ.get("CARGO_TARGET_DIR") or os.path.join(ROOT, "target")
+    return os.path.join(target, "release", "weekvault")
+
+
+def locate(tool, own):
+    """The program of a tool, or None where it is not to be had."""
+    if tool.name == "weekvault":
+        return own
+    if tool.name in CRATES:
+        return by_cargo(tool.name)
+    return shutil.which(tool.name)
+
+
+def machine():
+    """What the numbers depend on."""
+    cpu = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "unknown")
+    system = next((line.split("=", 1)[1].strip('"\n') for line in open("/etc/os-release") if line.startswith("PRETTY_NAME=")), "")
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return {
+        "cpu": cpu, "cores": len(os.sched_getaffinity(0)), "memory": memory, "system": system, "kernel": os.uname().release
+    }
+
+
+def commit():
+    try:
+        return quiet(["git", "-C", ROOT, "describe", "--always", "--dirty"]).strip()
+    except Failed:
+        return "unknown"

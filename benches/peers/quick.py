@@ -1,0 +1,84 @@
+"""The smoke test: sizes and counts on a Roundcube tree, which do not depend on how fast the machine is."""
+
+import os
+import shutil
+import subprocess
+
+from limits import QUICK
+from measure import Failed, differences, failure, quiet, say, usage_of
+from storeops import traced
+from tools import Tar, Weekvault
+from trees import Appended, roundcube, settle
+
+
+class Checks:
+    """Prints each value beside its limit and remembers which ones were missed."""
+
+    def __init__(self):
+        self.missed = []
+
+    def at_most(self, what, value, limit, unit=""):
+        met = value <= limit
+        print(f"{'ok' if met else 'MISSED':7} {what}: {value:,.3f}".removesuffix(".000") + f"{unit}, at most {limit:,}{unit}", flush=True)
+        if not met:
+            self.missed.append(what)
+
+
+def missing(*commands):
+    return [command for command in commands if not shutil.which(command)]
+
+
+def counted(tool, command):
+    status, count = traced(tool.store, command, env=tool.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    if status:
+        raise failure(command, status, "under strace")
+    return count
+
+
+def check(work, own):
+    """True where every limit holds."""
+    lacking = missing("strace", "rsync", "tar", "zstd")
+    if lacking:
+        say(f"SKIPPED: not installed here: {' '.join(lacking)}")
+        return True
+    checks = Checks()
+    tree = roundcube(work)
+    settle()
+    tool, tar = Weekvault(own, os.path.join(work, "weekvault")), Tar("tar", os.path.join(work, "tar"))
+    tool.prepare()
+    tar.prepare()
+    try:
+        compare(checks, tool, tar, tree, os.path.join(work, "out"))
+    except Failed as failed:
+        print(f"FAILED  {failed}")
+        checks.missed.append("a command failed")
+    finally:
+        quiet(["rm", "-rf", tree, tool.place, tar.place, os.path.join(work, "out")])
+    return not checks.missed
+
+
+def compare(checks, tool, tar, tree, out):
+    quiet(tar.backup(1, tree), env=tar.env)
+    first = counted(tool, tool.backup(1, tree))
+    store = usage_of(tool.store)
+    checks.at_most("store against tar | zstd -3", store["bytes"] / usage_of(tar.store)["bytes"], QUICK["store_against_tar"])
+    checks.at_most("files that a first backup creates", first.kinds["create"], QUICK["created"])
+
+    unchanged = counted(tool, tool.backup(2, tree))
+    checks.at_most("store operations of an unchanged run", unchanged.counted, QUICK["unchanged_operations"])
+    week = usage_of(tool.store)
+    checks.at_most("growth in an unchanged week", (week["bytes"] - store["bytes"]) / 1e3, QUICK["unchanged_growth_kb"], " kB")
+
+    with Appended(tree, files=10, stamp=10):
+        ten = counted(tool, tool.backup(3, tree))
+        checks.at_most("store operations of a run with 10 changed files", ten.counted, QUICK["ten_operations"])
+        grown = usage_of(tool.store)
+        checks.at_most("growth with 10 changed files", (grown["bytes"] - week["bytes"]) / 1e3, QUICK["ten_growth_kb"], " kB")
+        os.makedirs(out)
+        quiet(tool.restore(3, tree, out), env=tool.env)
+        checks.at_most("differences that rsync finds in a restore", len(differences(tree, out)), 0)
+        in_place = counted(tool, tool.restore_in_place(3, tree))
+        checks.at_most("files that an in-place restore of the unchanged tree writes to the store", in_place.kinds["create"], 0)
+        checks.at_most("differences that rsync finds after it", len(differences(out, tree)), 0)
+    quiet(tool.verify(tree, None), env=tool.env)
+    print("ok      verify finds no damage")
