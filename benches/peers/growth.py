@@ -78,7 +78,11 @@ def by_weeks(work, tool, rounds):
         if week in WEEKS:
             daily = {**timed(tool, backup(tool, tree, week), rounds), "ops": operations(tool, backup(tool, tree, week))}
             verify = timed(tool, tool.verify(tree, None), rounds)
-            points.append({"weeks": week, "weekly": weekly, "nochange": daily, "verify": verify, "store": usage_of(tool.store)})
+            append(tree, week + max(WEEKS))
+            settle()
+            weekly["ops"] = operations(tool, backup(tool, tree, week))
+            point = {"weeks": week, "weekly": weekly, "nochange": daily, "verify": verify}
+            points.append({**point, "store": usage_of(tool.store)})
     tool.remove()
     quiet(["rm", "-rf", tree])
     return points

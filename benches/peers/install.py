@@ -79,10 +79,15 @@ def locate(tool, own):
     return shutil.which(tool.name)
 
 
+def first_line(path, start):
+    with open(path) as file:
+        return next((line.strip() for line in file if line.startswith(start)), "unknown")
+
+
 def machine():
     """What the numbers depend on."""
-    cpu = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "unknown")
-    system = next((line.split("=", 1)[1].strip('"\n') for line in open("/etc/os-release") if line.startswith("PRETTY_NAME=")), "")
+    cpu = first_line("/proc/cpuinfo", "model name").split(":")[-1].strip()
+    system = first_line("/etc/os-release", "PRETTY_NAME=").split("=")[-1].strip('"')
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return {
         "cpu": cpu, "cores": len(os.sched_getaffinity(0)), "memory": memory, "system": system, "kernel": os.uname().release

@@ -11,6 +11,7 @@ from targets import OURS, TARGETS
 from tools import TOOLS
 
 LABELS = {tool.name: tool.label for tool in TOOLS}
+SHORT = {"tar": "tar | zstd -3", "borg": "borg"}
 STEP_TITLES = {
     "first": "first backup", "nochange": "no change", "append": "1 % appended", "second": "second tree",
     "restore": "restore", "inplace": "restore in place", "verify": "verify all",
@@ -46,7 +47,7 @@ def notes():
     return {key: text.strip() for key, text in zip(parts[1::2], parts[2::2])}
 
 
-def present(data, group):
+def present(group):
     """Names of tools in a group of results, in their fixed order."""
     return [tool.name for tool in TOOLS if tool.name in group]
 
@@ -59,13 +60,13 @@ def targets(data):
     rows, missed = [], []
     for target in TARGETS:
         value = target.value(data)
-        sign = "≥" if target.at_least else "≤"
+        limit = f"{'≥' if target.at_least else '≤'} {target.limit:g}{target.unit}"
         if value is None:
-            rows.append((target.text, f"{sign} {target.limit:g}{target.unit}", "not measured", ""))
+            rows.append((target.text, limit, "not measured", ""))
             continue
         met = target.met(value)
         text = count(value) if isinstance(value, int) else number(value)
-        rows.append((target.text, f"{sign} {target.limit:g}{target.unit}", f"{text}{target.unit}", "met" if met else "**missed**"))
+        rows.append((target.text, limit, f"{text}{target.unit}", "met" if met else "**missed**"))
         if not met:
             missed.append(target)
     return table(("target", "at most, or at least", "measured", ""), rows), missed
@@ -73,12 +74,11 @@ def targets(data):
 
 def obstacles(missed):
     written = notes()
-    lines = [
-        f"* {target.text.capitalize() if target.text[0].isalpha() else target.text}: "
-        + written.get(target.key, "not looked into yet.").replace("\n", "\n  ")
-        for target in missed
-    ]
-    return ["## Where a target is missed", *lines] if missed else []
+    lines = []
+    for target in missed:
+        reason = written.get(target.key, "not looked into yet.").replace("\n", "\n  ")
+        lines.append(f"* {target.text[0].upper()}{target.text[1:]}: {reason}")
+    return ["## Where a target is missed", "\n".join(lines)] if missed else []
 
 
 def step_cells(data, tool, cell):
@@ -86,24 +86,26 @@ def step_cells(data, tool, cell):
     return (name_of(tool), *(cell(taken[step]) if step in taken else "-" for step in STEPS))
 
 
+def cpu_and_rss(taken):
+    return f"{number(middle(taken, 'cpu'))} / {middle(taken, 'rss') / (1 << 20):,.0f}"
+
+
 def steps(data):
     part = data["steps"]
     tree = part["tree"]
-    names = present(data, part["tools"])
+    names = present(part["tools"])
     head = ("tool", *STEP_TITLES.values())
     wall = table(head, [step_cells(data, tool, lambda taken: number(middle(taken, "wall"))) for tool in names])
-    usage = table(head, [
-        step_cells(data, tool, lambda taken: f"{number(middle(taken, 'cpu'))} / {middle(taken, 'rss') / (1 << 20):,.0f}") for tool in names
-    ])
+    usage = table(head, [step_cells(data, tool, cpu_and_rss) for tool in names])
     floors = table(("floor", "s"), [
         (text, number(middle(part["floors"][key], "wall"))) for key, text in FLOORS.items() if key in part["floors"]
     ])
     about = [f"* {LABELS[tool.name]}: {tool.note}" for tool in TOOLS if tool.note and tool.name in names]
     about += [f"* {LABELS[name]}: {text}" for name in names for text in part["notes"].get(name, ())]
     return [
-        f"## Steps on the Linux 6.1 source tree\n\n{count(tree['files'])} files, {tree['bytes'] / 1e9:.2f} GB; the second tree "
-        "is Linux 6.12. Everything is in memory (tmpfs). What is restored is the third backup; restore in place is that of "
-        "an unchanged tree.",
+        f"## Steps on the Linux 6.1 source tree\n\n{count(tree['files'])} files, {tree['bytes'] / 1e9:.2f} GB; the second "
+        "tree is Linux 6.12. Everything is in memory (tmpfs). What is restored is the third backup; restore in place is "
+        "that of an unchanged tree.",
         "![wall clock by step and tool](benchmarks/steps.svg)",
         "Wall clock in seconds:", wall, "CPU in seconds / peak RSS in MiB of the largest process:", usage,
         "The floors of the same place:", floors, "\n".join(about),
@@ -113,7 +115,7 @@ def steps(data):
 def stores(data):
     part = data["steps"]["stores"]
     rows = []
-    for tool in present(data, part):
+    for tool in present(part):
         first, every = part[tool].get("first"), part[tool].get("all")
         if first and every:
             growth = megabytes(part[tool]["growth"])
@@ -129,7 +131,7 @@ def operations(data):
     part = data["operations"]
     rows = [
         (name_of(tool), *(f"{count(part[tool][run]['counted'])} ({count(part[tool][run]['stat'])})" for run in RUNS))
-        for tool in present(data, part)
+        for tool in present(part)
     ]
     ours = part.get(OURS)
     kinds = ("open", "create", "mkdir", "rename", "fsync", "unlink", "list", "stat", "lock", "read", "write")
@@ -137,16 +139,16 @@ def operations(data):
         (title, *(count(ours[run][kind]) for kind in kinds)) for run, title in RUNS.items()
     ]) if ours else ""
     return [
-        "## Store operations\n\nOpens, creates, folders, renames and links, fsyncs, unlinks and listing pages on the store's "
-        "paths, and stats in brackets; Linux 6.1, counted with strace by `benches/peers/store_ops`. A tool that keeps a "
-        "cache elsewhere is not charged for it.",
+        "## Store operations\n\nOpens, creates, folders, renames and links, fsyncs, unlinks and listing pages on the "
+        "store's paths, and stats in brackets; Linux 6.1, counted with strace by `benches/peers/store_ops`. A tool that "
+        "keeps a cache elsewhere is not charged for it.",
         table(("tool", *RUNS.values()), rows), detail,
     ]
 
 
 def latency(data):
     part = data["latency"]
-    rows = [(name_of(tool), *(number(part[tool][run]) for run in RUNS)) for tool in present(data, part)]
+    rows = [(name_of(tool), *(number(part[tool][run]) for run in RUNS)) for tool in present(part)]
     return [
         f"## Latency\n\nSource (a Roundcube tree) and store each behind a file system that answers every operation "
         f"{MILLISECONDS} ms late (`benches/peers/slowfs.c`), each run with cold caches there. Wall clock in seconds:",
@@ -155,15 +157,16 @@ def latency(data):
 
 
 def cells(taken):
-    ops = count(taken["ops"]["counted"]) if "ops" in taken else "-"
-    return f"{number(taken['wall'])} / {taken['rss'] / (1 << 20):.0f} / {ops}"
+    ops = f" / {count(taken['ops']['counted'])}" if "ops" in taken else ""
+    return f"{number(taken['wall'])} / {taken['rss'] / (1 << 20):.0f}{ops}"
 
 
 def growth(data):
     part = data["growth"]
     runs = ("first", "nochange", "verify", "restore")
     files = [(count(point["files"]), *(cells(point[run]) for run in runs)) for point in part["files"]]
-    weeks = [(str(point["weeks"]), *(cells(point[run]) for run in ("weekly", "nochange", "verify"))) for point in part["weeks"]]
+    week_runs = ("weekly", "nochange", "verify")
+    weeks = [(count(point["weeks"]), *(cells(point[run]) for run in week_runs)) for point in part["weeks"]]
     text = [
         "## Growth\n\nSmall files of 200 bytes, in folders of a thousand. Wall clock in seconds / peak RSS in MiB / store "
         "operations:",
@@ -177,20 +180,20 @@ def growth(data):
         return [*text, f"One large file: {large['failed']}."]
     return [
         *text, f"One file of {large['bytes'] >> 30} GiB, on a disk:",
-        table(("", *("first backup", "no change", "verify", "restore")), [("s / MiB", *(cells(large[run])[:-4] for run in runs))]),
+        table(("", "first backup", "no change", "verify", "restore"), [("s / MiB", *(cells(large[run]) for run in runs))]),
     ]
 
 
 def about(data):
     machine = data["machine"]
-    versions = [f"{LABELS[tool]} ({data['versions'][tool]})" for tool in present(data, data["versions"])]
+    versions = [f"{LABELS[tool]} ({data['versions'][tool]})" for tool in present(data["versions"])]
     measured = {(part["day"], part["commit"]) for part in data["measured"].values()}
     when = " and ".join(f"on {day} at {commit}" for day, commit in sorted(measured))
     rounds = data["measured"].get("steps", {}).get("rounds")
     lines = [
         "# Benchmarks",
-        "Written by `benches/peers/run`, which measures all of this in one go: it installs the peers that it can, by apt and "
-        "cargo, and runs the tools in turns, so that a drift of the machine hurts all alike"
+        "Written by `benches/peers/run`, which measures all of this in one go: it installs the peers that it can, by apt "
+        "and cargo, and runs the tools in turns, so that a drift of the machine hurts all alike"
         + (f" (medians of {rounds} rounds)." if rounds and rounds > 1 else " (one round)." if rounds else "."),
         "```sh\nbenches/peers/run            # everything; most of an hour\n"
         "benches/peers/run --quick    # sizes and counts only, asserted, as .ci/run does\n"
@@ -207,20 +210,22 @@ def about(data):
 def draw(data, folder):
     os.makedirs(folder, exist_ok=True)
     if "steps" in data:
-        taken = data["steps"]["tools"]
-        panels = []
-        for step, title in STEP_TITLES.items():
-            values = [(LABELS[tool].split(",")[0], middle(taken[tool][step], "wall")) for tool in present(data, taken) if step in taken[tool]]
-            if step != "inplace" and values:
-                panels.append((title, [(label.replace("tar + zstd -3 -T2", "tar | zstd -3"), value) for label, value in values]))
-        save(folder, "steps.svg", plots.bars(panels, LABELS[OURS]))
+        save(folder, "steps.svg", plots.bars(list(step_panels(data["steps"]["tools"])), LABELS[OURS]))
     if "growth" in data:
         save(folder, "growth.svg", plots.growth([growth_row(data, "files"), growth_row(data, "weeks")]))
 
 
+def step_panels(taken):
+    """For each step the wall clock of each tool, under a name short enough to stand beside a bar."""
+    for step, title in STEP_TITLES.items():
+        values = [(tool, middle(taken[tool][step], "wall")) for tool in present(taken) if step in taken[tool]]
+        if step != "inplace" and values:
+            yield title, [(SHORT.get(tool, LABELS[tool]), value) for tool, value in values]
+
+
 def growth_row(data, by):
     points = data["growth"][by]
-    run, title = ("first", "first backup") if by == "files" else ("weekly", "1 % appended")
+    run, title = ("first", "first backup") if by == "files" else ("weekly", "weekly run")
     ticks = [point[by] for point in points]
     values = {
         f"seconds by {by}": lambda taken: taken["wall"],
@@ -229,12 +234,12 @@ def growth_row(data, by):
     }
     row = []
     for heading, value in values.items():
-        series = [
-            (name, [(point[by], value(point[key])) for point in points])
-            for name, key in ((title, run), ("no change", "nochange")) if not heading.startswith("store") or "ops" in points[0][key]
-        ]
-        row.append((heading, by, ticks, series))
+        shown = ((title, run), ("no change", "nochange"))
+        row.append((heading, by, ticks, [(name, [(p[by], value(p[key])) for p in points]) for name, key in shown]))
     return row
+
+
+SECTIONS = {"steps": (steps, stores), "operations": (operations,), "latency": (latency,), "growth": (growth,)}
 
 
 def save(folder, name, text):
@@ -247,8 +252,8 @@ def write(data, out):
     lines = about(data)
     text, missed = targets(data)
     lines += ["## Targets", text, *obstacles(missed)]
-    for part, section in (("steps", steps), ("steps", stores), ("operations", operations), ("latency", latency), ("growth", growth)):
+    for part, sections in SECTIONS.items():
         if part in data:
-            lines += section(data)
+            lines += [text for section in sections for text in section(data)]
     with open(out, "w") as file:
         file.write("\n\n".join(line for line in lines if line) + "\n")

@@ -24,7 +24,8 @@ text { fill: #f0f6fc; } .soft { fill: #9198a1; } .grid { stroke: #3d444d; }
 class Drawing:
     def __init__(self, width, height, title):
         self.parts = [
-            f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img">',
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+            f'viewBox="0 0 {width} {height}" role="img">',
             f"<title>{escape(title)}</title>", f"<style>{STYLE}</style>",
         ]
 
@@ -115,4 +116,4 @@ def one_growth(drawing, left, top, width, height, title, x_label, x_ticks, serie
     for number, (name, points) in enumerate(series):
         drawing.curve([(x_axis.at(a), y_axis.at(b)) for a, b in points], f"s{number}")
         drawing.text(x, top + height - 26, name, f"s{number}")
-        x += 8 + 6.6 * len(name)
+        x += 12 + 7.2 * len(name)

@@ -19,7 +19,8 @@ class Checks:
 
     def at_most(self, what, value, limit, unit=""):
         met = value <= limit
-        print(f"{'ok' if met else 'MISSED':7} {what}: {value:,.3f}".removesuffix(".000") + f"{unit}, at most {limit:,}{unit}", flush=True)
+        shown = f"{value:,.3f}".removesuffix(".000")
+        print(f"{'ok' if met else 'MISSED':7} {what}: {shown}{unit}, at most {limit:,}{unit}", flush=True)
         if not met:
             self.missed.append(what)
 
@@ -67,18 +68,20 @@ def compare(checks, tool, tar, tree, out):
     unchanged = counted(tool, tool.backup(2, tree))
     checks.at_most("store operations of an unchanged run", unchanged.counted, QUICK["unchanged_operations"])
     week = usage_of(tool.store)
-    checks.at_most("growth in an unchanged week", (week["bytes"] - store["bytes"]) / 1e3, QUICK["unchanged_growth_kb"], " kB")
+    growth = (week["bytes"] - store["bytes"]) / 1e3
+    checks.at_most("growth in an unchanged week", growth, QUICK["unchanged_growth_kb"], " kB")
 
     with Appended(tree, files=10, stamp=10):
         ten = counted(tool, tool.backup(3, tree))
         checks.at_most("store operations of a run with 10 changed files", ten.counted, QUICK["ten_operations"])
         grown = usage_of(tool.store)
-        checks.at_most("growth with 10 changed files", (grown["bytes"] - week["bytes"]) / 1e3, QUICK["ten_growth_kb"], " kB")
+        growth = (grown["bytes"] - week["bytes"]) / 1e3
+        checks.at_most("growth with 10 changed files", growth, QUICK["ten_growth_kb"], " kB")
         os.makedirs(out)
         quiet(tool.restore(3, tree, out), env=tool.env)
         checks.at_most("differences that rsync finds in a restore", len(differences(tree, out)), 0)
         in_place = counted(tool, tool.restore_in_place(3, tree))
-        checks.at_most("files that an in-place restore of the unchanged tree writes to the store", in_place.kinds["create"], 0)
+        checks.at_most("files that an in-place restore creates in the store", in_place.kinds["create"], 0)
         checks.at_most("differences that rsync finds after it", len(differences(out, tree)), 0)
     quiet(tool.verify(tree, None), env=tool.env)
     print("ok      verify finds no damage")

@@ -101,7 +101,8 @@ class Bench:
         if compare:
             different = differences(self.tree, tool.restored(self.tree, self.out))
             if different:
-                self.note(tool, f"rsync finds {len(different)} differences after the restore, such as `{different[0].strip()}`")
+                such = f"such as `{different[0].strip()}`"
+                self.note(tool, f"rsync finds differences after the restore ({len(different)}), {such}")
         self.clear()
 
     def sample(self, tool, step, command):

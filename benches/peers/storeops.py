@@ -110,8 +110,8 @@ def traced(store, command, keep_paths=False, kinds=tuple(KINDS), **options):
         # `?`: calls that this machine does not have are not traced. The filter in the kernel stops no other calls.
         calls = ",".join("?" + call for call, kind in KIND_OF.items() if kind in kinds)
         process = subprocess.Popen(
-            ["strace", "-f", "--seccomp-bpf", "-qq", "-y", "-s", "1", "-e", "signal=none", "-e", f"trace={calls}", "-o", pipe,
-             "--", *command],
+            ["strace", "-f", "--seccomp-bpf", "-qq", "-y", "-s", "1", "-e", "signal=none", "-e", f"trace={calls}",
+             "-o", pipe, "--", *command],
             **options,
         )
         # Opened for writing as well, so that a strace that does not start is noticed and not waited for.

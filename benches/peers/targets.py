@@ -42,7 +42,8 @@ def against(name, tool):
 
 
 def fastest_restore(data):
-    return min(step(data, tool, "restore") for tool, taken in data["steps"]["tools"].items() if tool != OURS and "restore" in taken)
+    tools = data["steps"]["tools"]
+    return min(step(data, tool, "restore") for tool in tools if tool != OURS and "restore" in tools[tool])
 
 
 def stored(data, tool, when):
@@ -79,14 +80,20 @@ def exponent(points, by, start):
     return max(math.log(after / before) for before, after in zip(low[1:], high[1:])) / math.log(high[0] / low[0])
 
 
+def operations(name):
+    return lambda data: data["operations"][OURS][name]["counted"]
+
+
 def latency(name):
     return lambda data: data["latency"][OURS][name] / data["latency"]["rsync"][name]
 
 
 TARGETS = (
     Target("first", "first backup, of `tar \\| zstd -3 -T2`", 0.95, against("first", "tar")),
-    Target("first-store", "store after it, of that archive", 1.08, lambda d: stored(d, OURS, "first") / stored(d, "tar", "first")),
-    Target("nochange-find", "no change, of `find -printf` with stat", 1.5, lambda d: step(d, OURS, "nochange") / floor(d, "find")),
+    Target("first-store", "store after it, of that archive", 1.08,
+           lambda d: stored(d, OURS, "first") / stored(d, "tar", "first")),
+    Target("nochange-find", "no change, of `find -printf` with stat", 1.5,
+           lambda d: step(d, OURS, "nochange") / floor(d, "find")),
     Target("nochange-bupstash", "no change, of bupstash", 1, against("nochange", "bupstash")),
     Target("append", "1 % appended, of bupstash", 0.25, against("append", "bupstash")),
     Target("append-growth", "growth of the store by that", 8, lambda d: d["steps"]["stores"][OURS]["growth"] / 1e6, " MB"),
@@ -103,8 +110,8 @@ TARGETS = (
     Target("rss-million", "peak RSS with 1,000,000 files", 128, million, " MiB"),
     Target("rss-large", "peak RSS with one file of 20 GiB", 128, large_file, " MiB"),
     Target("ops-first", "files that a first backup creates", 1000, lambda d: d["operations"][OURS]["first"]["create"], ""),
-    Target("ops-nochange", "store operations of a run without changes", 100, lambda d: d["operations"][OURS]["nochange"]["counted"], ""),
-    Target("ops-ten", "store operations of a run with 10 changed files", 120, lambda d: d["operations"][OURS]["ten"]["counted"], ""),
+    Target("ops-nochange", "store operations of a run without changes", 100, operations("nochange"), ""),
+    Target("ops-ten", "store operations of a run with 10 changed files", 120, operations("ten"), ""),
     Target("ops-million", "store operations of a run without changes, 1,000,000 files", 100,
            lambda d: max(d["growth"]["files"], key=lambda point: point["files"])["nochange"]["ops"]["counted"], ""),
     Target("latency-first", "first backup at 5 ms latency, of rsync", 0.1, latency("first")),

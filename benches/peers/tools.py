@@ -172,7 +172,8 @@ class Rustic(Tool):
     note = "encrypts always"
 
     def command(self, *arguments):
-        return [self.binary, "--repository", self.store, "--password", "peers", "--no-progress", "--log-level", "error", *arguments]
+        common = ["--repository", self.store, "--password", "peers", "--no-progress", "--log-level", "error"]
+        return [self.binary, *common, *arguments]
 
     def init(self):
         quiet(self.command("init"), env=self.env)
@@ -222,7 +223,8 @@ class Bupstash(Tool):
         return [self.binary, "put", "--quiet", "--xattrs", "--key", self.key, "--send-log", log, f"number={number}", tree]
 
     def restore(self, number, tree, out):
-        return [self.binary, "restore", "--quiet", "--ownership", "--xattrs", "--key", self.key, "--into", out, f"number={number}"]
+        whole = ["--ownership", "--xattrs", "--into", out]
+        return [self.binary, "restore", "--quiet", "--key", self.key, *whole, f"number={number}"]
 
     def verify(self, tree, second):
         return f"{self.binary} get --quiet --key {quote(self.key)} number=3 >/dev/null"
