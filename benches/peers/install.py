@@ -95,7 +95,11 @@ def machine():
 
 
 def commit():
+    """The last commit that changed the program, and whether it was changed since."""
+    program = ["--", "src", "Cargo.toml", "Cargo.lock"]
     try:
-        return quiet(["git", "-C", ROOT, "describe", "--always", "--dirty"]).strip()
+        last = quiet(["git", "-C", ROOT, "log", "-1", "--format=%h", *program]).strip()
+        changed = quiet(["git", "-C", ROOT, "status", "--porcelain", *program]).strip()
+        return f"{last}-dirty" if changed else last
     except Failed:
         return "unknown"
