@@ -67,7 +67,9 @@ class Bench:
             with open(os.path.join(self.work, f"half-{number}"), "w") as file:
                 file.write("\0".join(half))
         copy = f"xargs -0 cp -a --parents -t {self.out} <{self.work}/half-"
-        return f"cd {self.tree}; {copy}0 & {copy}1 && wait $!"
+        # Both halves have parts in the same folders: whoever came second to make one would fail.
+        folders = f"find . -mindepth 1 -maxdepth 1 -type d -exec mkdir {self.out}/{{}} ';'"
+        return f"cd {self.tree} && {folders} && {{ {copy}0 & {copy}1 && wait $!; }}"
 
     def one(self, tool, first_round):
         self.backup(tool, "first")

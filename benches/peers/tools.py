@@ -70,18 +70,14 @@ class Weekvault(Tool):
     def week(self, number):
         return f"2025-{9 + number:02}"
 
-    def pvc(self, number):
-        return "second" if number == 4 else "first"
-
     def backup(self, number, tree):
-        week = self.week(number if number != 4 else 3)
-        return self.command("backup", "--week", week, "--source", f"{self.pvc(number)}={tree}")
+        return self.command("backup", "--week", self.week(number), "--source", f"tree={tree}")
 
     def restore(self, number, tree, out):
-        return self.command("materialize", "--week", self.week(number), "--pvc", self.pvc(number), out)
+        return self.command("materialize", "--week", self.week(number), "--pvc", "tree", out)
 
     def restore_in_place(self, number, tree):
-        return self.command("restore", "--week", self.week(number), "--pvc", self.pvc(number), "--target", tree)
+        return self.command("restore", "--week", self.week(number), "--pvc", "tree", "--target", tree)
 
     def verify(self, tree, second):
         return self.command("verify")
