@@ -1,0 +1,185 @@
+//! The jobs of the manifests, run: their arguments and environment by the program itself, their capabilities by the kernel.
+
+use crate::common::{Ran, Tree, assert_same_tree, is_root, skip};
+use crate::kubernetes::{OVERLAYS, Task};
+use serde_json::Value;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use tempfile::TempDir;
+
+/// A node: what a container sees as `/` is a folder here.
+struct Node(TempDir);
+
+impl Node {
+    fn new() -> Self {
+        let node = Self(tempfile::tempdir().unwrap());
+        for folder in ["backup", "cache", "target", "src"] {
+            fs::create_dir(node.path(folder)).unwrap();
+        }
+        node
+    }
+
+    fn path(&self, path: &str) -> std::path::PathBuf {
+        self.0.path().join(path.trim_start_matches('/'))
+    }
+
+    /// A word of a command line, with each path that is on one of the container's volumes where that is here.
+    fn here(&self, task: &Task, word: &str) -> String {
+        let (before, path) = match word.find('/') {
+            Some(at) if at == 0 || word[..at].ends_with('=') => word.split_at(at),
+            _ => return word.to_owned(),
+        };
+        let on = |mount: &str| path == mount || path.starts_with(&format!("{mount}/"));
+        let name = &task.name;
+        assert!(task.mounts().iter().any(|m| on(&m.mount_path)), "{name}: nothing is mounted for {word}");
+        format!("{before}{}", self.path(path).display())
+    }
+
+    /// The container's command with no capabilities but these, if any are given, and no Pushgateway.
+    fn command(&self, task: &Task, capabilities: Option<&[String]>) -> Command {
+        let program = env!("CARGO_BIN_EXE_weekvault");
+        let mut command = Command::new(program);
+        if let Some(capabilities) = capabilities {
+            let added = capabilities.iter().map(|c| format!(",+{}", c.to_lowercase()));
+            let set = format!("-all{}", added.collect::<String>());
+            command = Command::new("setpriv");
+            command.args(["--inh-caps=-all", "--no-new-privs", "--bounding-set"]).arg(set).arg(program);
+        }
+        command.env_clear().stdin(Stdio::null()).arg("--json");
+        command.args(task.arguments().iter().map(|word| self.here(task, word)));
+        for (name, value) in task.environment() {
+            if name != "WEEKVAULT_PUSHGATEWAY" {
+                command.env(name, self.here(task, value));
+            }
+        }
+        command
+    }
+}
+
+#[test]
+fn options_and_variables_are_the_programs() {
+    let program = weekvault::cli::command();
+    for overlay in OVERLAYS {
+        for file in ["backup.yaml", "verify.yaml", "restore.yaml", "materialize.yaml"] {
+            let task = Task::of(overlay, file);
+            assert!(task.container().command.is_none(), "the image has the command");
+            let command = program.find_subcommand(&task.arguments()[0]).unwrap();
+            let options: Vec<_> = program.get_arguments().chain(command.get_arguments()).collect();
+            let mut line = vec!["weekvault".to_owned()];
+            for (name, value) in
+                task.environment().into_iter().filter(|(name, _)| name.starts_with("WEEKVAULT_"))
+            {
+                let option = options.iter().find(|o| o.get_env().is_some_and(|v| v == name));
+                let option = option.unwrap_or_else(|| panic!("{}: {name} is no variable of it", task.name));
+                match option.get_action().takes_values() {
+                    true => line.push(format!("--{}={value}", option.get_long().unwrap())),
+                    false => assert!(["0", "1"].contains(&value), "{name}={value}"),
+                }
+            }
+            // Options that all commands have may stand behind the command as well.
+            line.splice(1..1, task.arguments().iter().cloned());
+            let parsed = program.clone().try_get_matches_from(&line);
+            assert!(parsed.is_ok(), "{line:?}: {}", parsed.unwrap_err());
+            // A name that nothing reads would be a silent no.
+            let known = |name: &str| name == "TZ" || name.starts_with("WEEKVAULT_");
+            assert!(task.environment().iter().all(|(name, _)| known(name)));
+        }
+    }
+}
+
+#[test]
+fn the_jobs_do_what_they_are_for() {
+    for overlay in OVERLAYS {
+        let node = Node::new();
+        let [backup, verify, restore, materialize] =
+            ["backup", "verify", "restore", "materialize"].map(|f| Task::of(overlay, &format!("{f}.yaml")));
+        let run = |task| -> Value {
+            let ran = Ran::of(node.command(task, None)).expect(0);
+            // A restore that is dry has lines before the one that sums up.
+            serde_json::from_str(ran.stdout.lines().last().unwrap()).unwrap()
+        };
+        let sources: Vec<&str> =
+            backup.mounts().iter().filter_map(|m| m.mount_path.strip_prefix("/src/")).collect();
+        for source in &sources {
+            fs::create_dir(node.path(&format!("src/{source}"))).unwrap();
+            fs::write(node.path(&format!("src/{source}/file")), source).unwrap();
+        }
+        let report = run(&backup);
+        let names: Vec<&str> =
+            report["sources"].as_array().unwrap().iter().map(|s| s["pvc"].as_str().unwrap()).collect();
+        assert_eq!(names, sources, "each source has its mount's name, so that a restore finds it");
+        assert_eq!(run(&verify)["exit_code"], 0);
+        let live = node.path(&format!("src/{}/file", sources[0]));
+        fs::write(&live, "overwritten").unwrap();
+        // As it is, it only says what it would do.
+        assert_eq!(run(&restore)["dry_run"], true);
+        assert_eq!(fs::read_to_string(&live).unwrap(), "overwritten");
+        let mut for_good = node.command(&restore, None);
+        for_good.env("WEEKVAULT_DRY_RUN", "0");
+        Ran::of(for_good).expect(0);
+        assert_eq!(fs::read_to_string(&live).unwrap(), sources[0]);
+        run(&materialize);
+        assert_eq!(fs::read_to_string(node.path("target/tree/file")).unwrap(), sources[0]);
+    }
+}
+
+/// Makes a source of what only some may read or make, none of it root's.
+fn make_foreign_tree(root: &Path) {
+    let run = |line: &str| {
+        let mut words = line.split_whitespace().map(|w| w.replace("{}", root.to_str().unwrap()));
+        let mut command = Command::new(words.next().unwrap());
+        let output = command.args(words).output().unwrap_or_else(|e| panic!("{line}: {e}"));
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    fs::create_dir_all(root.join("private")).unwrap();
+    for file in ["private/key", "setuid", "setgid", "privileged"] {
+        fs::write(root.join(file), file).unwrap();
+    }
+    run("mknod {}/device c 1 3");
+    run("chown -R 33:34 {}");
+    for (path, mode) in
+        [("private/key", 0o400), ("setuid", 0o4711), ("setgid", 0o2711), ("private", 0o2700), ("", 0o700)]
+    {
+        fs::set_permissions(root.join(path), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    run("setfattr -n user.note -v x {}/private/key");
+    run("setcap cap_net_bind_service+ep {}/privileged");
+}
+
+#[test]
+fn capabilities_suffice_and_none_is_idle() {
+    if !is_root() {
+        return skip("capabilities", "not root");
+    }
+    let node = Node::new();
+    let source = node.path("src/html");
+    make_foreign_tree(&source);
+    fs::create_dir(node.path("src/enigma")).unwrap();
+    let original = Tree::of(&source);
+    let [backup, restore] = ["backup", "restore"].map(|f| Task::of("roundcube", &format!("{f}.yaml")));
+    let given = backup.capabilities();
+    assert_eq!(given.len(), 1);
+    // Not even the source's root can be listed.
+    Ran::of(node.command(&backup, Some(&[]))).expect(1);
+    Ran::of(node.command(&backup, Some(&given))).expect(0);
+    Ran::of(node.command(&Task::of("roundcube", "verify.yaml"), Some(&[]))).expect(0);
+    let restored = |capabilities: &[String]| {
+        fs::remove_dir_all(&source).unwrap();
+        fs::create_dir(&source).unwrap();
+        std::os::unix::fs::chown(&source, Some(33), Some(34)).unwrap();
+        let mut command = node.command(&restore, Some(capabilities));
+        command.env("WEEKVAULT_DRY_RUN", "0");
+        Ran::of(command)
+    };
+    let given = restore.capabilities();
+    restored(&given).expect(0);
+    assert_same_tree(&original, &source);
+    for idle in &given {
+        let fewer: Vec<String> = given.iter().filter(|c| *c != idle).cloned().collect();
+        let ran = restored(&fewer);
+        let same = Tree::of(&source).differences(&original).is_empty();
+        assert!(ran.code != Some(0) || !same, "a restore does without {idle}");
+    }
+}
