@@ -4,9 +4,18 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+// It expects lints that are off where all is a test.
 mod jobs;
 mod kubernetes;
 mod manifests;
+mod monitoring;
+mod node;
+#[path = "../common/prometheus.rs"]
+mod prometheus;
+#[allow(unfulfilled_lint_expectations)]
+#[path = "../common/pushgateway.rs"]
+mod pushgateway;
+mod rules;
 
 use std::path::PathBuf;
 
