@@ -16,6 +16,7 @@ mod prometheus;
 #[path = "../common/pushgateway.rs"]
 mod pushgateway;
 mod rules;
+mod terraform;
 
 use std::path::PathBuf;
 

@@ -1,0 +1,31 @@
+variable "name" {
+  description = "What the volume and the claim are called."
+  type        = string
+}
+
+variable "namespace" {
+  description = "Where the claim is."
+  type        = string
+}
+
+variable "server" {
+  description = "The NFS server."
+  type        = string
+}
+
+variable "share" {
+  description = "The exported folder."
+  type        = string
+}
+
+variable "storage" {
+  description = "The size that is asked for. NFS does not enforce it."
+  type        = string
+  default     = "10Gi"
+}
+
+variable "mount_options" {
+  description = "soft: an operation fails after some 12 s without the server, and the run with it; a hard mount would hang for ever."
+  type        = list(string)
+  default     = ["nfsvers=4", "soft", "timeo=30", "retrans=3", "actimeo=5"]
+}
