@@ -74,6 +74,12 @@ fn each_alert_fires_and_resolves_in_a_test() {
     }
     let alerts: BTreeSet<String> = alerts().into_iter().map(|(name, _)| name).collect();
     assert_eq!(seen, alerts);
+    // And whoever it wakes finds it explained.
+    let readme = fs::read_to_string(deploy("README.md")).unwrap();
+    let (_, table) = readme.split_once("## When an alert comes").unwrap();
+    for alert in alerts {
+        assert!(table.contains(&alert), "docs/deploy/README.md says nothing of {alert}");
+    }
 }
 
 #[test]

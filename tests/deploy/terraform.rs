@@ -118,6 +118,12 @@ fn defaults_are_the_manifests() {
     let Some(Object::Volume(volume)) = objects("roundcube", "nfs.yaml").into_iter().next() else { panic!() };
     let options = format!("{:?}", volume.spec.unwrap().mount_options.unwrap()).replace(' ', "");
     assert_eq!(default("nfs_volume/variables.tf", "mount_options"), options);
+    // An empty name, as the manifests have it, is lost on the way through the provider.
+    assert_ne!(default("nfs_volume/variables.tf", "storage_class").split('"').nth(1), Some(""));
+    for resource in ["persistent_volume_v1", "persistent_volume_claim_v1"] {
+        let resource = terraform("nfs_volume/main.tf", &format!("resource \"kubernetes_{resource}\""));
+        assert!(resource.contains("storage_class_name=var.storage_class"), "{resource}");
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ resource "kubernetes_persistent_volume_v1" "this" {
     access_modes = ["ReadWriteMany"]
     # The claim may go, the backups stay.
     persistent_volume_reclaim_policy = "Retain"
+    storage_class_name               = var.storage_class
     mount_options                    = var.mount_options
 
     persistent_volume_source {
@@ -33,9 +34,8 @@ resource "kubernetes_persistent_volume_claim_v1" "this" {
   }
 
   spec {
-    access_modes = ["ReadWriteMany"]
-    # The default class would make a volume of its own.
-    storage_class_name = ""
+    access_modes       = ["ReadWriteMany"]
+    storage_class_name = var.storage_class
     volume_name        = kubernetes_persistent_volume_v1.this.metadata[0].name
 
     resources {

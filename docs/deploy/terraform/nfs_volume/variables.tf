@@ -24,6 +24,18 @@ variable "storage" {
   default     = "10Gi"
 }
 
+# The provider takes an empty name for none, and the cluster's default class would then make a volume of its own.
+variable "storage_class" {
+  description = "A storage class that volume and claim have in common. There need not be one of that name."
+  type        = string
+  default     = "weekvault-static"
+
+  validation {
+    condition     = var.storage_class != ""
+    error_message = "The claim would get the default class, and never the volume."
+  }
+}
+
 variable "mount_options" {
   description = "soft: an operation fails after some 12 s without the server, and the run with it; a hard mount would hang for ever."
   type        = list(string)
