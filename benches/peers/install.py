@@ -1,8 +1,10 @@
-"""Gets the tools: by apt what Debian has, by cargo into target/peers what crates.io has. What cannot be had is left out."""
+"""Gets the tools: by apt what Debian has, by cargo and pip into target/peers what is newer. What cannot be had is left out."""
 
 import os
 import shutil
 import subprocess
+import sys
+import sysconfig
 
 from measure import Failed, quiet, say
 from trees import ROOT
@@ -13,9 +15,15 @@ PACKAGES = {
     "gcc": "gcc", "pkg-config": "pkg-config", "/usr/include/fuse3/fuse.h": "libfuse3-dev", "fusermount3": "fuse3",
     "/usr/include/sodium.h": "libsodium-dev",
     "restic": "restic", "borg": "borgbackup", "casync": "casync",
+    # To build a newer borg.
+    os.path.join(sysconfig.get_path("stdlib"), "ensurepip"): "python3-venv",
+    os.path.join(sysconfig.get_path("include"), "Python.h"): "python3-dev",
+    "/usr/include/sys/acl.h": "libacl1-dev", "/usr/include/openssl/ssl.h": "libssl-dev", "/usr/include/lz4.h": "liblz4-dev",
+    "/usr/include/zstd.h": "libzstd-dev", "/usr/include/xxhash.h": "libxxhash-dev",
     "/usr/src/linux-source-6.1.tar.xz": "linux-source-6.1", "/usr/src/linux-source-6.12.tar.xz": "linux-source-6.12",
 }
 CRATES = {"bupstash": ("bupstash", "0.12.0"), "conserve": ("conserve", "24.8.0"), "rustic": ("rustic-rs", "0.11.0")}
+WHEELS = {"borg": ("borgbackup", "1.4.5")}
 PEERS = os.path.join(ROOT, "target", "peers")
 
 
@@ -57,6 +65,23 @@ def by_cargo(command):
     return binary
 
 
+def by_pip(command):
+    """The path of a peer that pip builds into a folder of its own, or None. Each is built once."""
+    package, version = WHEELS[command]
+    folder = os.path.join(PEERS, package)
+    binary = os.path.join(folder, "bin", command)
+    if os.path.exists(binary):
+        return binary
+    say(f"building {package} {version}")
+    try:
+        quiet([sys.executable, "-m", "venv", folder])
+        quiet([os.path.join(folder, "bin", "pip"), "--quiet", "install", f"{package}=={version}"])
+    except Failed as failed:
+        say(f"could not build {package}: {failed}")
+        return None
+    return binary
+
+
 def own_binary(given):
     """Ours: the one given, or a release build of this checkout."""
     if given:
@@ -76,6 +101,8 @@ def locate(tool, own):
         return own
     if tool.name in CRATES:
         return by_cargo(tool.name)
+    if tool.name in WHEELS:
+        return by_pip(tool.name) or shutil.which(tool.name)
     return shutil.which(tool.name)
 
 
