@@ -22,7 +22,8 @@ NOTES = os.path.join(os.path.dirname(os.path.realpath(__file__)), "notes.md")
 
 def table(head, rows):
     lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+    cells = ((cell.replace("|", "\\|") for cell in row) for row in rows)
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in cells)])
 
 
 def number(value):

@@ -89,7 +89,7 @@ def latency(name):
 
 
 TARGETS = (
-    Target("first", "first backup, of `tar \\| zstd -3 -T2`", 0.95, against("first", "tar")),
+    Target("first", "first backup, of `tar | zstd -3 -T2`", 0.95, against("first", "tar")),
     Target("first-store", "store after it, of that archive", 1.08,
            lambda d: stored(d, OURS, "first") / stored(d, "tar", "first")),
     Target("nochange-find", "no change, of `find -printf` with stat", 1.5,
