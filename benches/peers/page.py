@@ -193,8 +193,8 @@ def about(data):
     rounds = data["measured"].get("steps", {}).get("rounds")
     lines = [
         "# Benchmarks",
-        "Written by `benches/peers/run`, which measures all of this in one go: it installs the peers that it can, by apt "
-        "and cargo, and runs the tools in turns, so that a drift of the machine hurts all alike"
+        "Written by `benches/peers/run`, which measures all of this in one go: it installs the peers that it can, by apt, "
+        "cargo and pip, and runs the tools in turns, so that a drift of the machine hurts all alike"
         + (f" (medians of {rounds} rounds)." if rounds and rounds > 1 else " (one round)." if rounds else "."),
         "```sh\nbenches/peers/run            # everything; most of an hour\n"
         "benches/peers/run --quick    # sizes and counts only, asserted, as .ci/run does\n"
