@@ -94,6 +94,47 @@ fn the_module_makes_what_the_manifests_are() {
 }
 
 #[test]
+fn the_module_mounts_what_the_manifests_mount() {
+    for file in ["backup", "verify"] {
+        let task = Task::of("roundcube", &format!("{file}.yaml"));
+        let resource = terraform("main.tf", &format!("resource \"kubernetes_cron_job_v1\" \"{file}\""));
+        let has = |part: &str| assert!(resource.contains(part), "{file}: no {part}");
+        let (sources, others): (Vec<_>, Vec<_>) =
+            task.mounts().iter().partition(|m| m.mount_path.starts_with("/src/"));
+        for mount in others {
+            let read_only = if mount.read_only == Some(true) { "read_only=true" } else { "" };
+            let (name, path) = (&mount.name, &mount.mount_path);
+            has(&format!("volume_mount{{name={name:?}mount_path={path:?}{read_only}}}"));
+        }
+        has("volume{name=\"backup\"persistent_volume_claim{claim_name=var.store_claim}}");
+        has("volume{name=\"cache\"empty_dir{");
+        if sources.is_empty() {
+            has("args=[\"verify\"]");
+            assert!(!resource.contains("var.sources"), "{file}");
+            continue;
+        }
+        // A source is never written to.
+        assert!(sources.iter().all(|m| m.read_only == Some(true)));
+        let claim = "index(sort(local.claims),volume_mount.value.claim)";
+        has(&format!(
+            "for_each=var.sourcescontent{{name=\"source-${{{claim}}}\"mount_path=volume_mount.value.mount_path\
+             sub_path=volume_mount.value.sub_pathread_only=true}}"
+        ));
+        has("for_each=sort(local.claims)content{name=\"source-${volume.key}\"\
+             persistent_volume_claim{claim_name=volume.value}}");
+        has("args=concat([\"backup\"],\
+             [forname,sourceinvar.sources:\"--source=${name}=${source.mount_path}\"],[\"--keep=${var.keep}\"],)");
+        let affinity = task.pod().affinity.clone().unwrap().pod_affinity.unwrap();
+        let terms = affinity.required_during_scheduling_ignored_during_execution.unwrap();
+        has(&format!(
+            "label_selector{{match_labels=var.affinity_labels}}topology_key={:?}",
+            terms[0].topology_key
+        ));
+        assert_eq!(task.arguments()[0], "backup");
+    }
+}
+
+#[test]
 fn defaults_are_the_manifests() {
     let default = |file: &str, name: &str| {
         let variable = terraform(file, &format!("variable \"{name}\""));
