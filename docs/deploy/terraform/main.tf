@@ -25,8 +25,8 @@ resource "kubernetes_cron_job_v1" "backup" {
     timezone                      = var.time_zone
     concurrency_policy            = "Forbid"
     starting_deadline_seconds     = 21600
-    successful_jobs_history_limit = 3
-    failed_jobs_history_limit     = 5
+    successful_jobs_history_limit = 7
+    failed_jobs_history_limit     = 7
 
     job_template {
       metadata {
