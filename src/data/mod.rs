@@ -2,10 +2,12 @@
 
 mod compare;
 mod cursor;
+mod cut;
 mod plan;
 mod stream;
 
 pub use compare::{Change, Compare};
 pub use cursor::Cursor;
+pub use cut::CutSizes;
 pub use plan::{Placement, Window};
-pub use stream::{Chunk, ContentStream, Cut, CutSizes, Ranges, StreamExtent};
+pub use stream::{Chunk, ContentStream, Cut, Ranges, StreamExtent};

@@ -1,18 +1,7 @@
 //! The content stream: the bytes of all files that are read in a run, end to end, cut into chunks.
 
-use fastcdc::v2020::{Normalization, cut, select_masks};
+use super::cut::{CutSizes, Cutter};
 use std::collections::VecDeque;
-
-/// FastCDC's parameters, in bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct CutSizes {
-    /// No chunk is shorter, but for the last before a forced cut.
-    pub min: usize,
-    /// What chunks come to on average.
-    pub avg: usize,
-    /// No chunk is longer.
-    pub max: usize,
-}
 
 /// A piece of the content stream.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -103,10 +92,11 @@ struct Placed {
 pub struct ContentStream<'a, T> {
     /// Where the memory for a chunk comes from; it is empty, and best of the largest chunk's capacity.
     spare: &'a dyn Fn() -> Vec<u8>,
-    sizes: CutSizes,
-    masks: (u64, u64),
+    cutter: Cutter,
     /// What has not been cut yet: at most one chunk.
     buffer: Vec<u8>,
+    /// So far there is no place to cut in the buffer.
+    searched: usize,
     /// Once the buffer is as long, a place to cut is looked for.
     look_at: usize,
     /// Where the first uncut byte is in the stream.
@@ -130,9 +120,9 @@ impl<'a, T> ContentStream<'a, T> {
     pub fn new(sizes: CutSizes, spare: &'a dyn Fn() -> Vec<u8>) -> Self {
         Self {
             spare,
-            sizes,
-            masks: select_masks(sizes.avg, Normalization::Level1),
+            cutter: Cutter::new(sizes),
             buffer: Vec::new(),
+            searched: 0,
             look_at: first_look(sizes),
             position: 0,
             next: 0,
@@ -161,12 +151,11 @@ impl<'a, T> ContentStream<'a, T> {
             self.buffer.extend_from_slice(step);
             bytes = rest;
             if self.buffer.len() >= self.look_at {
-                match self.cut_point() {
-                    // The end of what there is, which is no place to cut unless a chunk cannot be longer.
-                    length if length == self.buffer.len() && length < self.sizes.max => {
-                        self.look_at = self.sizes.max;
-                    }
-                    length => self.cut_at(length, out)?,
+                let max = self.cutter.sizes().max;
+                match self.place_to_cut() {
+                    Some(length) => self.cut_at(length, out)?,
+                    None if self.buffer.len() >= max => self.cut_at(max, out)?,
+                    None => self.look_at = max,
                 }
             }
         }
@@ -187,22 +176,22 @@ impl<'a, T> ContentStream<'a, T> {
     /// Ends the current chunk: what follows begins a new one.
     pub fn cut_here<E>(&mut self, out: &mut impl FnMut(Cut<T>) -> Result<(), E>) -> Result<(), E> {
         while !self.buffer.is_empty() {
-            let length = self.cut_point();
+            let length = self.place_to_cut().unwrap_or(self.buffer.len());
             self.cut_at(length, out)?;
         }
         self.release(out)
     }
 
-    /// The length of the next chunk, as far as the buffer tells.
-    fn cut_point(&self) -> usize {
-        let CutSizes { min, avg, max } = self.sizes;
-        let (mask_s, mask_l) = self.masks;
-        let (_, length) = cut(&self.buffer, min, avg, max, mask_s, mask_l, mask_s << 1, mask_l << 1);
-        length
+    /// The length of the next chunk, if the buffer has a place to cut.
+    fn place_to_cut(&mut self) -> Option<usize> {
+        let found = self.cutter.first(&self.buffer, self.searched);
+        self.searched = self.buffer.len() & !1;
+        found
     }
 
     fn cut_at<E>(&mut self, length: usize, out: &mut impl FnMut(Cut<T>) -> Result<(), E>) -> Result<(), E> {
-        self.look_at = first_look(self.sizes);
+        self.look_at = first_look(self.cutter.sizes());
+        self.searched = 0;
         // The buffer becomes the chunk; what is behind the cut moves to the next.
         let mut rest = Vec::new();
         if length < self.buffer.len() {
