@@ -149,6 +149,7 @@ impl Reading<'_> {
             start,
             large: self.large,
             streams: false,
+            piece: Vec::new(),
             closed: false,
             batch,
             observer: self.observer,
@@ -239,6 +240,8 @@ struct FileSink<'a, 'b> {
     start: usize,
     large: usize,
     streams: bool,
+    /// Of a file that is handed on in pieces: what is being read.
+    piece: Vec<u8>,
     closed: bool,
     observer: &'a dyn Observer,
 }
@@ -267,17 +270,20 @@ impl FileSink<'_, '_> {
 }
 
 impl ContentSink for FileSink<'_, '_> {
-    fn data(&mut self, bytes: &[u8]) -> ControlFlow<()> {
-        self.observer.counters().bytes_read.add(bytes.len() as u64);
+    fn buffer(&mut self) -> &mut Vec<u8> {
+        let buffer = if self.streams { &mut self.piece } else { &mut self.batch.bytes };
+        if buffer.capacity() == 0 {
+            *buffer = self.batch.pool.take();
+        }
+        buffer
+    }
+
+    fn data(&mut self, count: usize) -> ControlFlow<()> {
+        self.observer.counters().bytes_read.add(count as u64);
         if self.streams {
-            let mut data = self.batch.pool.take();
-            data.extend_from_slice(bytes);
-            return self.send(Fed::Data(data));
+            let piece = std::mem::take(&mut self.piece);
+            return self.send(Fed::Data(piece));
         }
-        if self.batch.bytes.capacity() == 0 {
-            self.batch.bytes = self.batch.pool.take();
-        }
-        self.batch.bytes.extend_from_slice(bytes);
         if self.batch.bytes.len() - self.start >= self.large {
             self.begin_stream()
         } else {
@@ -299,6 +305,7 @@ impl ContentSink for FileSink<'_, '_> {
 
     fn restart(&mut self) -> Restart {
         let ended = self.streams && self.send(Fed::Restart).is_break();
+        self.piece.clear();
         self.batch.bytes.truncate(self.start);
         if ended { Restart::Stop } else { Restart::Again }
     }

@@ -54,6 +54,8 @@ pub(super) struct Batch<'a> {
 pub(super) struct Looking<'a> {
     pub(super) target: Target,
     pub(super) reader: SourceReader,
+    /// What files are read into.
+    pub(super) buffer: Vec<u8>,
     pub(super) owners: &'a OwnerMap,
     pub(super) compare: Compare,
     /// See [`Looked`]; of the path that is being looked at.
@@ -133,7 +135,7 @@ impl Looking<'_> {
     }
 
     fn differs_in_content(&mut self, path: &ArchivePath, content: &FileContent) -> Result<bool, SourceError> {
-        match self.reader.content(path, &mut CountOnly(self.observer)) {
+        match self.reader.content(path, &mut CountOnly(self.observer, &mut self.buffer)) {
             Ok(read) => Ok(read.hash != content.hash),
             // A file that we may not read, we may still replace.
             Err(error) if error.source.kind() == std::io::ErrorKind::PermissionDenied => Ok(true),
@@ -164,11 +166,16 @@ fn same_kind(kind: &Kind, node: NodeKind) -> bool {
 }
 
 /// Lets bytes pass: only their hash matters.
-struct CountOnly<'a>(&'a dyn Observer);
+struct CountOnly<'a>(&'a dyn Observer, &'a mut Vec<u8>);
 
 impl ContentSink for CountOnly<'_> {
-    fn data(&mut self, bytes: &[u8]) -> ControlFlow<()> {
-        self.0.counters().bytes_read.add(bytes.len() as u64);
+    fn buffer(&mut self) -> &mut Vec<u8> {
+        self.1.clear();
+        self.1
+    }
+
+    fn data(&mut self, count: usize) -> ControlFlow<()> {
+        self.0.counters().bytes_read.add(count as u64);
         if self.0.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 

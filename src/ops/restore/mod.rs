@@ -269,7 +269,8 @@ fn make_workers<'a>(
     let make = |_| {
         let target = Target::open(&options.target, owners.clone())?;
         let reader = SourceReader::new(&options.target)?;
-        Ok(Looking { target, reader, owners, compare, shared: None, observer, missing: None })
+        let (buffer, shared, missing) = (Vec::new(), None, None);
+        Ok(Looking { target, reader, buffer, owners, compare, shared, observer, missing })
     };
     (0..options.threads.max(1)).map(make).collect()
 }
