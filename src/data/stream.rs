@@ -109,11 +109,9 @@ pub struct ContentStream<'a, T> {
 /// So many items wait for the current chunk at most; then it is cut, so that memory stays bounded.
 const MAX_WAITING: usize = 32 << 10;
 
-/// Where to look for a cut first: nine of ten chunks are shorter, and the bytes behind a cut are moved to the next
-/// buffer. From the average size on, a cut in the beginning of the stream is one in all of it.
-fn first_look(sizes: CutSizes) -> usize {
-    (2 * sizes.avg).min(sizes.max)
-}
+/// A place to cut is looked for each time that so many bytes have come: while they are in the processor's cache, and
+/// before many come behind it, which are moved to the next buffer.
+const LOOK: usize = 128 << 10;
 
 impl<'a, T> ContentStream<'a, T> {
     /// An empty stream. `spare` gives the empty vectors that become chunks.
@@ -123,7 +121,7 @@ impl<'a, T> ContentStream<'a, T> {
             cutter: Cutter::new(sizes),
             buffer: Vec::new(),
             searched: 0,
-            look_at: first_look(sizes),
+            look_at: LOOK.min(sizes.max),
             position: 0,
             next: 0,
             chunks: VecDeque::new(),
@@ -155,7 +153,7 @@ impl<'a, T> ContentStream<'a, T> {
                 match self.place_to_cut() {
                     Some(length) => self.cut_at(length, out)?,
                     None if self.buffer.len() >= max => self.cut_at(max, out)?,
-                    None => self.look_at = max,
+                    None => self.look_at = (self.look_at + LOOK).min(max),
                 }
             }
         }
@@ -190,7 +188,7 @@ impl<'a, T> ContentStream<'a, T> {
     }
 
     fn cut_at<E>(&mut self, length: usize, out: &mut impl FnMut(Cut<T>) -> Result<(), E>) -> Result<(), E> {
-        self.look_at = first_look(self.cutter.sizes());
+        self.look_at = LOOK.min(self.cutter.sizes().max);
         self.searched = 0;
         // The buffer becomes the chunk; what is behind the cut moves to the next.
         let mut rest = Vec::new();

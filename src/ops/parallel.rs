@@ -120,7 +120,10 @@ impl Drop for Place<'_> {
 pub(super) struct Bounds {
     /// Threads.
     pub(super) workers: usize,
-    /// Pieces of work, being worked on or finished and not yet taken.
+    /// Pieces of work that no thread has taken yet.
+    pub(super) waiting: usize,
+    /// Pieces of work, waiting, being worked on, or finished with results that are not yet taken. More of them than wait
+    /// keep the threads busy while a slow piece holds up the order.
     pub(super) pieces: usize,
     /// Results of one piece that wait to be taken.
     pub(super) ahead: usize,
@@ -140,7 +143,7 @@ where
     R: Send + 'scope,
     W: FnMut(T, &Output<R>) + Send + 'scope,
 {
-    let (pieces, queue) = bounded::<(T, Output<R>)>(bounds.pieces);
+    let (pieces, queue) = bounded::<(T, Output<R>)>(bounds.waiting);
     let (order, results) = bounded(bounds.pieces);
     for _ in 0..bounds.workers.max(1) {
         let queue = queue.clone();
@@ -160,7 +163,7 @@ mod tests {
 
     #[test]
     fn results_keep_the_order_of_the_work() {
-        let bounds = Bounds { workers: 4, pieces: 3, ahead: 1 };
+        let bounds = Bounds { workers: 4, waiting: 3, pieces: 3, ahead: 1 };
         let results: Vec<(u32, u32)> = std::thread::scope(|scope| {
             let (work, results) = ordered(scope, bounds, || {
                 |piece: u32, output: &Output<(u32, u32)>| {
@@ -178,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_taker_that_leaves_stops_the_work() {
-        let bounds = Bounds { workers: 2, pieces: 2, ahead: 1 };
+        let bounds = Bounds { workers: 2, waiting: 2, pieces: 2, ahead: 1 };
         std::thread::scope(|scope| {
             let (work, mut results) = ordered(scope, bounds, || {
                 |piece: u32, output: &Output<u32>| {

@@ -348,7 +348,8 @@ fn run_pipeline(
     let (read_buffers, chunk_buffers) = (&read_buffers, &chunk_buffers);
     std::thread::scope(|scope| {
         let walk = scan::walk_ahead(scope, Walk::new(root, WalkOptions { scouts, ..options.walk.clone() }));
-        let reading = Bounds { workers: reader_threads, pieces: 2 * reader_threads, ahead: 1 };
+        let under_way = 2 * reader_threads;
+        let reading = Bounds { workers: reader_threads, waiting: under_way, pieces: under_way, ahead: 1 };
         let (to_read, fed) = ordered(scope, reading, || {
             let source = readers.borrow_mut().pop();
             let mut reading =
@@ -359,7 +360,8 @@ fn run_pipeline(
                 }
             }
         });
-        let packing = Bounds { workers: threads, pieces: 2 * threads + 1, ahead: 1 };
+        let (waiting, under_way) = (2 * threads, 4 * threads + 4);
+        let packing = Bounds { workers: threads, waiting, pieces: under_way, ahead: 1 };
         let (to_pack, packed) = ordered(scope, packing, || {
             let packer = packers.borrow_mut().pop();
             let mut packing = packer.map(|packer| Packing { packer, pool: chunk_buffers });

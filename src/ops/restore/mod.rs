@@ -289,7 +289,8 @@ fn look_and_apply(
     restoring: &mut Restoring<'_, '_>,
     observer: &dyn Observer,
 ) -> Result<(), Error> {
-    let bounds = Bounds { workers: workers.len(), pieces: 4 * workers.len(), ahead: 1 };
+    let pieces = 4 * workers.len();
+    let bounds = Bounds { workers: workers.len(), waiting: pieces, pieces, ahead: 1 };
     let workers = std::cell::RefCell::new(workers);
     let report = restoring.report;
     let room = Room::new(ROOM);
