@@ -16,7 +16,7 @@ LARGE_FILE = 20 << 30
 
 
 def backup(tool, tree, week=1):
-    return tool.command("backup", "--week", f"2025-{9 + week:02}", "--source", f"first={tree}")
+    return tool.command("backup", "--week", f"2025-{9 + week:02}", "--source", f"tree={tree}")
 
 
 def operations(tool, command):
