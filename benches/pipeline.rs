@@ -1,10 +1,10 @@
 //! The stages of a backup, each alone: `cargo bench`.
 
-use weekvault::data::{ContentStream, Cut, CutSizes};
+use weekvault::data::{Change, Compare, ContentStream, Cursor, Cut, CutSizes, Window};
 use weekvault::format::{ManifestReader, ManifestWriter, Opener, RandomRead, Sealer};
 use weekvault::model::{
-    Completeness, ContentHash, Counts, Entry, Extent, FileContent, Kind, Meta, Name, ObjectId, ObjectRow,
-    Owners, Summary, Timestamp,
+    ArchivePath, Completeness, ContentHash, Counts, Entry, Extent, FileContent, Kind, Meta, Name, NodeKind,
+    ObjectId, ObjectRow, Owners, Stat, Summary, Timestamp,
 };
 
 fn main() {
@@ -147,5 +147,61 @@ fn manifest_decode(bencher: divan::Bencher<'_, '_>) {
     bencher.counter(divan::counter::ItemsCount::new(ENTRIES)).bench(|| match &reader {
         Ok(reader) => reader.entries().map_or(0, Iterator::count),
         Err(_) => 0,
+    });
+}
+
+/// What a walk finds of an entry that has not changed.
+fn stat_of(entry: &Entry) -> Stat {
+    let Meta { mode, uid, gid, mtime, ctime, inode, .. } = entry.meta;
+    let (kind, size) = match &entry.kind {
+        Kind::File(content) => (NodeKind::File, content.size),
+        _ => (NodeKind::Directory, 0),
+    };
+    Stat { kind, mode, uid, gid, size, mtime, ctime, inode, device: 1, links: 1, allocated: size }
+}
+
+/// The merge of a walk with the manifest before, where nothing has changed.
+#[divan::bench]
+fn compare(bencher: divan::Bencher<'_, '_>) {
+    let entries = entries();
+    let path = |e: &Entry| e.name.as_ref().map_or(ArchivePath::root(), |name| ArchivePath::root().child(name));
+    let walk: Vec<(ArchivePath, Stat)> = entries.iter().map(|e| (path(e), stat_of(e))).collect();
+    let ran = Timestamp { secs: 1_800_000_000, nanos: 0 };
+    let compare = Compare {
+        started: ran,
+        finished: ran,
+        force_read: false,
+        ignore_ctime: false,
+        ignore_inode: false,
+    };
+    bencher
+        .counter(divan::counter::ItemsCount::new(entries.len()))
+        .with_inputs(|| entries.iter().map(|e| (path(e), e.clone())).collect::<Vec<_>>())
+        .bench_values(|before| {
+            let mut cursor = Cursor::new(before.into_iter().map(Ok::<_, ()>))?;
+            let mut unchanged = 0;
+            for (path, stat) in &walk {
+                if let Some(entry) = cursor.take(path, |_, _| Ok(()))? {
+                    unchanged += usize::from(compare.change(&entry, stat) == Change::None);
+                }
+            }
+            Ok::<_, ()>(unchanged)
+        });
+}
+
+/// Gathering the slices of small files by object, a window at a time.
+#[divan::bench]
+fn plan(bencher: divan::Bencher<'_, '_>) {
+    let file = |i: u32| vec![Extent::Slice { object: i / 64, offset: i % 64 * 1000, length: 1000 }];
+    let files: Vec<Vec<Extent>> = (0..ENTRIES).map(file).collect();
+    bencher.counter(divan::counter::ItemsCount::new(files.len())).bench(|| {
+        let (mut window, mut objects) = (Window::default(), 0);
+        for extents in &files {
+            window.add(extents);
+            if window.is_full() {
+                objects += window.take().len();
+            }
+        }
+        objects + window.take().len()
     });
 }
