@@ -15,8 +15,8 @@ mod xattrs;
 
 pub use error::SourceError;
 pub use exclude::{Excludes, InvalidGlob};
-pub use owners::OwnerNames;
+pub use owners::{OwnerMap, OwnerNames};
 pub use read::{ContentSink, ReadContent, Restart, SourceReader};
 pub use remote::is_remote;
-pub use target::{NewFile, OwnerMap, Target, Unrestored};
+pub use target::{NewFile, Target, Unrestored};
 pub use walk::{Found, Skip, Walk, WalkOptions, Walked};

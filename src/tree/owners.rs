@@ -1,6 +1,6 @@
-//! The names of numeric owners, and back.
+//! The names of numeric owners, and back, and who is to own what is restored.
 
-use crate::model::Owners;
+use crate::model::{Meta, Owners};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -32,6 +32,40 @@ impl OwnerNames {
     /// The names of these owners, as far as they have one.
     pub fn of(&self, uids: &BTreeSet<u32>, gids: &BTreeSet<u32>) -> Owners {
         Owners { users: select(&self.users, uids), groups: select(&self.groups, gids) }
+    }
+}
+
+/// Whose the restored files are to be.
+#[derive(Clone, Debug)]
+pub enum OwnerMap {
+    /// Whoever restores owns them.
+    Nobody,
+    /// The numbers in the manifest.
+    Numeric,
+    /// The owners of the manifest's names on this machine; the numbers where a name is not known.
+    Names(Owners, OwnerNames),
+}
+
+impl OwnerMap {
+    /// The uid and gid that an entry is to have; none where owners are not restored.
+    pub fn owner(&self, meta: &Meta) -> Option<(u32, u32)> {
+        match self {
+            Self::Nobody => None,
+            Self::Numeric => Some((meta.uid, meta.gid)),
+            Self::Names(there, here) => {
+                let uid = there.user(meta.uid).and_then(|name| here.uid(name)).unwrap_or(meta.uid);
+                let gid = there.group(meta.gid).and_then(|name| here.gid(name)).unwrap_or(meta.gid);
+                Some((uid, gid))
+            }
+        }
+    }
+
+    /// The mode that an entry is to have where a path's owner is this one. Without its owner or group a file goes
+    /// without the setuid or setgid bit: it would give away the rights of somebody who never gave them.
+    pub fn mode(&self, meta: &Meta, is_file: bool, now: (u32, u32)) -> u32 {
+        let (uid, gid) = self.owner(meta).unwrap_or((meta.uid, meta.gid));
+        let withheld = |bit: u32, same: bool| if is_file && !same { bit } else { 0 };
+        meta.mode & !(withheld(0o4000, uid == now.0) | withheld(0o2000, gid == now.1))
     }
 }
 

@@ -3,52 +3,18 @@
 use super::beneath::open_beneath;
 use super::stat::{stat_at, stat_of};
 use super::xattrs::{self, Place};
-use super::{OwnerNames, SourceError};
-use crate::model::{ArchivePath, Kind, Meta, Name, NodeKind, Owners, Stat, Timestamp, Xattr};
+use super::{OwnerMap, SourceError};
+use crate::model::{ArchivePath, Kind, Meta, Name, NodeKind, Stat, Timestamp, Xattr};
 use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Something of an entry's metadata that could not be restored, though the entry was.
 pub type Unrestored = SourceError;
-
-/// Whose the restored files are to be.
-#[derive(Clone, Debug)]
-pub enum OwnerMap {
-    /// Whoever restores owns them.
-    Nobody,
-    /// The numbers in the manifest.
-    Numeric,
-    /// The owners of the manifest's names on this machine; the numbers where a name is not known.
-    Names(Owners, OwnerNames),
-}
-
-impl OwnerMap {
-    /// The uid and gid that an entry is to have; none where owners are not restored.
-    pub fn owner(&self, meta: &Meta) -> Option<(u32, u32)> {
-        match self {
-            Self::Nobody => None,
-            Self::Numeric => Some((meta.uid, meta.gid)),
-            Self::Names(there, here) => {
-                let uid = there.user(meta.uid).and_then(|name| here.uid(name)).unwrap_or(meta.uid);
-                let gid = there.group(meta.gid).and_then(|name| here.gid(name)).unwrap_or(meta.gid);
-                Some((uid, gid))
-            }
-        }
-    }
-
-    /// The mode that an entry is to have where a path's owner is this one. Without its owner or group a file goes
-    /// without the setuid or setgid bit: it would give away the rights of somebody who never gave them.
-    pub fn mode(&self, meta: &Meta, is_file: bool, now: (u32, u32)) -> u32 {
-        let (uid, gid) = self.owner(meta).unwrap_or((meta.uid, meta.gid));
-        let withheld = |bit: u32, same: bool| if is_file && !same { bit } else { 0 };
-        meta.mode & !(withheld(0o4000, uid == now.0) | withheld(0o2000, gid == now.1))
-    }
-}
 
 /// A tree that is written. Each thread clones its own: it remembers the folder used last.
 #[derive(Clone)]
@@ -375,24 +341,25 @@ impl Target {
             unrestored.note("set the owner of", set);
         }
         // Linux has no modes of symbolic links.
+        let mut mode = Ok(0);
         if now.kind != NodeKind::Symlink {
             let place = format!("/proc/self/fd/{}", node.as_raw_fd());
-            let mode = Mode::from_raw_mode(meta.mode);
-            unrestored.note("set the mode of", rustix::fs::chmod(place, mode));
+            mode = rustix::fs::chmod(place, Mode::from_raw_mode(meta.mode)).map(|()| meta.mode);
         }
         match self.proc_path(path) {
             Ok((_folder, place)) => {
                 unrestored.note_all(xattrs::write(Place::Path(&place), &meta.xattrs, &kept))
             }
-            Err(e) => unrestored.note("set attributes of", Err(e)),
+            Err(e) => unrestored.note("set attributes of", Err::<(), _>(e)),
         }
+        unrestored.note("set the mode of", has_special_bits(node.as_fd(), mode));
         unrestored.note("set the time of", rustix::fs::utimensat(folder, name, &times(meta.mtime), nofollow));
         Ok(unrestored.errors)
     }
 
     /// The same for an open file or folder. The owner first, since that clears setuid bits and capabilities; the time
     /// last, since all else may touch it.
-    fn set_open(&self, fd: std::os::fd::BorrowedFd<'_>, path: &ArchivePath, meta: &Meta) -> Vec<Unrestored> {
+    fn set_open(&self, fd: BorrowedFd<'_>, path: &ArchivePath, meta: &Meta) -> Vec<Unrestored> {
         let mut unrestored = Unset { path, errors: Vec::new() };
         let mut now = rustix::fs::fstat(fd);
         if let Some((uid, gid)) = self.owners.owner(meta)
@@ -402,26 +369,40 @@ impl Target {
             unrestored.note("set the owner of", rustix::fs::fchown(fd, uid, gid));
             now = rustix::fs::fstat(fd);
         }
-        unrestored.note("set the mode of", now.and_then(|now| self.set_open_mode(fd, meta, &now)));
+        let mode = now.and_then(|now| self.set_open_mode(fd, meta, &now));
         unrestored.note_all(xattrs::write(Place::Open(fd), &meta.xattrs, &kept));
+        unrestored.note("set the mode of", has_special_bits(fd, mode));
         unrestored.note("set the time of", rustix::fs::futimens(fd, &times(meta.mtime)));
         unrestored.errors
     }
 
+    /// Sets the mode that an open file or folder is to have, and returns it.
     fn set_open_mode(
         &self,
-        fd: std::os::fd::BorrowedFd<'_>,
+        fd: BorrowedFd<'_>,
         meta: &Meta,
         now: &rustix::fs::Stat,
-    ) -> rustix::io::Result<()> {
+    ) -> rustix::io::Result<u32> {
         let is_file = FileType::from_raw_mode(now.st_mode) == FileType::RegularFile;
         let mode = self.owners.mode(meta, is_file, (now.st_uid, now.st_gid));
         if now.st_mode & 0o7777 != mode {
             rustix::fs::fchmod(fd, Mode::from_raw_mode(mode))?;
         }
         let asked_for = matches!(*self.owners, OwnerMap::Nobody);
-        if mode == meta.mode || asked_for { Ok(()) } else { Err(Errno::PERM) }
+        if mode == meta.mode || asked_for { Ok(mode) } else { Err(Errno::PERM) }
     }
+}
+
+/// Looks again at a mode that was set: without CAP_FSETID Linux drops setgid where the group is another's, when the mode is
+/// set or an ACL after it, and reports no error.
+fn has_special_bits(fd: BorrowedFd<'_>, set: rustix::io::Result<u32>) -> std::io::Result<()> {
+    let wanted = set? & 0o7000;
+    if wanted == 0 || rustix::fs::fstat(fd)?.st_mode & wanted == wanted {
+        return Ok(());
+    }
+    Err(std::io::Error::other(
+        "setuid, setgid or sticky was dropped; setgid of another's group needs CAP_FSETID",
+    ))
 }
 
 /// Attributes that are the machine's own: they are not removed where the manifest has none.
@@ -444,7 +425,7 @@ struct Unset<'a> {
 }
 
 impl Unset<'_> {
-    fn note(&mut self, operation: &'static str, result: rustix::io::Result<()>) {
+    fn note(&mut self, operation: &'static str, result: std::result::Result<(), impl Into<std::io::Error>>) {
         if let Err(e) = result {
             self.errors.push(SourceError::new(self.path, operation, e));
         }
