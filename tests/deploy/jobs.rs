@@ -73,6 +73,8 @@ fn the_jobs_do_what_they_are_for() {
         assert_eq!(fs::read_to_string(&live).unwrap(), sources[0]);
         run(&materialize);
         assert_eq!(fs::read_to_string(node.path("target/tree/file")).unwrap(), sources[0]);
+        // None of them keeps a cache, so that no pod needs a volume for one.
+        assert_eq!(fs::read_dir(node.path("home")).unwrap().count(), 0);
     }
 }
 

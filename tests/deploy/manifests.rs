@@ -86,7 +86,7 @@ fn pods_have_no_right_too_many() {
         // Who writes what.
         for mount in task.mounts() {
             let writes = match mount.mount_path.as_str() {
-                "/cache" | "/target" => true,
+                "/target" => true,
                 "/backup" => name.ends_with("-backup"),
                 path if path.starts_with("/src/") => name.ends_with("-restore"),
                 path => panic!("{name} mounts {path}"),

@@ -12,7 +12,7 @@ pub(crate) struct Node(TempDir);
 impl Node {
     pub(crate) fn new() -> Self {
         let node = Self(tempfile::tempdir().unwrap());
-        for folder in ["backup", "cache", "target", "src"] {
+        for folder in ["backup", "home", "target", "src"] {
             fs::create_dir(node.path(folder)).unwrap();
         }
         node
@@ -44,7 +44,7 @@ impl Node {
             command = Command::new("setpriv");
             command.args(["--inh-caps=-all", "--no-new-privs", "--bounding-set"]).arg(set).arg(program);
         }
-        command.env_clear().stdin(Stdio::null()).arg("--json");
+        command.env_clear().stdin(Stdio::null()).arg("--json").env("HOME", self.path("home"));
         command.args(task.arguments().iter().map(|word| self.here(task, word)));
         for (name, value) in task.environment() {
             if name != "WEEKVAULT_PUSHGATEWAY" {

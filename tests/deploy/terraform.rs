@@ -107,7 +107,6 @@ fn the_module_mounts_what_the_manifests_mount() {
             has(&format!("volume_mount{{name={name:?}mount_path={path:?}{read_only}}}"));
         }
         has("volume{name=\"backup\"persistent_volume_claim{claim_name=var.store_claim}}");
-        has("volume{name=\"cache\"empty_dir{");
         if sources.is_empty() {
             has("args=[\"verify\"]");
             assert!(!resource.contains("var.sources"), "{file}");

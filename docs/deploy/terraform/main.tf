@@ -6,7 +6,6 @@ locals {
 
   environment = {
     WEEKVAULT_STORE       = "/backup"
-    WEEKVAULT_CACHE_DIR   = "/cache"
     WEEKVAULT_PUSHGATEWAY = var.pushgateway
     WEEKVAULT_JOB         = coalesce(var.job, "${var.name}-backup")
     TZ                    = var.time_zone
@@ -143,11 +142,6 @@ resource "kubernetes_cron_job_v1" "backup" {
                 name       = "backup"
                 mount_path = "/backup"
               }
-
-              volume_mount {
-                name       = "cache"
-                mount_path = "/cache"
-              }
             }
 
             dynamic "volume" {
@@ -164,13 +158,6 @@ resource "kubernetes_cron_job_v1" "backup" {
               name = "backup"
               persistent_volume_claim {
                 claim_name = var.store_claim
-              }
-            }
-
-            volume {
-              name = "cache"
-              empty_dir {
-                size_limit = "256Mi"
               }
             }
           }
@@ -286,24 +273,12 @@ resource "kubernetes_cron_job_v1" "verify" {
                 mount_path = "/backup"
                 read_only  = true
               }
-
-              volume_mount {
-                name       = "cache"
-                mount_path = "/cache"
-              }
             }
 
             volume {
               name = "backup"
               persistent_volume_claim {
                 claim_name = var.store_claim
-              }
-            }
-
-            volume {
-              name = "cache"
-              empty_dir {
-                size_limit = "256Mi"
               }
             }
           }
