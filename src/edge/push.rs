@@ -5,12 +5,16 @@ use reqwest::header::{CONTENT_TYPE, LOCATION};
 use reqwest::{StatusCode, Url, redirect};
 use std::error::Error;
 use std::io::Read;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long a push may take in all where nothing shortens it.
 pub const PUSH_BUDGET: Duration = Duration::from_secs(30);
 
+/// Where the resolver learns whom to ask; without it no name has an address.
+const NAME_SERVERS: &str = "/etc/resolv.conf";
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -64,9 +68,19 @@ pub enum PushError {
 /// POST replaces the metrics that `text` names, for all pvcs, and leaves the group's others standing. What
 /// may pass (no connection, no answer, 5xx, 429) is tried again, with growing pauses, within `budget` in all.
 pub fn push(url: &str, job: &str, text: &str, budget: Duration) -> Result<(), PushError> {
-    let started = Instant::now();
     let endpoint = endpoint(url, job)?;
     let shown = without_secrets(endpoint.clone());
+    guarded(&shown, || send(&endpoint, &shown, text, budget))
+}
+
+/// What a run came to is not for a library to change, not by a panic either.
+fn guarded(shown: &Url, push: impl FnOnce() -> Result<(), PushError>) -> Result<(), PushError> {
+    let panicked = || PushError::Setup { url: shown.to_string(), reason: "a library panicked".to_owned() };
+    catch_unwind(AssertUnwindSafe(push)).unwrap_or_else(|_| Err(panicked()))
+}
+
+fn send(endpoint: &Url, shown: &Url, text: &str, budget: Duration) -> Result<(), PushError> {
+    let started = Instant::now();
     // A redirected POST would arrive as a GET, and be taken for a success.
     let client = Client::builder()
         .redirect(redirect::Policy::none())
@@ -77,7 +91,7 @@ pub fn push(url: &str, job: &str, text: &str, budget: Duration) -> Result<(), Pu
     let mut attempts = 0;
     loop {
         let timeout = ATTEMPT_TIMEOUT.min(budget.saturating_sub(started.elapsed()));
-        let reason = match attempt(&client, &endpoint, text, timeout) {
+        let reason = match attempt(&client, endpoint, text, timeout) {
             Ok(()) => return Ok(()),
             Err(Failure::Lasting(answer)) => {
                 return Err(PushError::Refused { url: shown.to_string(), answer });
@@ -109,7 +123,12 @@ fn attempt(client: &Client, endpoint: &Url, text: &str, timeout: Duration) -> Re
         .header(CONTENT_TYPE, prometheus::TEXT_FORMAT)
         .timeout(timeout)
         .body(text.to_owned());
-    let response = request.send().map_err(|error| Failure::Passing(cause(error)))?;
+    let response = request.send().map_err(|error| match endpoint.domain() {
+        Some(host) if error.is_connect() && !Path::new(NAME_SERVERS).exists() => {
+            Failure::Lasting(format!("no {NAME_SERVERS} says who knows {host:?}; give its address"))
+        }
+        _ => Failure::Passing(cause(error)),
+    })?;
     let status = response.status();
     if status.is_success() {
         return Ok(());
@@ -227,6 +246,12 @@ mod tests {
             assert_eq!(endpoint(url, job).unwrap().as_str(), want);
         }
         assert_eq!(endpoint("http://gw", "").unwrap_err(), PushError::EmptyJob);
+    }
+
+    #[test]
+    fn a_panic_is_an_error_like_others() {
+        let message = guarded(&Url::parse("http://gw/").unwrap(), || panic!("no")).unwrap_err().to_string();
+        assert_eq!(message, "cannot push metrics to http://gw/: a library panicked");
     }
 
     #[test]
