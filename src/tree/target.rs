@@ -24,6 +24,8 @@ pub struct Target {
     owners: Arc<OwnerMap>,
     /// The root's file system: nothing on another one is removed.
     device: u64,
+    /// Whether /proc is there: some calls take no handles, and reach what a handle is of by it.
+    has_proc: bool,
     last: Option<(ArchivePath, Arc<OwnedFd>)>,
 }
 
@@ -65,6 +67,7 @@ impl Target {
             folder: Arc::new(folder),
             owners: Arc::new(owners),
             device,
+            has_proc: Path::new("/proc/self/fd").exists(),
             last: None,
         })
     }
@@ -293,22 +296,30 @@ impl Target {
     /// # Errors
     /// [`SourceError`].
     fn xattrs(&mut self, path: &ArchivePath, kind: NodeKind) -> Result<Vec<Xattr>> {
-        let failed = |e: Errno| SourceError::new(path, "read the attributes of", e);
+        let failed = |e: std::io::Error| SourceError::new(path, "read the attributes of", e);
         if matches!(kind, NodeKind::File | NodeKind::Directory)
             && let Ok(fd) = open_beneath(self.folder.as_fd(), path, OFlags::RDONLY | OFlags::NONBLOCK)
         {
-            return xattrs::read(Place::Open(fd.as_fd())).map_err(failed);
+            return xattrs::read(Place::Open(fd.as_fd())).map_err(|e| failed(e.into()));
         }
         let (_folder, place) = self.proc_path(path).map_err(failed)?;
-        xattrs::read(Place::Path(&place)).map_err(failed)
+        xattrs::read(Place::Path(&place)).map_err(|e| failed(e.into()))
     }
 
     /// A path to an entry by way of its folder's handle, for calls that know no handles; the handle keeps it valid.
-    fn proc_path(&mut self, path: &ArchivePath) -> rustix::io::Result<(Arc<OwnedFd>, PathBuf)> {
+    fn proc_path(&mut self, path: &ArchivePath) -> std::io::Result<(Arc<OwnedFd>, PathBuf)> {
         let (folder, name) = self.parent(path)?;
-        let mut place = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()));
+        let mut place = self.proc_of(folder.as_fd())?;
         place.push(name.as_os_str());
         Ok((folder, place))
+    }
+
+    /// A path to what a handle is of.
+    fn proc_of(&self, fd: BorrowedFd<'_>) -> std::io::Result<PathBuf> {
+        match self.has_proc {
+            true => Ok(PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()))),
+            false => Err(std::io::Error::other("that needs /proc, which is not mounted")),
+        }
     }
 
     /// Gives what stands at `path` its metadata; returns what could not be set.
@@ -343,14 +354,17 @@ impl Target {
         // Linux has no modes of symbolic links.
         let mut mode = Ok(0);
         if now.kind != NodeKind::Symlink {
-            let place = format!("/proc/self/fd/{}", node.as_raw_fd());
-            mode = rustix::fs::chmod(place, Mode::from_raw_mode(meta.mode)).map(|()| meta.mode);
+            mode = self.proc_of(node.as_fd()).and_then(|place| {
+                rustix::fs::chmod(place, Mode::from_raw_mode(meta.mode))?;
+                Ok(meta.mode)
+            });
         }
         match self.proc_path(path) {
             Ok((_folder, place)) => {
                 unrestored.note_all(xattrs::write(Place::Path(&place), &meta.xattrs, &kept))
             }
-            Err(e) => unrestored.note("set attributes of", Err::<(), _>(e)),
+            Err(_) if meta.xattrs.is_empty() => {}
+            Err(e) => unrestored.note("set attributes of", Err(e)),
         }
         unrestored.note("set the mode of", has_special_bits(node.as_fd(), mode));
         unrestored.note("set the time of", rustix::fs::utimensat(folder, name, &times(meta.mtime), nofollow));
@@ -369,7 +383,7 @@ impl Target {
             unrestored.note("set the owner of", rustix::fs::fchown(fd, uid, gid));
             now = rustix::fs::fstat(fd);
         }
-        let mode = now.and_then(|now| self.set_open_mode(fd, meta, &now));
+        let mode = now.and_then(|now| self.set_open_mode(fd, meta, &now)).map_err(Into::into);
         unrestored.note_all(xattrs::write(Place::Open(fd), &meta.xattrs, &kept));
         unrestored.note("set the mode of", has_special_bits(fd, mode));
         unrestored.note("set the time of", rustix::fs::futimens(fd, &times(meta.mtime)));
@@ -395,7 +409,7 @@ impl Target {
 
 /// Looks again at a mode that was set: without CAP_FSETID Linux drops setgid where the group is another's, when the mode is
 /// set or an ACL after it, and reports no error.
-fn has_special_bits(fd: BorrowedFd<'_>, set: rustix::io::Result<u32>) -> std::io::Result<()> {
+fn has_special_bits(fd: BorrowedFd<'_>, set: std::io::Result<u32>) -> std::io::Result<()> {
     let wanted = set? & 0o7000;
     if wanted == 0 || rustix::fs::fstat(fd)?.st_mode & wanted == wanted {
         return Ok(());
