@@ -103,6 +103,21 @@ fn pods_have_no_right_too_many() {
 }
 
 #[test]
+fn the_image_is_one_file_and_nobodys() {
+    let text = std::fs::read_to_string(deploy("../../Dockerfile")).unwrap();
+    let (_, last) = text.rsplit_once("\nFROM ").unwrap();
+    let first_word = |line: &str| line.split(' ').next().unwrap().to_owned();
+    let instructions: Vec<String> =
+        last.lines().filter(|l| l.starts_with(|c: char| c.is_ascii_uppercase())).map(first_word).collect();
+    assert!(last.starts_with("scratch\n"));
+    assert_eq!(instructions, ["ARG", "ARG", "LABEL", "COPY", "USER", "ENTRYPOINT"]);
+    // In numbers: Kubernetes cannot know of a name whether it is root's.
+    let user = last.lines().find_map(|line| line.strip_prefix("USER ")).unwrap();
+    assert!(user.split(':').all(|id| id.parse::<u32>().is_ok_and(|id| id > 0)), "{user}");
+    assert!(last.ends_with("ENTRYPOINT [\"/weekvault\"]\n"), "arguments are the program's own");
+}
+
+#[test]
 fn names_lead_to_what_they_name() {
     for overlay in OVERLAYS {
         let (mut claims, mut volume) = (Vec::new(), None);
