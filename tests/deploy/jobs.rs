@@ -1,7 +1,7 @@
 //! The jobs of the manifests, run: their arguments and environment by the program itself, their capabilities by the kernel.
 
 use crate::common::{Ran, Tree, assert_same_tree, is_root, skip};
-use crate::kubernetes::{OVERLAYS, Task};
+use crate::kubernetes::{OVERLAYS, Task, check_command_line};
 use crate::node::Node;
 use serde_json::Value;
 use std::fs;
@@ -11,31 +11,9 @@ use std::process::Command;
 
 #[test]
 fn options_and_variables_are_the_programs() {
-    let program = weekvault::cli::command();
     for overlay in OVERLAYS {
         for file in ["backup.yaml", "verify.yaml", "restore.yaml", "materialize.yaml"] {
-            let task = Task::of(overlay, file);
-            assert!(task.container().command.is_none(), "the image has the command");
-            let command = program.find_subcommand(&task.arguments()[0]).unwrap();
-            let options: Vec<_> = program.get_arguments().chain(command.get_arguments()).collect();
-            let mut line = vec!["weekvault".to_owned()];
-            for (name, value) in
-                task.environment().into_iter().filter(|(name, _)| name.starts_with("WEEKVAULT_"))
-            {
-                let option = options.iter().find(|o| o.get_env().is_some_and(|v| v == name));
-                let option = option.unwrap_or_else(|| panic!("{}: {name} is no variable of it", task.name));
-                match option.get_action().takes_values() {
-                    true => line.push(format!("--{}={value}", option.get_long().unwrap())),
-                    false => assert!(["0", "1"].contains(&value), "{name}={value}"),
-                }
-            }
-            // Options that all commands have may stand behind the command as well.
-            line.splice(1..1, task.arguments().iter().cloned());
-            let parsed = program.clone().try_get_matches_from(&line);
-            assert!(parsed.is_ok(), "{line:?}: {}", parsed.unwrap_err());
-            // A name that nothing reads would be a silent no.
-            let known = |name: &str| name == "TZ" || name.starts_with("WEEKVAULT_");
-            assert!(task.environment().iter().all(|(name, _)| known(name)));
+            check_command_line(Task::of(overlay, file).container());
         }
     }
 }

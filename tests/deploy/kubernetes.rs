@@ -19,28 +19,33 @@ pub(crate) enum Object {
 
 /// The documents of a YAML file.
 pub(crate) fn documents(file: &Path) -> Vec<Value> {
-    let text = fs::read_to_string(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
-    let of = |d| Value::deserialize(d).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
-    serde_norway::Deserializer::from_str(&text).map(of).collect()
+    parsed(&fs::read_to_string(file).unwrap_or_else(|e| panic!("{}: {e}", file.display())))
+}
+
+/// The documents of a YAML text.
+pub(crate) fn parsed(text: &str) -> Vec<Value> {
+    let of = |d| Value::deserialize(d).unwrap_or_else(|e| panic!("{e}: {text}"));
+    serde_norway::Deserializer::from_str(text).map(of).collect()
 }
 
 /// The objects of a file in an overlay, each of a type of Kubernetes, which must have a place for all that the file has.
 pub(crate) fn objects(overlay: &str, file: &str) -> Vec<Object> {
     let file = deploy("kubernetes").join(overlay).join(file);
-    let object = |document: &Value| {
-        let kind = [&document["apiVersion"], &document["kind"]].map(|v| v.as_str().unwrap_or_default());
-        match kind {
-            ["batch/v1", "CronJob"] => Object::CronJob(Box::new(typed(document))),
-            ["batch/v1", "Job"] => Object::Job(Box::new(typed(document))),
-            ["v1", "PersistentVolume"] => Object::Volume(Box::new(typed(document))),
-            ["v1", "PersistentVolumeClaim"] => Object::Claim(Box::new(typed(document))),
-            kind => panic!("{}: a {kind:?} is not known here", file.display()),
-        }
-    };
     documents(&file).iter().map(object).collect()
 }
 
-fn typed<T: DeserializeOwned + Serialize>(document: &Value) -> T {
+pub(crate) fn object(document: &Value) -> Object {
+    let kind = [&document["apiVersion"], &document["kind"]].map(|v| v.as_str().unwrap_or_default());
+    match kind {
+        ["batch/v1", "CronJob"] => Object::CronJob(Box::new(typed(document))),
+        ["batch/v1", "Job"] => Object::Job(Box::new(typed(document))),
+        ["v1", "PersistentVolume"] => Object::Volume(Box::new(typed(document))),
+        ["v1", "PersistentVolumeClaim"] => Object::Claim(Box::new(typed(document))),
+        kind => panic!("a {kind:?} is not known here: {document:#}"),
+    }
+}
+
+pub(crate) fn typed<T: DeserializeOwned + Serialize>(document: &Value) -> T {
     let typed: T = serde_json::from_value(document.clone()).unwrap_or_else(|e| panic!("{e}: {document:#}"));
     let lost = lost(document, &serde_json::to_value(&typed).unwrap(), "");
     assert!(lost.is_empty(), "{}: Kubernetes knows no {lost:?}", document["metadata"]["name"]);
@@ -60,6 +65,44 @@ pub(crate) fn lost(document: &Value, other: &Value, path: &str) -> Vec<String> {
         _ if document == other => Vec::new(),
         _ => vec![path.to_owned()],
     }
+}
+
+/// Holds a container's arguments and variables to the program's own parser.
+#[track_caller]
+pub(crate) fn check_command_line(container: &Container) {
+    let (program, arguments) = (weekvault::cli::command(), container.args.as_deref().unwrap());
+    assert!(container.command.is_none(), "the image has the command");
+    let command = program.find_subcommand(&arguments[0]).unwrap();
+    let options: Vec<_> = program.get_arguments().chain(command.get_arguments()).collect();
+    let mut line = vec!["weekvault".to_owned()];
+    for (name, value) in variables(container).into_iter().filter(|(name, _)| name.starts_with("WEEKVAULT_")) {
+        let option = options.iter().find(|o| o.get_env().is_some_and(|v| v == name));
+        let option = option.unwrap_or_else(|| panic!("{}: {name} is no variable of it", arguments[0]));
+        match option.get_action().takes_values() {
+            true => line.push(format!("--{}={value}", option.get_long().unwrap())),
+            false => assert!(["0", "1"].contains(&value), "{name}={value}"),
+        }
+    }
+    // Options that all commands have may stand behind the command as well.
+    line.splice(1..1, arguments.iter().cloned());
+    let parsed = program.clone().try_get_matches_from(&line);
+    assert!(parsed.is_ok(), "{line:?}: {}", parsed.unwrap_err());
+    // A name that nothing reads would be a silent no.
+    let known = |name: &str| name == "TZ" || name.starts_with("WEEKVAULT_");
+    assert!(variables(container).iter().all(|(name, _)| known(name)));
+}
+
+/// The variables that a container has, by name.
+pub(crate) fn variables(container: &Container) -> Vec<(&str, &str)> {
+    let variables = container.env.iter().flatten();
+    variables.map(|v| (v.name.as_str(), v.value.as_deref().unwrap())).collect()
+}
+
+/// The capabilities that are added to none.
+pub(crate) fn capabilities(container: &Container) -> Vec<String> {
+    let capabilities = container.security_context.clone().unwrap().capabilities.unwrap();
+    assert_eq!(capabilities.drop.as_deref(), Some(&["ALL".to_owned()][..]), "{}", container.name);
+    capabilities.add.unwrap_or_default()
 }
 
 /// A job of an overlay: what is the same whether it is made by hand or by a CronJob.
@@ -100,21 +143,15 @@ impl Task {
         self.container().args.as_deref().unwrap()
     }
 
-    /// The variables that the container has, by name.
     pub(crate) fn environment(&self) -> Vec<(&str, &str)> {
-        let variables = self.container().env.iter().flatten();
-        variables.map(|v| (v.name.as_str(), v.value.as_deref().unwrap())).collect()
+        variables(self.container())
     }
 
     pub(crate) fn mounts(&self) -> &[VolumeMount] {
         self.container().volume_mounts.as_deref().unwrap()
     }
 
-    /// The capabilities that are added to none.
     pub(crate) fn capabilities(&self) -> Vec<String> {
-        let context = self.container().security_context.clone().unwrap();
-        let capabilities = context.capabilities.unwrap();
-        assert_eq!(capabilities.drop.as_deref(), Some(&["ALL".to_owned()][..]), "{}", self.name);
-        capabilities.add.unwrap_or_default()
+        capabilities(self.container())
     }
 }
