@@ -129,7 +129,8 @@ fn text(args: &VerifyArgs, verified: &Verified) -> String {
             "{objects} in the trash though needed; the next backup or gc brings such back\n"
         ));
     }
-    if verified.unreferenced > 0 {
+    // A damaged manifest may need them.
+    if verified.unreferenced > 0 && verified.damaged_manifests.is_empty() {
         let objects = count(verified.unreferenced, "object");
         text.push_str(&format!(
             "{objects} without a manifest that needs them; `weekvault gc` retires such\n"

@@ -19,7 +19,9 @@ pub enum RepoError {
         source: FormatError,
     },
     /// There is no store.
-    #[error("no store at {0}: there is no store.json; the first `weekvault backup` makes one")]
+    #[error(
+        "no store at {0}: there is no store.json; is its share mounted? A first `weekvault backup` makes a store"
+    )]
     NoStore(String),
     /// The store's description is lost.
     #[error(
