@@ -431,7 +431,7 @@ fn where_there_is_no_store_it_is_said() {
     place.write("html/index.php", "x");
     let before = snapshot(&place.store());
     place.say("backup --source html={}/html").expect(1).says("precious.txt").says("is no weekvault store");
-    place.say("backup --source html={}/html --dry-run").expect(0);
+    place.say("backup --source html={}/html --dry-run").expect(1).says("precious.txt");
     assert_eq!(snapshot(&place.store()), before);
     place.write("file", "x");
     place.say("list --store {}/file").expect(1).says("/file");

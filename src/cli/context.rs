@@ -93,8 +93,9 @@ impl Context {
         };
         let store = self.store()?;
         if dry_run {
-            return match Archive::open(store) {
+            return match Archive::open(Arc::clone(&store)) {
                 Err(RepoError::NoStore(_)) => {
+                    Archive::check_place(store.as_ref())?;
                     Ok(Archive::open_or_create(Arc::new(MemoryStore::default()), &new)?)
                 }
                 opened => Ok(opened?),

@@ -4,8 +4,9 @@ use super::objects::ObjectFile;
 use super::seen::Seen;
 use super::{Manifest, RepoError, layout};
 use crate::format::{ChunkSizes, FormatError, StoreConfig, decode_store, encode_store};
-use crate::model::Timestamp;
+use crate::model::{Timestamp, Week};
 use crate::store::{Item, ItemKind, Key, Store, read_all, write_all};
+use std::path::Path;
 use std::sync::Arc;
 
 /// `store.json` is a few hundred bytes; a larger one is not ours.
@@ -94,18 +95,7 @@ impl Archive {
             Err(RepoError::NoStore(_)) => {}
             opened => return opened,
         }
-        let items = store.list(&Key::root())?;
-        // What a fresh file system, a first run that was killed, and a run beside this one may leave.
-        let harmless = |name: &str| matches!(name, "lost+found" | "tmp" | "lock" | "objects" | "trash");
-        let foreign = |item: &&crate::store::Item| {
-            !harmless(&item.name) && (!item.name.starts_with('.') || item.kind == ItemKind::Folder)
-        };
-        // An archive whose store.json was lost must not be taken for an empty folder, nor overwritten as one.
-        let objects = store.list(&Key::new("objects"))?;
-        let foreign = items.iter().find(foreign).map(|i| i.name.clone());
-        if let Some(name) = foreign.or_else(|| objects.first().map(|o| format!("objects/{}", o.name))) {
-            return Err(RepoError::NotEmpty(store.location(), name));
-        }
+        Self::check_place(store.as_ref())?;
         let created = jiff::Timestamp::new(new.created.secs, 0).unwrap_or_default().to_string();
         let config = StoreConfig {
             id: new.id.clone(),
@@ -119,6 +109,28 @@ impl Archive {
         store.sync()?;
         // Of two runs that make the store at once the later one's file stands; both read that.
         Self::open(store)
+    }
+
+    /// Whether a store may be made where none is: the place must have nothing in it but what may stand beside a store.
+    ///
+    /// # Errors
+    /// [`RepoError::NotEmpty`], naming something else that is there.
+    pub fn check_place(store: &dyn Store) -> Result<(), RepoError> {
+        let items = store.list(&Key::root())?;
+        // What a fresh file system, a first run that was killed, and a run beside this one may leave; and the weeks of
+        // what the store is to replace. Those of a store whose store.json was lost have manifests.
+        let harmless = |name: &str| layout::is_own(Path::new(name)) || name == "lost+found";
+        let foreign = |item: &&crate::store::Item| match item.kind {
+            ItemKind::Folder => !harmless(&item.name) && item.name.parse::<Week>().is_err(),
+            _ => !harmless(&item.name) && !item.name.starts_with('.'),
+        };
+        // An archive whose store.json was lost must not be taken for an empty folder, nor overwritten as one.
+        let objects = store.list(&Key::new("objects"))?;
+        let foreign = items.iter().find(foreign).map(|i| i.name.clone());
+        if let Some(name) = foreign.or_else(|| objects.first().map(|o| format!("objects/{}", o.name))) {
+            return Err(RepoError::NotEmpty(store.location(), name));
+        }
+        Ok(())
     }
 
     fn decoded(store: Arc<dyn Store>, bytes: &[u8]) -> Result<Self, RepoError> {

@@ -31,7 +31,8 @@ pub enum RepoError {
     Undescribed(String),
     /// The place where a store should be made has something else in it.
     #[error(
-        "{0} is no weekvault store, and it is not empty: it has {1:?}; give an empty folder, or one with a store.json"
+        "{0} is no weekvault store, and it is not empty: it has {1:?}; give an empty folder, or one with a \
+         store.json, or move that elsewhere"
     )]
     NotEmpty(String, String),
     /// No manifest of that name.

@@ -7,6 +7,7 @@
 
 use crate::model::{ObjectId, PvcName, Week};
 use crate::store::Key;
+use std::path::Path;
 
 /// The folder of the objects.
 pub(super) const OBJECTS: &str = "objects";
@@ -77,6 +78,16 @@ pub(super) fn parse_manifest(name: &str) -> Option<(PvcName, bool)> {
         None => (name.strip_suffix(MANIFEST_ENDING)?, false),
     };
     Some((pvc.parse().ok()?, partial))
+}
+
+/// Whether a path relative to the store's root has a name of the store's own, of those at its top and of manifests.
+pub fn is_own(path: &Path) -> bool {
+    let mut names = path.iter().map(|name| name.to_str().unwrap_or_default());
+    match (names.next(), names.next(), names.next()) {
+        (Some(name), None, _) => matches!(name, "store.json" | OBJECTS | "trash" | "tmp" | "lock"),
+        (Some(week), Some(name), None) => week.parse::<Week>().is_ok() && parse_manifest(name).is_some(),
+        _ => false,
+    }
 }
 
 /// A day's folder in the trash; `attempt` counts from 1.

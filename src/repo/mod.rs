@@ -14,6 +14,7 @@ mod trash;
 
 pub use archive::{Archive, NewStore};
 pub use error::RepoError;
+pub use layout::is_own;
 pub use lock::{StoreLock, lock};
 pub use manifests::{Manifest, ManifestId, ManifestRef, StoredFile};
 pub use objects::{Claim, Inventory, Listing};
