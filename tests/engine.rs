@@ -8,7 +8,7 @@ use std::sync::Arc;
 use weekvault::format::{ChunkSizes, Section};
 use weekvault::model::{Completeness, Silent, Timestamp, Week, WeekRef};
 use weekvault::ops::Error;
-use weekvault::ops::backup::{BackedUp, BackupOptions, Source, backup};
+use weekvault::ops::backup::{BackedUp, BackupOptions, Origin, Source, backup};
 use weekvault::ops::clock::now;
 use weekvault::ops::restore::{Owner, RestoreOptions, Restored, Selection, restore};
 use weekvault::ops::verify::{VerifyOptions, verify};
@@ -50,6 +50,7 @@ impl Bench {
     fn backup_as(&self, week: &str, pvc: &str) -> Result<BackedUp, Error> {
         let options = BackupOptions {
             week: week.parse().unwrap(),
+            origin: Origin::Live,
             excludes: Vec::new(),
             walk: WalkOptions::everything(),
             compression: 3,

@@ -23,7 +23,7 @@ use weekvault::model::{
     ArchivePath, Completeness, ContentHash, Counts, DeviceNumber, Entry, Extent, FileContent, Kind, Meta,
     Name, ObjectId, ObjectRow, Owners, Problem, RunId, Silent, Summary, Timestamp, Xattr,
 };
-use weekvault::ops::backup::{BackupOptions, Source, backup};
+use weekvault::ops::backup::{BackupOptions, Origin, Source, backup};
 use weekvault::repo::{Archive, NewStore};
 use weekvault::store::LocalStore;
 use weekvault::tree::WalkOptions;
@@ -1005,6 +1005,7 @@ fn back_up(source: &Path, store: &Path) {
     let sources = [Source { pvc: "enigma".parse().unwrap(), path: source.to_path_buf() }];
     let options = BackupOptions {
         week: "2025-14".parse().unwrap(),
+        origin: Origin::Live,
         excludes: vec![],
         walk: WalkOptions::everything(),
         compression: 3,

@@ -34,7 +34,7 @@ use std::sync::Arc;
 use tempfile::TempDir;
 use weekvault::format::{ChunkSizes, Section, encode_summary};
 use weekvault::model::{Entry, Extent, Kind, Meta, Owners, RunId, Silent, Timestamp, WeekRef};
-use weekvault::ops::backup::{BackupOptions, Source, backup};
+use weekvault::ops::backup::{BackupOptions, Origin, Source, backup};
 use weekvault::repo::{Archive, Manifest, NewStore};
 use weekvault::store::LocalStore;
 use weekvault::tree::{Excludes, WalkOptions};
@@ -785,6 +785,7 @@ fn back_up(archive: &Archive, week: &str, root: &Path, pvcs: &[&str]) {
     let source = |pvc: &&str| Source { pvc: pvc.parse().unwrap(), path: root.join(pvc) };
     let options = BackupOptions {
         week: week.parse().unwrap(),
+        origin: Origin::Live,
         excludes: vec![EXCLUDED.into()],
         walk: WalkOptions { excludes: Some(Excludes::new([EXCLUDED]).unwrap()), ..WalkOptions::everything() },
         compression: 19,

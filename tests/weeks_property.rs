@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use weekvault::format::ChunkSizes;
 use weekvault::model::{PvcName, Silent, Timestamp, Week, WeekRef};
-use weekvault::ops::backup::{BackupOptions, Source, backup};
+use weekvault::ops::backup::{BackupOptions, Origin, Source, backup};
 use weekvault::ops::clock;
 use weekvault::ops::restore::{Owner, RestoreOptions, Selection, restore};
 use weekvault::ops::verify::{VerifyOptions, verify};
@@ -288,6 +288,7 @@ impl<'a> Living<'a> {
     fn back_up(&self, week: usize) {
         let options = BackupOptions {
             week: label(week),
+            origin: Origin::Live,
             excludes: Vec::new(),
             walk: WalkOptions { cross_filesystems: false, ..WalkOptions::everything() },
             compression: 1,

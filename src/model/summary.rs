@@ -10,7 +10,7 @@ pub struct Summary {
     pub week: Week,
     /// The source's name.
     pub pvc: PvcName,
-    /// Where the source was mounted; the default target of a restore.
+    /// Where the source was mounted; the default target of a restore. Empty where that is not known.
     pub source: PathBuf,
     /// The machine that made the manifest.
     pub host: String,

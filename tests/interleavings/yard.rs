@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use weekvault::format::ChunkSizes;
 use weekvault::model::{ObjectId, ObjectRow, Silent, Timestamp};
-use weekvault::ops::backup::{BackupOptions, Source, backup};
+use weekvault::ops::backup::{BackupOptions, Origin, Source, backup};
 use weekvault::repo::{Archive, GcOptions, NewStore, ObjectReader, Retention, collect, retain};
 use weekvault::store::{Key, MemoryStore, Store, read_all, write_all};
 use weekvault::tree::WalkOptions;
@@ -30,6 +30,7 @@ pub(crate) fn open(store: impl Store + 'static) -> Result<Archive, String> {
 pub(crate) fn run_backup(store: impl Store + 'static, week: &str, pvc: &str, path: PathBuf) -> Outcome {
     let options = BackupOptions {
         week: week.parse().unwrap(),
+        origin: Origin::Live,
         excludes: Vec::new(),
         walk: WalkOptions::everything(),
         compression: 1,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use weekvault::format::ChunkSizes;
 use weekvault::model::{ObjectId, PvcName, RunId, Silent, Timestamp, Week, WeekRef};
 use weekvault::ops::Error;
-use weekvault::ops::backup::{BackedUp, BackupOptions, Source, backup};
+use weekvault::ops::backup::{BackedUp, BackupOptions, Origin, Source, backup};
 use weekvault::ops::restore::{Owner, RestoreOptions, Selection, restore};
 use weekvault::ops::undelete::{Undeleted, undelete};
 use weekvault::ops::verify::{Verified, VerifyOptions, verify};
@@ -41,6 +41,7 @@ pub(crate) fn open(disk: &ModelDisk) -> Result<Archive, RepoError> {
 fn options(week: Week) -> BackupOptions {
     BackupOptions {
         week,
+        origin: Origin::Live,
         excludes: Vec::new(),
         walk: WalkOptions::everything(),
         compression: 3,

@@ -8,7 +8,7 @@ use super::context::{Context, TOOL, host};
 use super::failure::{DONE, Failure, PARTIAL};
 use super::metrics;
 use crate::model::{Completeness, PvcName, Week};
-use crate::ops::backup::{BackedUp, BackupOptions, Source, backup, check_source_folders};
+use crate::ops::backup::{BackedUp, BackupOptions, Origin, Source, backup, check_source_folders};
 use crate::ops::gc::{CleanedUp, clean_up};
 use crate::ops::{Error, clock};
 use crate::repo::{Archive, RepoError, StoreLock, lock};
@@ -182,6 +182,7 @@ fn options(context: &Context, args: &BackupArgs) -> Result<BackupOptions, Failur
         Excludes::new(patterns.iter().map(String::as_str)).map_err(|e| Failure::Usage(e.to_string()))?;
     Ok(BackupOptions {
         week: args.week.unwrap_or_else(|| clock::week_of(clock::now())),
+        origin: Origin::Live,
         excludes: patterns.clone(),
         walk: WalkOptions {
             excludes: (!patterns.is_empty()).then_some(excludes),

@@ -9,6 +9,7 @@
 //! store ends the run before anything is published.
 
 mod collect;
+mod copies;
 mod cut;
 mod mend;
 mod pack;
@@ -28,6 +29,7 @@ use crate::model::{
 use crate::repo::{Archive, Inventory, ManifestId, PendingManifest, RepoError, SharedTrash, look_again};
 use crate::tree::{OwnerNames, SourceReader, Walk, WalkOptions, is_remote};
 use collect::Collected;
+use copies::Copy;
 use cut::Cutting;
 use pack::{Packer, Packing};
 use previous::Previous;
@@ -47,11 +49,26 @@ pub struct Source {
     pub path: PathBuf,
 }
 
+/// What the sources are.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Origin {
+    /// What is to be protected, as it is now.
+    Live,
+    /// Copies of that in a farm of hard links. They stay as they are, and so do the weeks that they become: nothing of an
+    /// object is moved elsewhere because the rest of it is not needed any more.
+    Copy {
+        /// Where it was mounted; empty where nobody knows.
+        of: PathBuf,
+    },
+}
+
 /// How to back up.
 #[derive(Clone, Debug)]
 pub struct BackupOptions {
     /// The week that the manifests stand for.
     pub week: Week,
+    /// What the sources are.
+    pub origin: Origin,
     /// Patterns of what to leave out, for the manifests to tell.
     pub excludes: Vec<String>,
     /// What of the sources to walk.
@@ -214,7 +231,8 @@ fn prepare(
     let io = |e| crate::tree::SourceError::new(&ArchivePath::root(), "open", e);
     let root = source.path.canonicalize().map_err(|e| failed(io(e)))?;
     let mut unreadable = 0u64;
-    let mut previous = Previous::find(archive, inventory, &source.pvc, options.week, |error| {
+    let compact = options.origin == Origin::Live;
+    let mut previous = Previous::find(archive, inventory, &source.pvc, options.week, compact, |error| {
         unreadable += 1;
         observer.warn(&format!("not compared with: {error}"));
     })?;
@@ -273,7 +291,10 @@ fn prepare(
         let summary = Summary {
             week: options.week,
             pvc: source.pvc.clone(),
-            source: std::path::absolute(&source.path).unwrap_or_else(|_| source.path.clone()),
+            source: match &options.origin {
+                Origin::Live => std::path::absolute(&source.path).unwrap_or_else(|_| source.path.clone()),
+                Origin::Copy { of } => of.clone(),
+            },
             host: options.host.clone(),
             tool: options.tool.clone(),
             store: archive.config().id.clone(),
@@ -332,6 +353,11 @@ fn run_pipeline(
     // More readers than cores are there to wait: for small pieces, each of little memory, and the walk likewise.
     let (pieces, scouts) =
         if reader_threads > threads { (Pieces::SMALL, reader_threads) } else { (Pieces::LARGE, 0) };
+    let walk = || Walk::new(root, WalkOptions { scouts, ..options.walk.clone() });
+    let copy = match options.origin {
+        Origin::Live => None,
+        Origin::Copy { .. } => Some(Copy::look(walk(), previous, observer)),
+    };
     let mut readers = Vec::new();
     let mut packers = Vec::new();
     let trash = SharedTrash::default();
@@ -347,7 +373,7 @@ fn run_pipeline(
     let spare = || chunk_buffers.take();
     let (read_buffers, chunk_buffers) = (&read_buffers, &chunk_buffers);
     std::thread::scope(|scope| {
-        let walk = scan::walk_ahead(scope, Walk::new(root, WalkOptions { scouts, ..options.walk.clone() }));
+        let walk = scan::walk_ahead(scope, walk());
         let under_way = 2 * reader_threads;
         let reading = Bounds { workers: reader_threads, waiting: under_way, pieces: under_way, ahead: 1 };
         let (to_read, fed) = ordered(scope, reading, || {
@@ -371,7 +397,8 @@ fn run_pipeline(
                 }
             }
         });
-        let scanning = scope.spawn(move || scan::scan(walk, previous, compare, pieces, &to_read, observer));
+        let scanning =
+            scope.spawn(move || scan::scan(walk, previous, compare, copy, pieces, &to_read, observer));
         let cutting = scope
             .spawn(move || Cutting::new(sizes, previous, &to_pack, read_buffers, &spare).run(fed, observer));
         let result = collected.run(packed, previous, manifest, observer);

@@ -1,7 +1,9 @@
 //! The manifest that a source is compared with, and what of it can be used again.
 
 use crate::format::{Block, Section};
-use crate::model::{ContentHash, Digest, Entry, Extent, Kind, ObjectRow, PvcName, Summary, Week};
+use crate::model::{
+    ContentHash, Digest, Entry, Extent, FileContent, Kind, ObjectRow, PvcName, Summary, Week,
+};
 use crate::ops::Error;
 use crate::repo::{Archive, Inventory, Manifest, RepoError};
 
@@ -13,6 +15,8 @@ pub(super) struct Previous {
     usable: Vec<bool>,
     /// The object table.
     table: Vec<ObjectRow>,
+    /// Whether the living part of an object that is mostly dead is to move to new objects.
+    compact: bool,
 }
 
 impl Previous {
@@ -24,13 +28,14 @@ impl Previous {
         inventory: &Inventory,
         pvc: &PvcName,
         week: Week,
+        compact: bool,
         mut unreadable: impl FnMut(&RepoError),
     ) -> Result<Option<Self>, Error> {
         let mut candidates: Vec<_> =
             archive.manifests()?.into_iter().map(|m| m.id).filter(|id| id.pvc == *pvc).collect();
         candidates.sort_by_key(|id| (id.week <= week, id.week, !id.partial));
         for id in candidates.into_iter().rev() {
-            match archive.open_manifest(&id).and_then(|m| Self::open(m, inventory)) {
+            match archive.open_manifest(&id).and_then(|m| Self::open(m, inventory, compact)) {
                 Ok(previous) => return Ok(Some(previous)),
                 Err(error) => unreadable(&error),
             }
@@ -38,12 +43,12 @@ impl Previous {
         Ok(None)
     }
 
-    fn open(manifest: Manifest, inventory: &Inventory) -> Result<Self, RepoError> {
+    fn open(manifest: Manifest, inventory: &Inventory, compact: bool) -> Result<Self, RepoError> {
         // Damage that showed in the middle of the run would end it, and the next week's too.
         manifest.reader().check_blocks(Section::Entries).map_err(|e| manifest.error(e))?;
         let summary = manifest.summary().clone();
         let table = manifest.objects()?;
-        let mut previous = Self { manifest, summary, usable: Vec::new(), table };
+        let mut previous = Self { manifest, summary, usable: Vec::new(), table, compact };
         previous.judge(inventory);
         Ok(previous)
     }
@@ -52,7 +57,7 @@ impl Previous {
     pub(super) fn judge(&mut self, inventory: &Inventory) {
         // Compaction: of an object that is mostly dead, the living part moves to new objects. Judged by what the
         // manifest before used of it, since what this run will use is known only once it is through.
-        let alive = |used: u32, length: u32| u64::from(used) * 2 >= u64::from(length);
+        let alive = |used: u32, length: u32| !self.compact || u64::from(used) * 2 >= u64::from(length);
         let usable = |row: &ObjectRow| alive(row.used, row.chunk_length) && inventory.is_known(&row.id);
         self.usable = self.table.iter().map(usable).collect();
     }
@@ -80,38 +85,72 @@ impl Previous {
     }
 }
 
-/// Finds a content by its hash in an earlier manifest: for files that moved.
+/// Finds files of an earlier manifest by something other than their path.
 ///
 /// Made at the first question. Takes 16 bytes of memory a file; the entry itself is read again from its block.
-pub(super) struct ContentIndex<'a> {
+struct FileIndex<'a> {
     previous: &'a Previous,
-    /// (first bytes of the hash, block, entry in the block), sorted.
+    key: fn(&Entry, &FileContent) -> Option<u64>,
+    /// (key, block, entry in the block), sorted.
     places: Option<Vec<(u64, u32, u32)>>,
     /// The block that was read last.
     block: Option<(u32, Vec<Entry>)>,
 }
 
+/// Finds a content by its hash: for files that moved.
+pub(super) struct ContentIndex<'a>(FileIndex<'a>);
+
 impl<'a> ContentIndex<'a> {
     pub(super) fn new(previous: &'a Previous) -> Self {
-        Self { previous, places: None, block: None }
+        let key =
+            |_: &Entry, content: &FileContent| (!content.extents.is_empty()).then(|| prefix(&content.hash));
+        Self(FileIndex { previous, key, places: None, block: None })
     }
 
     /// Extents of the content, in rows of the earlier manifest, if it has it and they can be used again.
     pub(super) fn find(&mut self, hash: &ContentHash, size: u64) -> Result<Option<Vec<Extent>>, RepoError> {
+        let previous = self.0.previous;
+        self.0.find(prefix(hash), |entry| match &entry.kind {
+            Kind::File(content)
+                if content.hash == *hash && content.size == size && previous.can_reuse(&content.extents) =>
+            {
+                Some(content.extents.clone())
+            }
+            _ => None,
+        })
+    }
+}
+
+/// Finds a file by its inode: for names of it that came and went.
+pub(super) struct InodeIndex<'a>(FileIndex<'a>);
+
+impl<'a> InodeIndex<'a> {
+    pub(super) fn new(previous: &'a Previous) -> Self {
+        Self(FileIndex { previous, key: |entry, _| Some(entry.meta.inode), places: None, block: None })
+    }
+
+    /// The entry of a file that had this inode and is as wanted.
+    pub(super) fn find(
+        &mut self,
+        inode: u64,
+        wanted: impl Fn(&Entry) -> bool,
+    ) -> Result<Option<Entry>, RepoError> {
+        self.0.find(inode, |entry| (entry.meta.inode == inode && wanted(entry)).then(|| entry.clone()))
+    }
+}
+
+impl<'a> FileIndex<'a> {
+    /// What `wanted` takes of the first file of this key that it takes.
+    fn find<T>(&mut self, key: u64, wanted: impl Fn(&Entry) -> Option<T>) -> Result<Option<T>, RepoError> {
         let mut places = match self.places.take() {
             Some(places) => places,
             None => self.build()?,
         };
-        let (key, previous) = (prefix(hash), self.previous);
         let first = places.partition_point(|(k, ..)| *k < key);
         let mut found = None;
         for &(_, block, entry) in places.iter().skip(first).take_while(|(k, ..)| *k == key) {
-            if let Kind::File(content) = &self.entry(block, entry)?.kind
-                && content.hash == *hash
-                && content.size == size
-                && previous.can_reuse(&content.extents)
-            {
-                found = Some(content.extents.clone());
+            found = wanted(self.entry(block, entry)?);
+            if found.is_some() {
                 break;
             }
         }
@@ -134,9 +173,9 @@ impl<'a> ContentIndex<'a> {
         for (number, block) in (0..).zip(self.blocks()) {
             for (at, entry) in (0..).zip(self.read(block)?) {
                 if let Kind::File(content) = &entry.kind
-                    && !content.extents.is_empty()
+                    && let Some(key) = (self.key)(&entry, content)
                 {
-                    places.push((prefix(&content.hash), number, at));
+                    places.push((key, number, at));
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! First stage: walk the source, compare each path with the manifest before, and say what is to be done.
 
+use super::copies::Copy;
 use super::previous::Previous;
 use crate::data::{Change, Compare, Cursor};
 use crate::model::{ArchivePath, Entry, Kind, NodeKind, Observer, Problem};
@@ -56,6 +57,7 @@ pub(super) fn scan<R: Send>(
     walk: impl Iterator<Item = Walked>,
     previous: Option<&Previous>,
     compare: Option<Compare>,
+    mut copy: Option<Copy<'_>>,
     pieces: Pieces,
     work: &Work<Vec<Step>, R>,
     observer: &dyn Observer,
@@ -88,7 +90,7 @@ pub(super) fn scan<R: Send>(
                     })?,
                     None => None,
                 };
-                step(found, before, previous, compare.as_ref(), &mut heads)
+                step(found, before, previous, compare.as_ref(), copy.as_mut(), &mut heads)?
             }
         };
         let size = match &step {
@@ -125,35 +127,41 @@ fn step(
     before: Option<Entry>,
     previous: Option<&Previous>,
     compare: Option<&Compare>,
+    copy: Option<&mut Copy<'_>>,
     heads: &mut Heads,
-) -> Step {
+) -> Result<Step, RepoError> {
     let stat = &found.stat;
-    if stat.links > 1 && stat.kind != NodeKind::Directory {
+    let may_have_links = copy.as_ref().is_none_or(|copy| copy.has_links(stat));
+    if stat.links > 1 && stat.kind != NodeKind::Directory && may_have_links {
         match heads.entry((stat.device, stat.inode)) {
             Occupied(mut head) => {
                 let (target, left) = head.get_mut();
                 *left = left.saturating_sub(1);
                 let target = if *left == 0 { head.remove().0 } else { target.clone() };
-                return Step::Link { target, found };
+                return Ok(Step::Link { target, found });
             }
             Vacant(place) => drop(place.insert((found.path.clone(), stat.links - 1))),
         }
     }
-    let (Some(mut entry), Some(previous), Some(compare)) = (before, previous, compare) else {
-        return Step::Read { found, before: None, content: true };
+    let same = match (copy, compare) {
+        (Some(copy), Some(compare)) => copy.same_inode(&found, before.as_ref(), compare)?,
+        _ => None,
+    };
+    let (Some(mut entry), Some(previous), Some(compare)) = (same.or(before), previous, compare) else {
+        return Ok(Step::Read { found, before: None, content: true });
     };
     let reusable = match &entry.kind {
         Kind::File(content) => previous.can_reuse(&content.extents),
         _ => true,
     };
-    match compare.change(&entry, stat) {
+    Ok(match compare.change(&entry, stat) {
         Change::None if reusable => {
             entry.meta.inode = stat.inode;
             Step::Keep(entry)
         }
         Change::Metadata if reusable => Step::Read { found, before: Some(entry), content: false },
         _ => Step::Read { found, before: Some(entry), content: true },
-    }
+    })
 }
 
 /// The walk of a source on a thread of its own, some way ahead.
