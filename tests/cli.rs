@@ -942,7 +942,7 @@ fn help_ends_with_examples_that_work_and_the_exit_codes() {
         let codes: Vec<&str> = codes.lines().map(|l| l.split_whitespace().next().unwrap()).collect();
         let wanted: &[&str] = match name {
             "" => &["0", "1", "2", "3", "4", "130", "143"],
-            "backup" => &["0", "1", "2", "3", "130", "143"],
+            "backup" | "import" => &["0", "1", "2", "3", "130", "143"],
             "verify" => &["0", "1", "2", "4", "130", "143"],
             _ => &["0", "1", "2", "130", "143"],
         };

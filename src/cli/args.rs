@@ -1,7 +1,9 @@
 //! The command line, as `docs/cli.md` lays it down.
 
 use super::failure::{DONE, FAILED, Failure, USAGE};
-use super::{backup, cat, completions, gc, list, ls, man, materialize, restore, retain, undelete, verify};
+use super::{
+    backup, cat, completions, gc, import, list, ls, man, materialize, restore, retain, undelete, verify,
+};
 use crate::model::{PvcName, WeekRef};
 use crate::repo::{Archive, Manifest};
 use clap::builder::BoolishValueParser;
@@ -89,6 +91,8 @@ pub(super) enum Command {
     Retain(retain::RetainArgs),
     /// Bring a retired manifest and its objects back from the trash
     Undelete(undelete::UndeleteArgs),
+    /// Turn weekly copies that rsync made into manifests
+    Import(import::ImportArgs),
     /// Show weeks and pvcs
     List(list::ListArgs),
     /// Show a manifest's tree

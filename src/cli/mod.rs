@@ -8,6 +8,7 @@ mod context;
 mod failure;
 mod gc;
 mod human;
+mod import;
 mod list;
 mod ls;
 mod man;
@@ -54,6 +55,7 @@ fn run(context: &Context, command: &Command) -> Result<u8, Failure> {
         Command::Gc(args) => gc::run(context, args),
         Command::Retain(args) => retain::run(context, args),
         Command::Undelete(args) => undelete::run(context, args),
+        Command::Import(args) => import::run(context, args),
         Command::List(args) => list::run(context, args),
         Command::Ls(args) => ls::run(context, args),
         Command::Cat(args) => cat::run(context, args),

@@ -92,7 +92,16 @@ pub(super) fn run(context: &Context, args: &RestoreArgs) -> Result<u8, Failure> 
     let selection = Selection::new(patterns).map_err(|e| Failure::Usage(e.to_string()))?;
     let archive = context.open_to_read()?;
     let manifest = args.which.open(&archive)?;
-    let target = args.target.clone().unwrap_or_else(|| manifest.summary().source.clone());
+    let source = &manifest.summary().source;
+    let target = match &args.target {
+        Some(target) => target.clone(),
+        None if source.as_os_str().is_empty() => {
+            let id = manifest.id();
+            let message = format!("{id} was imported, and does not tell where its source was: give --target");
+            return Err(Failure::Usage(message));
+        }
+        None => source.clone(),
+    };
     let RestoreArgs { delete, dry_run, verify, .. } = *args;
     let options = RestoreOptions { selection, delete, dry_run, verify, ..args.how.options(context, target) };
     carry_out(context, &archive, &manifest, &options)

@@ -44,6 +44,14 @@ pub enum Error {
         /// Entries of the previous manifest; `u64::MAX` where there are only unreadable ones.
         entries: u64,
     },
+    /// A folder that has nothing to import.
+    #[error("{} {reason}", path.display())]
+    Farm {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// Two sources have one name.
     #[error("two sources are called \"{0}\": give each its own name")]
     TwiceNamed(PvcName),

@@ -5,6 +5,7 @@ pub mod browse;
 pub mod clock;
 mod error;
 pub mod gc;
+pub mod import;
 mod parallel;
 mod paths;
 pub mod restore;

@@ -3,6 +3,7 @@
 mod beneath;
 mod error;
 mod exclude;
+mod farm;
 mod list;
 mod owners;
 mod read;
@@ -15,6 +16,7 @@ mod xattrs;
 
 pub use error::SourceError;
 pub use exclude::{Excludes, InvalidGlob};
+pub use farm::{Farm, FarmTree, PassedOver};
 pub use owners::{OwnerMap, OwnerNames};
 pub use read::{ContentSink, ReadContent, Restart, SourceReader};
 pub use remote::is_remote;

@@ -15,7 +15,8 @@ use crate::repo::{Archive, RepoError, StoreLock, lock};
 use crate::store::LockMode;
 use crate::tree::{Excludes, WalkOptions};
 use clap::Args;
-use source::SourceArg;
+pub(super) use report::{missing, source_json};
+pub(super) use source::SourceArg;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 

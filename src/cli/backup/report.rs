@@ -65,7 +65,7 @@ pub(super) fn print(context: &Context, dry_run: bool, outcome: &Outcome) -> Resu
     context.print(&document, &text)
 }
 
-fn missing(source: &BackedUp) -> u64 {
+pub(in crate::cli) fn missing(source: &BackedUp) -> u64 {
     match source.completeness {
         Completeness::Complete => 0,
         Completeness::Partial { missing } => missing,
@@ -90,7 +90,7 @@ fn row(source: &BackedUp) -> Vec<String> {
     row
 }
 
-fn source_json(source: &BackedUp) -> Value {
+pub(in crate::cli) fn source_json(source: &BackedUp) -> Value {
     let c = &source.counts;
     let problems = source.problems.iter();
     let problems =

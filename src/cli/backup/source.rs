@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 /// One or more `NAME=DIR`, separated by commas: a comma ends a folder only where another `NAME=` follows it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct SourceArg(pub(super) Vec<Source>);
+pub(in crate::cli) struct SourceArg(pub(in crate::cli) Vec<Source>);
 
 impl FromStr for SourceArg {
     type Err = String;

@@ -1,0 +1,168 @@
+//! Taking over weekly copies that rsync made: each becomes a manifest, and stays as it is.
+//!
+//! The copies of a pvc are backed up oldest first, each compared with the one before. A file that a hard link carried over
+//! is the same inode, untouched: its entry is kept, so that every inode is read once. A copy of a file is read, and its
+//! content found.
+
+mod survey;
+
+pub use survey::Surveyed;
+
+use super::Error;
+use super::backup::{BackedUp, BackupOptions, Origin, Source, backup};
+use super::paths::resolve;
+use crate::model::{Observer, PvcName, Week};
+use crate::repo::{Archive, ManifestId, is_own};
+use crate::tree::{Farm, FarmTree, PassedOver};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use survey::Surveying;
+
+/// What to import, and how.
+#[derive(Clone, Debug)]
+pub struct ImportOptions {
+    /// The folder that has the weeks' folders.
+    pub farm: PathBuf,
+    /// Only these weeks; all where none are given.
+    pub weeks: Vec<Week>,
+    /// Only these pvcs; all where none are given.
+    pub pvcs: Vec<PvcName>,
+    /// Where sources were mounted, for the manifests to tell.
+    pub sources: Vec<Source>,
+    /// How to back each copy up. Week and origin are the copy's own. In a dry run copies are looked at, but not read.
+    pub backup: BackupOptions,
+}
+
+/// A copy, and what became of it.
+#[derive(Debug)]
+pub struct Imported {
+    /// Its week.
+    pub week: Week,
+    /// Its source.
+    pub pvc: PvcName,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// What became of a copy.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It is a manifest now.
+    Done(BackedUp),
+    /// The store has a complete manifest of this week and pvc, which stands.
+    Kept,
+    /// It cannot be imported.
+    Failed(Error),
+    /// It would be imported.
+    Surveyed(Surveyed),
+}
+
+/// What an import came to.
+#[derive(Debug)]
+pub struct Import {
+    /// By week, then by pvc.
+    pub trees: Vec<Imported>,
+    /// What in the farm is no copy.
+    pub passed_over: Vec<PassedOver>,
+}
+
+/// Imports a farm. A copy that fails as a whole is told of in the result, and the others are imported.
+///
+/// # Errors
+/// [`Error::Farm`] where there is nothing to import; [`Error`] of the store. What was imported until then stays.
+pub fn import(archive: &Archive, options: &ImportOptions, observer: &dyn Observer) -> Result<Import, Error> {
+    let Farm { trees, passed_over } = look(archive, options)?;
+    for PassedOver { path, reason } in &passed_over {
+        observer.warn(&format!("{} is passed over: {reason}", options.farm.join(path).display()));
+    }
+    let known: BTreeSet<&PvcName> = trees.iter().map(|tree| &tree.pvc).collect();
+    for source in options.sources.iter().filter(|source| !known.contains(&source.pvc)) {
+        observer.warn(&format!("{} has nothing of source \"{}\"", options.farm.display(), source.pvc));
+    }
+    let published: BTreeSet<ManifestId> = archive.manifests()?.into_iter().map(|m| m.id).collect();
+    let mut surveying = Surveying::default();
+    let mut imported = Vec::new();
+    for FarmTree { week, pvc, path } in trees {
+        if observer.cancelled() {
+            return Err(Error::Cancelled);
+        }
+        let is_kept = published.contains(&ManifestId { week, pvc: pvc.clone(), partial: false });
+        let verb = if options.backup.dry_run { "looking at" } else { "importing" };
+        observer.phase(&format!("{verb} {week}/{pvc}"), None);
+        let outcome = if options.backup.dry_run {
+            let surveyed = surveying.survey(&pvc, &path, &options.backup.walk, observer);
+            if is_kept { Outcome::Kept } else { Outcome::Surveyed(surveyed) }
+        } else if is_kept {
+            Outcome::Kept
+        } else {
+            one(archive, week, Source { pvc: pvc.clone(), path }, options, observer)?
+        };
+        imported.push(Imported { week, pvc, outcome });
+    }
+    // Of a look that was ended early nothing is told.
+    if options.backup.dry_run && observer.cancelled() {
+        return Err(Error::Cancelled);
+    }
+    Ok(Import { trees: imported, passed_over })
+}
+
+/// Imports one copy.
+fn one(
+    archive: &Archive,
+    week: Week,
+    copy: Source,
+    options: &ImportOptions,
+    observer: &dyn Observer,
+) -> Result<Outcome, Error> {
+    let source = options.sources.iter().find(|source| source.pvc == copy.pvc);
+    let of = source.map(|s| std::path::absolute(&s.path).unwrap_or_else(|_| s.path.clone()));
+    let origin = Origin::Copy { of: of.unwrap_or_default() };
+    let how = BackupOptions { week, origin, ..options.backup.clone() };
+    match backup(archive, &[copy], &how, observer) {
+        Ok(done) => done.into_iter().next().map(Outcome::Done).ok_or(Error::Cancelled),
+        Err(
+            error @ (Error::Source { .. }
+            | Error::BadSource { .. }
+            | Error::EmptySource { .. }
+            | Error::Nested { .. }),
+        ) => {
+            observer.warn(&format!("week {week} is not imported: {error}"));
+            Ok(Outcome::Failed(error))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What of the farm is to be imported.
+fn look(archive: &Archive, options: &ImportOptions) -> Result<Farm, Error> {
+    let root = &options.farm;
+    let bad = |reason: String| Error::Farm { path: root.clone(), reason };
+    let mut farm = Farm::look(root).map_err(|(path, error)| match path == *root {
+        true => bad(format!("cannot be listed: {error}")),
+        false => bad(format!("cannot be imported: listing {} failed: {error}", path.display())),
+    })?;
+    if resolve(root) == resolve(Path::new(&archive.location())) {
+        farm.passed_over.retain(|passed| !is_own(&passed.path));
+    }
+    let names = |farm: &Farm| {
+        let weeks: BTreeSet<Week> = farm.trees.iter().map(|tree| tree.week).collect();
+        let pvcs: BTreeSet<&PvcName> = farm.trees.iter().map(|tree| &tree.pvc).collect();
+        let join = |names: Vec<String>| names.join(", ");
+        let weeks = join(weeks.iter().map(ToString::to_string).collect());
+        (weeks, join(pvcs.iter().map(ToString::to_string).collect()))
+    };
+    let (weeks, pvcs) = names(&farm);
+    if farm.trees.is_empty() {
+        let reason = "has no folders like 2025-14/html: give the folder that has the weeks' folders";
+        return Err(bad(reason.to_owned()));
+    }
+    let wanted = |tree: &FarmTree| {
+        (options.weeks.is_empty() || options.weeks.contains(&tree.week))
+            && (options.pvcs.is_empty() || options.pvcs.contains(&tree.pvc))
+    };
+    farm.trees.retain(wanted);
+    if farm.trees.is_empty() {
+        return Err(bad(format!("has nothing of what was asked for; it has weeks {weeks} of {pvcs}")));
+    }
+    Ok(farm)
+}
