@@ -6,9 +6,9 @@ use super::failure::{DONE, Failure};
 use super::human::bytes;
 use super::progress::Itemise;
 use crate::ops::restore::{Owner, RestoreOptions, Restored, Selection, restore};
-use crate::repo::{Archive, Manifest};
+use crate::repo::{Archive, Manifest, ManifestId};
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -128,17 +128,24 @@ pub(super) fn carry_out(
     let restored = restore(archive, manifest, options, observer);
     let restored =
         restored.map_err(|e| context.failure(e, if options.dry_run { UNCHANGED } else { LEFT }))?;
-    report(context, options, manifest, &restored)?;
+    let written = context.observer().counters().bytes_restored.get();
+    let (document, text) = report(options, manifest.id(), &restored, written);
+    context.print(&document, &text)?;
     if restored.failed == 0 {
         return Ok(DONE);
     }
-    if options.owner != Owner::Nobody && restored.problems.iter().any(|p| p.operation == "set the owner of") {
-        context.progress.hint("giving files to others takes root; with --no-owner they are yours");
-    }
+    hint_at_owners(context, options, &restored);
     Err(Failure::Incomplete(format!(
         "{} is not as the manifest has it: see the warnings",
         options.target.display()
     )))
+}
+
+/// Says what helps where owners could not be set.
+pub(super) fn hint_at_owners(context: &Context, options: &RestoreOptions, restored: &Restored) {
+    if options.owner != Owner::Nobody && restored.problems.iter().any(|p| p.operation == "set the owner of") {
+        context.progress.hint("giving files to others takes root; with --no-owner they are yours");
+    }
 }
 
 /// For each word of a change: what is to be done, and what was.
@@ -152,14 +159,14 @@ const WORDS: [(&str, &str, &str); 7] = [
     ("delete", "delete", "deleted"),
 ];
 
-fn report(
-    context: &Context,
+/// What a restore came to, as JSON and as a line of text.
+pub(super) fn report(
     options: &RestoreOptions,
-    manifest: &Manifest,
+    id: &ManifestId,
     restored: &Restored,
-) -> Result<(), Failure> {
-    let (id, target) = (manifest.id(), options.target.display());
-    let written = context.observer().counters().bytes_restored.get();
+    written: u64,
+) -> (Value, String) {
+    let target = options.target.display();
     let change = |&(word, to_do, done): &(&str, &str, &str)| {
         let n = restored.changes.get(word)?;
         Some(if options.dry_run { format!("{n} to {to_do}") } else { format!("{n} {done}") })
@@ -185,5 +192,5 @@ fn report(
         "written_bytes": written,
         "failed": restored.failed,
     });
-    context.print(&document, &text)
+    (document, text)
 }

@@ -6,6 +6,7 @@ pub mod clock;
 mod error;
 pub mod gc;
 pub mod import;
+pub mod materialize;
 mod parallel;
 mod paths;
 pub mod restore;

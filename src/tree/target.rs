@@ -193,6 +193,18 @@ impl Target {
         linked.map_err(failed)
     }
 
+    /// Makes `path` another name of what stands at the same path of another tree.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    pub fn link_from(&mut self, tree: &mut Self, path: &ArchivePath) -> Result<()> {
+        let failed = |e| SourceError::new(path, "link", e);
+        let (from, name) = tree.parent(path).map_err(failed)?;
+        let (to, _) = self.parent(path).map_err(failed)?;
+        let name = name.as_bytes();
+        rustix::fs::linkat(from.as_fd(), name, to.as_fd(), name, AtFlags::empty()).map_err(failed)
+    }
+
     /// Removes what stands at `path`: a folder only if it is empty.
     ///
     /// # Errors

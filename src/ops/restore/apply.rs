@@ -1,6 +1,7 @@
 //! Second stage of a restore: folders, links and nodes are made at once, files go to the writer.
 
 use super::RestoreOptions;
+use super::before::Linking;
 use super::clear::Clearing;
 use super::finish::{FirstNames, no_first_name};
 use super::look::{Action, Looked, Looking};
@@ -9,16 +10,18 @@ use super::report::Report;
 use super::write::Writer;
 use crate::model::{ArchivePath, Entry, Kind, NodeKind, Problem, Stat};
 use crate::repo::{Manifest, RepoError};
-use crate::tree::{SourceError, Target};
+use crate::tree::{OwnerMap, SourceError, Target};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// Does what was found to be needed, in path order.
-pub(super) struct Restoring<'a, 'b> {
+pub(super) struct Restoring<'a, 'b, 'c> {
     pub(super) writer: Writer<'b>,
     pub(super) target: Target,
     pub(super) report: &'a Report<'a>,
     pub(super) options: &'a RestoreOptions,
     pub(super) clearing: &'a Clearing<'a>,
+    pub(super) owners: &'a OwnerMap,
+    pub(super) linking: Option<Linking<'c>>,
     /// Folders above the current entry that are not selected and not there.
     pub(super) ancestors: MissingFolders,
     pub(super) made: BTreeSet<ArchivePath>,
@@ -29,7 +32,7 @@ pub(super) struct Restoring<'a, 'b> {
     pub(super) firsts: FirstNames,
 }
 
-impl Restoring<'_, '_> {
+impl Restoring<'_, '_, '_> {
     pub(super) fn apply(&mut self, looked: Looked, selected: bool) {
         let path = looked.path.clone();
         if let Err(error) = self.try_apply(looked, selected) {
@@ -69,6 +72,10 @@ impl Restoring<'_, '_> {
         if let Action::Replace { folder: true } = action {
             self.clearing.make_room(&mut self.target, &path)?;
         }
+        if action == Action::Create && self.link_to_before(&path, &entry) {
+            self.report.change(&path, "link");
+            return Ok(());
+        }
         if path.is_root() && self.made.contains(&path) {
             // Told when it was made.
         } else if let Some(word) = action.word() {
@@ -86,6 +93,19 @@ impl Restoring<'_, '_> {
             return Ok(());
         }
         self.carry_out(path, entry, action)
+    }
+
+    /// Whether what is to be made is there by another name now.
+    fn link_to_before(&mut self, path: &ArchivePath, entry: &Entry) -> bool {
+        let Some(linking) = self.linking.as_mut().filter(|_| !self.options.dry_run) else { return false };
+        match linking.link(&mut self.target, path, entry, self.owners) {
+            Ok(linked) => linked,
+            // Whatever keeps the manifest before from being read: a tree can be made without it.
+            Err(_) => {
+                self.linking = None;
+                false
+            }
+        }
     }
 
     fn carry_out(&mut self, path: ArchivePath, entry: Entry, action: Action) -> Result<(), SourceError> {

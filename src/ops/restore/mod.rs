@@ -7,6 +7,7 @@
 //! ```
 
 mod apply;
+mod before;
 mod clear;
 mod finish;
 mod look;
@@ -15,6 +16,7 @@ mod report;
 mod select;
 mod write;
 
+pub use before::Before;
 pub use report::Restored;
 pub use select::{InvalidPattern, Selection};
 
@@ -26,6 +28,7 @@ use crate::model::{ArchivePath, Kind, Observer, Problem};
 use crate::repo::{Archive, Manifest, RepoError};
 use crate::tree::{OwnerMap, OwnerNames, SourceError, SourceReader, Target};
 use apply::Restoring;
+use before::Linking;
 use clear::Clearing;
 use finish::{Finishing, FirstNames};
 use look::{Batch, Looking};
@@ -78,6 +81,20 @@ pub fn restore(
     options: &RestoreOptions,
     observer: &dyn Observer,
 ) -> Result<Restored, Error> {
+    restore_beside(archive, manifest, options, None, observer)
+}
+
+/// The same; what is not in the target, but is the same in the tree `before`, becomes another name of that.
+///
+/// # Errors
+/// As [`restore`].
+pub fn restore_beside(
+    archive: &Archive,
+    manifest: &Manifest,
+    options: &RestoreOptions,
+    before: Option<&Before>,
+    observer: &dyn Observer,
+) -> Result<Restored, Error> {
     let store = PathBuf::from(archive.location());
     check_target(&options.target, &store, options.delete)?;
     let objects = manifest.objects()?;
@@ -118,6 +135,8 @@ pub fn restore(
         report: &report,
         options,
         clearing: &clearing,
+        owners: &owners,
+        linking: before.map(|before| Linking::new(before, options.owner)).transpose()?.flatten(),
         ancestors: MissingFolders::default(),
         made: if made_root { BTreeSet::from([ArchivePath::root()]) } else { BTreeSet::new() },
         detached: BTreeMap::new(),
@@ -286,7 +305,7 @@ fn look_and_apply(
     manifest: &Manifest,
     workers: Vec<Looking<'_>>,
     selection: &mut Selection,
-    restoring: &mut Restoring<'_, '_>,
+    restoring: &mut Restoring<'_, '_, '_>,
     observer: &dyn Observer,
 ) -> Result<(), Error> {
     let pieces = 4 * workers.len();

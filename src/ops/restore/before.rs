@@ -1,0 +1,75 @@
+//! The week before, in a row of weeks that are made anew side by side: what is the same there is linked, not made again.
+
+use super::{Owner, Target};
+use crate::data::Cursor;
+use crate::model::{ArchivePath, Entry, Kind};
+use crate::ops::Error;
+use crate::repo::{Manifest, RepoError};
+use crate::tree::{OwnerMap, OwnerNames, SourceError};
+use std::path::PathBuf;
+
+/// A tree that was made from a manifest, and that nobody has changed since.
+#[derive(Clone)]
+pub struct Before {
+    /// What it was made from.
+    pub manifest: Manifest,
+    /// Where it is.
+    pub root: PathBuf,
+}
+
+type Entries<'a> = Box<dyn Iterator<Item = Result<(ArchivePath, Entry), RepoError>> + 'a>;
+
+/// Links to the tree before, in path order.
+pub(super) struct Linking<'a> {
+    entries: Cursor<Entry, Entries<'a>>,
+    owners: OwnerMap,
+    tree: Target,
+}
+
+impl<'a> Linking<'a> {
+    /// None where the manifest before does not tell all that has to be the same.
+    pub(super) fn new(before: &'a Before, owner: Owner) -> Result<Option<Self>, Error> {
+        let Before { manifest, root } = before;
+        let owners = match (owner, manifest.owners()) {
+            (Owner::Nobody, _) => OwnerMap::Nobody,
+            (Owner::Numeric, _) => OwnerMap::Numeric,
+            (Owner::Names, Ok(names)) => OwnerMap::Names(names, OwnerNames::of_this_machine()),
+            (Owner::Names, Err(RepoError::Format { .. })) => return Ok(None),
+            (Owner::Names, Err(error)) => return Err(error.into()),
+        };
+        let bad = |e: SourceError| Error::Target { path: root.clone(), reason: e.to_string() };
+        let tree = Target::open(root, owners.clone()).map_err(bad)?;
+        // What a damaged part had was told when that tree was made.
+        let whole = |entry: &Result<_, RepoError>| !matches!(entry, Err(RepoError::Format { .. }));
+        let entries: Entries<'_> = Box::new(manifest.entries()?.filter(whole));
+        Ok(Some(Self { entries: Cursor::new(entries)?, owners, tree }))
+    }
+
+    /// Makes `path` another name of what the tree before has there, if that is the same in all that is restored. False
+    /// where it is not, or the file system does not want to: an inode can have only so many names.
+    pub(super) fn link(
+        &mut self,
+        target: &mut Target,
+        path: &ArchivePath,
+        entry: &Entry,
+        owners: &OwnerMap,
+    ) -> Result<bool, RepoError> {
+        let Some(before) = self.entries.take(path, |_, _| Ok(()))? else { return Ok(false) };
+        let (a, b) = (&before.meta, &entry.meta);
+        let same = same_content(&before.kind, &entry.kind)
+            && (a.mode, a.uid, a.gid, a.mtime) == (b.mode, b.uid, b.gid, b.mtime)
+            && a.xattrs == b.xattrs
+            // One number may have had two names.
+            && self.owners.owner(a) == owners.owner(b);
+        Ok(same && target.link_from(&mut self.tree, path).is_ok())
+    }
+}
+
+/// Whether two entries, neither of them a folder or a further name, make the same.
+fn same_content(a: &Kind, b: &Kind) -> bool {
+    match (a, b) {
+        (Kind::File(a), Kind::File(b)) => (a.size, a.hash) == (b.size, b.hash),
+        (Kind::Directory | Kind::HardLink(_), _) => false,
+        (a, b) => a == b,
+    }
+}
