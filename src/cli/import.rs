@@ -8,7 +8,7 @@ use super::human::{bytes, table};
 use crate::model::{PvcName, Week};
 use crate::ops::backup::{BackupOptions, Origin};
 use crate::ops::clock;
-use crate::ops::import::{Import, ImportOptions, Imported, Outcome, Surveyed, import};
+use crate::ops::import::{Import, ImportOptions, Imported, Outcome, Surveyed, find, import};
 use crate::repo::{StoreLock, lock};
 use crate::store::LockMode;
 use crate::tree::WalkOptions;
@@ -64,18 +64,20 @@ pub(super) struct ImportArgs {
 pub(super) fn run(context: &Context, args: &ImportArgs) -> Result<u8, Failure> {
     const LEFT: &str = "what was imported before stays; the same command again goes on";
     let begun = Instant::now();
+    let options = options(context, args);
+    let farm = find(&context.global.store, &options)?;
     let archive = context.open_or_create(args.dry_run)?;
     let guard = if args.dry_run { None } else { Some(lock(&archive, LockMode::Shared)?) };
     if matches!(guard, Some(StoreLock::Busy)) {
         context.progress.note("a garbage collection is running on the store; going on, that is safe");
     }
-    let imported = import(&archive, &options(context, args), context.observer());
+    let imported = import(&archive, farm, &options, context.observer());
     let imported = imported.map_err(|e| context.failure(e, LEFT))?;
     drop(guard);
-    let failed = imported.trees.iter().filter(|t| matches!(t.outcome, Outcome::Failed(_))).count();
+    let failed = imported.copies.iter().filter(|t| matches!(t.outcome, Outcome::Failed(_))).count();
     let is_partial = |t: &Imported| matches!(&t.outcome, Outcome::Done(done) if missing(done) > 0);
     let code = match failed {
-        0 if imported.trees.iter().any(is_partial) => PARTIAL,
+        0 if imported.copies.iter().any(is_partial) => PARTIAL,
         0 => DONE,
         _ => super::failure::FAILED,
     };
@@ -136,7 +138,7 @@ fn print(
         "duration_seconds": begun.elapsed().as_secs_f64(),
         "read_bytes": read,
         "written_bytes": written,
-        "copies": imported.trees.iter().map(tree_json).collect::<Vec<_>>(),
+        "copies": imported.copies.iter().map(copy_json).collect::<Vec<_>>(),
         "passed_over": passed_over.collect::<Vec<_>>(),
     });
     let head: &[&str] = match dry_run {
@@ -156,9 +158,9 @@ fn print(
         ],
     };
     let mut rows = vec![head.iter().map(|&h| h.to_owned()).collect()];
-    rows.extend(imported.trees.iter().map(|tree| row(tree, head.len())));
+    rows.extend(imported.copies.iter().map(|copy| row(copy, head.len())));
     let mut text = table(&rows, &[1, head.len() - 1]);
-    let to_read: u64 = imported.trees.iter().map(|t| surveyed(t).map_or(0, |s| s.new_bytes)).sum();
+    let to_read: u64 = imported.copies.iter().map(|t| surveyed(t).map_or(0, |s| s.new_bytes)).sum();
     text.push_str(&match dry_run {
         true => format!("\ndry run: nothing was read or written; {} to read\n", bytes(to_read)),
         false => format!("\n{} read, {} written\n", bytes(read), bytes(written)),
@@ -166,17 +168,17 @@ fn print(
     context.print(&document, &text)
 }
 
-fn surveyed(tree: &Imported) -> Option<&Surveyed> {
-    match &tree.outcome {
+fn surveyed(copy: &Imported) -> Option<&Surveyed> {
+    match &copy.outcome {
         Outcome::Surveyed(surveyed) => Some(surveyed),
         _ => None,
     }
 }
 
-fn row(tree: &Imported, columns: usize) -> Vec<String> {
-    let mut row = vec![tree.week.to_string(), tree.pvc.to_string()];
+fn row(copy: &Imported, columns: usize) -> Vec<String> {
+    let mut row = vec![copy.week.to_string(), copy.pvc.to_string()];
     let unread = |n: u64| if n == 0 { String::new() } else { format!("PARTIAL: {n} not read") };
-    let state = match &tree.outcome {
+    let state = match &copy.outcome {
         Outcome::Done(done) => {
             let c = &done.counts;
             row.extend([c.files, c.unchanged, c.changed, c.new, c.removed].map(|n| n.to_string()));
@@ -195,8 +197,8 @@ fn row(tree: &Imported, columns: usize) -> Vec<String> {
     row
 }
 
-fn tree_json(tree: &Imported) -> Value {
-    let (state, of_outcome) = match &tree.outcome {
+fn copy_json(copy: &Imported) -> Value {
+    let (state, of_outcome) = match &copy.outcome {
         Outcome::Done(done) => ("imported", source_json(done)),
         Outcome::Kept => ("kept", json!({})),
         Outcome::Failed(error) => ("failed", json!({ "error": error.to_string() })),
@@ -209,7 +211,7 @@ fn tree_json(tree: &Imported) -> Value {
             ("to import", counted)
         }
     };
-    let mut document = json!({ "week": tree.week.to_string(), "pvc": tree.pvc.as_str(), "state": state });
+    let mut document = json!({ "week": copy.week.to_string(), "pvc": copy.pvc.as_str(), "state": state });
     if let (Value::Object(document), Value::Object(more)) = (&mut document, of_outcome) {
         document.extend(more);
     }

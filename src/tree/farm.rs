@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// A copy of a source in a week's folder.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct FarmTree {
+pub struct WeeklyCopy {
     /// The week that the folder is named after.
     pub week: Week,
     /// The source that the copy is named after.
@@ -28,7 +28,7 @@ pub struct PassedOver {
 #[derive(Clone, Default, Debug)]
 pub struct Farm {
     /// By week, then by pvc.
-    pub trees: Vec<FarmTree>,
+    pub copies: Vec<WeeklyCopy>,
     /// Sorted.
     pub passed_over: Vec<PassedOver>,
 }
@@ -59,7 +59,7 @@ impl Farm {
                         let path = name.join(&pvc);
                         match (pvc.to_str().and_then(|p| p.parse::<PvcName>().ok()), node) {
                             (Some(pvc), Node::Folder) => {
-                                farm.trees.push(FarmTree { week, pvc, path: root.join(path) });
+                                farm.copies.push(WeeklyCopy { week, pvc, path: root.join(path) });
                             }
                             (None, Node::Folder) => pass(&path, "its name cannot be a pvc's"),
                             (_, Node::Link) => pass(&path, "it is a symbolic link"),
@@ -72,7 +72,7 @@ impl Farm {
                 (None, _) => pass(&name, "its name is no week"),
             }
         }
-        farm.trees.sort_unstable();
+        farm.copies.sort_unstable();
         farm.passed_over.sort_unstable();
         Ok(farm)
     }

@@ -16,7 +16,7 @@ mod xattrs;
 
 pub use error::SourceError;
 pub use exclude::{Excludes, InvalidGlob};
-pub use farm::{Farm, FarmTree, PassedOver};
+pub use farm::{Farm, PassedOver, WeeklyCopy};
 pub use owners::{OwnerMap, OwnerNames};
 pub use read::{ContentSink, ReadContent, Restart, SourceReader};
 pub use remote::is_remote;

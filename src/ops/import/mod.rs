@@ -13,7 +13,7 @@ use super::backup::{BackedUp, BackupOptions, Origin, Source, backup};
 use super::paths::resolve;
 use crate::model::{Observer, PvcName, Week};
 use crate::repo::{Archive, ManifestId, is_own};
-use crate::tree::{Farm, FarmTree, PassedOver};
+use crate::tree::{Farm, PassedOver, WeeklyCopy};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use survey::Surveying;
@@ -61,28 +61,71 @@ pub enum Outcome {
 #[derive(Debug)]
 pub struct Import {
     /// By week, then by pvc.
-    pub trees: Vec<Imported>,
+    pub copies: Vec<Imported>,
     /// What in the farm is no copy.
     pub passed_over: Vec<PassedOver>,
 }
 
-/// Imports a farm. A copy that fails as a whole is told of in the result, and the others are imported.
+/// What is to be imported, into a store that is or would be at `store`: in the same folder its own names are nothing that
+/// is passed over.
 ///
 /// # Errors
-/// [`Error::Farm`] where there is nothing to import; [`Error`] of the store. What was imported until then stays.
-pub fn import(archive: &Archive, options: &ImportOptions, observer: &dyn Observer) -> Result<Import, Error> {
-    let Farm { trees, passed_over } = look(archive, options)?;
+/// [`Error::Farm`] where there is nothing to import.
+pub fn find(store: &Path, options: &ImportOptions) -> Result<Farm, Error> {
+    let root = &options.farm;
+    let bad = |reason: String| Error::Farm { path: root.clone(), reason };
+    let mut farm = Farm::look(root).map_err(|(path, error)| match path == *root {
+        true => bad(format!("cannot be listed: {error}")),
+        false => bad(format!("cannot be imported: listing {} failed: {error}", path.display())),
+    })?;
+    if resolve(root) == resolve(store) {
+        farm.passed_over.retain(|passed| !is_own(&passed.path));
+    }
+    let names = |farm: &Farm| {
+        let weeks: BTreeSet<Week> = farm.copies.iter().map(|copy| copy.week).collect();
+        let pvcs: BTreeSet<&PvcName> = farm.copies.iter().map(|copy| &copy.pvc).collect();
+        let join = |names: Vec<String>| names.join(", ");
+        let weeks = join(weeks.iter().map(ToString::to_string).collect());
+        (weeks, join(pvcs.iter().map(ToString::to_string).collect()))
+    };
+    let (weeks, pvcs) = names(&farm);
+    if farm.copies.is_empty() {
+        let reason = "has no folders like 2025-14/html: give the folder that has the weeks' folders";
+        return Err(bad(reason.to_owned()));
+    }
+    let wanted = |copy: &WeeklyCopy| {
+        (options.weeks.is_empty() || options.weeks.contains(&copy.week))
+            && (options.pvcs.is_empty() || options.pvcs.contains(&copy.pvc))
+    };
+    farm.copies.retain(wanted);
+    if farm.copies.is_empty() {
+        return Err(bad(format!("has nothing of what was asked for; it has weeks {weeks} of {pvcs}")));
+    }
+    Ok(farm)
+}
+
+/// Imports what was found. A copy that fails as a whole is told of in the result, and the others are imported.
+///
+/// # Errors
+/// [`Error`] of the store. What was imported until then stays.
+pub fn import(
+    archive: &Archive,
+    farm: Farm,
+    options: &ImportOptions,
+    observer: &dyn Observer,
+) -> Result<Import, Error> {
+    let Farm { copies, passed_over } = farm;
     for PassedOver { path, reason } in &passed_over {
         observer.warn(&format!("{} is passed over: {reason}", options.farm.join(path).display()));
     }
-    let known: BTreeSet<&PvcName> = trees.iter().map(|tree| &tree.pvc).collect();
+    let known: BTreeSet<&PvcName> = copies.iter().map(|copy| &copy.pvc).collect();
     for source in options.sources.iter().filter(|source| !known.contains(&source.pvc)) {
         observer.warn(&format!("{} has nothing of source \"{}\"", options.farm.display(), source.pvc));
     }
     let published: BTreeSet<ManifestId> = archive.manifests()?.into_iter().map(|m| m.id).collect();
     let mut surveying = Surveying::default();
     let mut imported = Vec::new();
-    for FarmTree { week, pvc, path } in trees {
+    for WeeklyCopy { week, pvc, path } in copies {
         if observer.cancelled() {
             return Err(Error::Cancelled);
         }
@@ -103,7 +146,7 @@ pub fn import(archive: &Archive, options: &ImportOptions, observer: &dyn Observe
     if options.backup.dry_run && observer.cancelled() {
         return Err(Error::Cancelled);
     }
-    Ok(Import { trees: imported, passed_over })
+    Ok(Import { copies: imported, passed_over })
 }
 
 /// Imports one copy.
@@ -131,38 +174,4 @@ fn one(
         }
         Err(error) => Err(error),
     }
-}
-
-/// What of the farm is to be imported.
-fn look(archive: &Archive, options: &ImportOptions) -> Result<Farm, Error> {
-    let root = &options.farm;
-    let bad = |reason: String| Error::Farm { path: root.clone(), reason };
-    let mut farm = Farm::look(root).map_err(|(path, error)| match path == *root {
-        true => bad(format!("cannot be listed: {error}")),
-        false => bad(format!("cannot be imported: listing {} failed: {error}", path.display())),
-    })?;
-    if resolve(root) == resolve(Path::new(&archive.location())) {
-        farm.passed_over.retain(|passed| !is_own(&passed.path));
-    }
-    let names = |farm: &Farm| {
-        let weeks: BTreeSet<Week> = farm.trees.iter().map(|tree| tree.week).collect();
-        let pvcs: BTreeSet<&PvcName> = farm.trees.iter().map(|tree| &tree.pvc).collect();
-        let join = |names: Vec<String>| names.join(", ");
-        let weeks = join(weeks.iter().map(ToString::to_string).collect());
-        (weeks, join(pvcs.iter().map(ToString::to_string).collect()))
-    };
-    let (weeks, pvcs) = names(&farm);
-    if farm.trees.is_empty() {
-        let reason = "has no folders like 2025-14/html: give the folder that has the weeks' folders";
-        return Err(bad(reason.to_owned()));
-    }
-    let wanted = |tree: &FarmTree| {
-        (options.weeks.is_empty() || options.weeks.contains(&tree.week))
-            && (options.pvcs.is_empty() || options.pvcs.contains(&tree.pvc))
-    };
-    farm.trees.retain(wanted);
-    if farm.trees.is_empty() {
-        return Err(bad(format!("has nothing of what was asked for; it has weeks {weeks} of {pvcs}")));
-    }
-    Ok(farm)
 }
