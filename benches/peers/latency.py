@@ -48,10 +48,7 @@ def one(program, tool, tree, work):
     quiet(["rm", "-rf", backing])
     os.makedirs(backing)
     tool.prepare()
-    tool.store = os.path.join(f"{backing}.slow", "store")
-    with mounted(program, [backing]):
-        os.makedirs(tool.store)
-        tool.init()
+    usual, tool.store = tool.store, os.path.join(f"{backing}.slow", "store")
     taken = {}
 
     def timed(step, number):
@@ -59,13 +56,17 @@ def one(program, tool, tree, work):
             taken[step] = run(tool.backup(number, source), env=tool.env)
 
     try:
+        with mounted(program, [backing]):
+            os.makedirs(tool.store)
+            tool.init()
         timed("first", 1)
         timed("nochange", 2)
         with Appended(tree, files=TEN, stamp=TEN):
             timed("ten", 3)
     finally:
+        tool.store = usual
         tool.remove()
-        quiet(["rm", "-rf", backing])
+        quiet(["rm", "-rf", backing, f"{backing}.slow"])
     return taken
 
 
