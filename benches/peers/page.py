@@ -200,7 +200,7 @@ def about(data):
         "benches/peers/run --quick    # sizes and counts only, asserted, as .ci/run does\n"
         "benches/peers/run --help\n```",
         f"Measured {when}: {machine['cores']} cores of {machine['cpu']}, {machine['memory'] / (1 << 30):.0f} GiB, "
-        f"{machine['system']}, Linux {machine['kernel']}.",
+        f"{machine['system']}, Linux {machine['kernel'].split('-')[0]}.",
         f"Versions: {', '.join(versions)}.",
     ]
     if data["absent"]:
