@@ -107,6 +107,11 @@ fn lost_store() {
 }
 
 #[test]
+fn migrate_from_rsync() {
+    follow("migrate-from-rsync.md");
+}
+
+#[test]
 fn readme() {
     follow("README.md");
 }

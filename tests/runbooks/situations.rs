@@ -1,6 +1,6 @@
 //! What has happened before a page is opened, and what must be the case after it was followed.
 
-use crate::world::{BUNDLE, NEW, OLD, World, damage};
+use crate::world::{BUNDLE, FARM, NEW, OLD, World, damage};
 use std::fs;
 use std::path::Path;
 
@@ -222,7 +222,35 @@ pub(crate) const SITUATIONS: &[Situation] = &[
             ),
         ],
     },
+    Situation {
+        page: "migrate-from-rsync.md",
+        store_size: None,
+        begin: |world| world.live_with_rsync(),
+        sections: &[
+            ("1. See what there is", nothing, nothing),
+            ("2. Stop the old CronJob", nothing, |world| {
+                assert!(world.cluster.is_suspended("roundcube-backup"))
+            }),
+            ("3. Import", nothing, |world| FARM.iter().for_each(|week| world.check_week(&world.week(*week)))),
+            ("4. Compare a week with its copy", nothing, nothing),
+            (
+                "5. The new CronJob",
+                |world| world.cluster.patch_cron("roundcube-backup", &suspend(false)),
+                |world| {
+                    assert!(world.cluster.jobs.is_empty());
+                    world.check_backed_up();
+                },
+            ),
+            ("7. Delete the old copies", nothing, |world| {
+                assert!(!world.store().join(world.week(FARM[0])).join("html").exists());
+                FARM[..2].iter().for_each(|week| world.check_week(&world.week(*week)));
+            }),
+            ("The way back", nothing, |world| assert!(!world.sandbox.inside("/tmp/old").exists())),
+        ],
+    },
 ];
+
+fn nothing(_: &mut World<'_>) {}
 
 pub(crate) fn suspend(suspend: bool) -> serde_json::Value {
     serde_json::json!({ "spec": { "suspend": suspend } })

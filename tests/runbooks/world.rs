@@ -16,6 +16,9 @@ pub(crate) const NEW: &str = "2025-14";
 /// A large file of the program, which is the same in all versions.
 pub(crate) const BUNDLE: &str = "vendor/bundle.phar";
 
+/// Days ago of which the rsync CronJob has copies.
+pub(crate) const FARM: [u32; 3] = [14, 7, 0];
+
 pub(crate) struct World<'a> {
     pub(crate) sandbox: &'a Sandbox,
     pub(crate) cluster: Cluster<'a>,
@@ -186,6 +189,37 @@ impl<'a> World<'a> {
         let mut files: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
         files.sort();
         files
+    }
+
+    /// The week of so many days ago.
+    pub(crate) fn week(&self, days_ago: u32) -> String {
+        let mut date = Command::new("date");
+        system(date.args(["-u", "+%Y-%W", "-d"]).arg(format!("{days_ago} days ago"))).trim().to_owned()
+    }
+
+    /// Weekly copies where the store will be, made as the script was meant to make them.
+    pub(crate) fn live_with_rsync(&mut self) {
+        let mut previous: Option<PathBuf> = None;
+        for days_ago in FARM {
+            self.install(if days_ago == FARM[0] { "old" } else { "new" });
+            // rsync writes to no path through another namespace.
+            let copy_of_week = self.sandbox.path("store").join(self.week(days_ago));
+            for pvc in ["html", "enigma"] {
+                fs::create_dir_all(copy_of_week.join(pvc)).unwrap();
+                let mut rsync = Command::new("rsync");
+                rsync.args(["-aH", "--delete"]);
+                if let Some(previous) = &previous {
+                    let mut link = std::ffi::OsString::from("--link-dest=");
+                    link.push(previous.join(pvc));
+                    rsync.arg(link);
+                }
+                let mut from = self.volume(pvc).into_os_string();
+                from.push("/");
+                system(rsync.arg(from).arg(copy_of_week.join(pvc)));
+            }
+            copy(&copy_of_week, &self.truth(&self.week(days_ago)));
+            previous = Some(copy_of_week);
+        }
     }
 
     /// The store's share, with nothing on it.
