@@ -110,7 +110,7 @@ fn the_image_is_one_file_and_nobodys() {
     let instructions: Vec<String> =
         last.lines().filter(|l| l.starts_with(|c: char| c.is_ascii_uppercase())).map(first_word).collect();
     assert!(last.starts_with("scratch\n"));
-    assert_eq!(instructions, ["ARG", "ARG", "LABEL", "COPY", "USER", "ENTRYPOINT"]);
+    assert_eq!(instructions, ["ARG", "ARG", "LABEL", "COPY", "ENV", "USER", "ENTRYPOINT"]);
     // In numbers: Kubernetes cannot know of a name whether it is root's.
     let user = last.lines().find_map(|line| line.strip_prefix("USER ")).unwrap();
     assert!(user.split(':').all(|id| id.parse::<u32>().is_ok_and(|id| id > 0)), "{user}");
