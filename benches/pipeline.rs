@@ -168,8 +168,14 @@ fn compare(bencher: divan::Bencher<'_, '_>) {
         |e: &Entry| e.name.as_ref().map_or(ArchivePath::root(), |name| ArchivePath::root().child(name));
     let walk: Vec<(ArchivePath, Stat)> = entries.iter().map(|e| (path(e), stat_of(e))).collect();
     let ran = Timestamp { secs: 1_800_000_000, nanos: 0 };
-    let compare =
-        Compare { started: ran, finished: ran, force_read: false, ignore_ctime: false, ignore_inode: false };
+    let compare = Compare {
+        started: ran,
+        finished: ran,
+        force_read: false,
+        ignore_ctime: false,
+        ignore_inode: false,
+        was_partial: false,
+    };
     bencher
         .counter(divan::counter::ItemsCount::new(entries.len()))
         .with_inputs(|| entries.iter().map(|e| (path(e), e.clone())).collect::<Vec<_>>())

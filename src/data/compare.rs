@@ -29,6 +29,8 @@ pub struct Compare {
     pub ignore_ctime: bool,
     /// The file system has no stable inode numbers.
     pub ignore_inode: bool,
+    /// The earlier run could not read everything: what its entries say of attributes may not be all.
+    pub was_partial: bool,
 }
 
 impl Compare {
@@ -53,7 +55,7 @@ impl Compare {
             // Read while it changed: what was stored is not what it came to be.
             Some(content) if content.changed_while_read => Change::Content,
             // Without ctimes nothing tells that attributes or a link's target changed.
-            _ if in_doubt || self.ignore_ctime => Change::Metadata,
+            _ if in_doubt || self.ignore_ctime || self.was_partial => Change::Metadata,
             _ => Change::None,
         }
     }
@@ -105,6 +107,7 @@ mod tests {
             force_read: false,
             ignore_ctime: false,
             ignore_inode: false,
+            was_partial: false,
         }
     }
 
@@ -123,6 +126,8 @@ mod tests {
             assert_eq!(compare(200).change(&before, &now), Change::Content, "{now:?}");
         }
         assert_eq!(Compare { force_read: true, ..compare(200) }.change(&before, &stat()), Change::Content);
+        // Attributes may be missing; the content is not.
+        assert_eq!(Compare { was_partial: true, ..compare(200) }.change(&before, &stat()), Change::Metadata);
         let lax = Compare { ignore_ctime: true, ignore_inode: true, ..compare(200) };
         assert_eq!(lax.change(&before, &Stat { ctime: later, inode: 8, ..stat() }), Change::Metadata);
         assert_eq!(lax.change(&before, &Stat { size: 4, ..stat() }), Change::Content);

@@ -346,6 +346,7 @@ fn run_pipeline(
         force_read: options.force_read,
         ignore_ctime: options.ignore_ctime,
         ignore_inode: options.ignore_inode,
+        was_partial: p.summary.completeness != Completeness::Complete,
     });
     let threads = options.threads.max(1);
     let waiting = if is_remote(root) { threads.max(REMOTE_READERS) } else { threads };

@@ -119,6 +119,7 @@ pub fn restore_beside(
         force_read: false,
         ignore_ctime: false,
         ignore_inode: false,
+        was_partial: false,
     };
     let clearing = Clearing::new(manifest, &report, options.delete, options.dry_run, observer)?;
     let mut restoring = Restoring {
