@@ -6,6 +6,7 @@ use crate::model::{Observer, PvcName, WeekRef};
 use crate::repo::{Archive, ManifestId, RepoError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// What became of one manifest.
 #[derive(Debug)]
@@ -46,7 +47,13 @@ pub fn materialize_all(
         let written = observer.counters().bytes_restored.get();
         let result = archive.open_manifest(&id).map_err(Error::from).and_then(|manifest| {
             let restored = restore_beside(archive, &manifest, &options, before.get(&id.pvc), observer)?;
-            before.insert(id.pvc.clone(), Before { manifest, root: target.clone() });
+            // Of too many problems not all are known.
+            if restored.failed > restored.problems.len() as u64 {
+                before.remove(&id.pvc);
+            } else {
+                let failed = Arc::new(restored.problems.iter().map(|p| p.path.clone()).collect());
+                before.insert(id.pvc.clone(), Before { manifest, root: target.clone(), failed });
+            }
             Ok(restored)
         });
         let result = match result {

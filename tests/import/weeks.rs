@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use weekvault::model::{RunId, Silent, WeekRef};
+use weekvault::model::{ArchivePath, RunId, Silent, WeekRef};
 use weekvault::ops::restore::{Before, Owner, RestoreOptions, Selection, restore, restore_beside};
 use weekvault::repo::{Archive, Manifest};
 use weekvault::store::LocalStore;
@@ -206,6 +207,30 @@ fn a_week_that_has_only_a_partial_manifest_is_made_from_that() {
 }
 
 #[test]
+fn what_fails_is_told_of_each_week() {
+    let place = Place::new();
+    if !crate::common::is_root() {
+        return crate::common::skip("what fails in each week", "not root");
+    }
+    let html = place.path("html");
+    std::os::unix::fs::chown(html.join("lib/one"), Some(33), Some(33)).unwrap();
+    for week in ["2025-15", "2025-16"] {
+        place.vault.backup(week, &[("html", &html)]);
+    }
+    let made = place.path("made");
+    let mut command = Command::new("setpriv");
+    command.arg("--bounding-set=-chown").arg(place.vault.command().get_program());
+    command
+        .args(place.vault.command().get_args())
+        .args(["materialize", "--json", "--pvc", "html", "--all"])
+        .arg(&made);
+    let report = Ran::of(command).expect(1).json();
+    let trees = report["trees"].as_array().unwrap();
+    let failed: Vec<u64> = trees.iter().map(|tree| tree["failed"].as_u64().unwrap()).collect();
+    assert_eq!(failed, [0, 0, 0, 1, 1], "{report}");
+}
+
+#[test]
 fn what_cannot_be_linked_is_copied() {
     let place = Place::new();
     let archive = place.archive();
@@ -214,11 +239,14 @@ fn what_cannot_be_linked_is_copied() {
     restore(&archive, &earlier, &options(&before), &Silent::default()).unwrap();
     // A link that the file system refuses, for whatever reason.
     fs::remove_file(before.join("lib/one")).unwrap();
-    let before = Before { manifest: earlier, root: before };
+    // One that is not as the manifest says, though nothing tells.
+    let failed = [ArchivePath::parse(b"lib/two").unwrap()].into();
+    let before = Before { manifest: earlier, root: before, failed: Arc::new(failed) };
     let now = manifest(&archive, "2025-14");
     let restored =
         restore_beside(&archive, &now, &options(&target), Some(&before), &Silent::default()).unwrap();
     assert_eq!(restored.failed, 0, "{:?}", restored.problems);
     assert_same_tree(&Tree::of(&place.kept("2025-14")), &target);
-    assert_eq!(inode(&before.root.join("lib/two")), inode(&target.join("lib/two")));
+    assert_ne!(inode(&before.root.join("lib/two")), inode(&target.join("lib/two")));
+    assert_eq!(inode(&before.root.join("link")), inode(&target.join("link")));
 }

@@ -6,7 +6,9 @@ use crate::model::{ArchivePath, Entry, Kind};
 use crate::ops::Error;
 use crate::repo::{Manifest, RepoError};
 use crate::tree::{OwnerMap, OwnerNames, SourceError};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// A tree that was made from a manifest, and that nobody has changed since.
 #[derive(Clone)]
@@ -15,6 +17,8 @@ pub struct Before {
     pub manifest: Manifest,
     /// Where it is.
     pub root: PathBuf,
+    /// What of it is not as the manifest says.
+    pub failed: Arc<BTreeSet<ArchivePath>>,
 }
 
 type Entries<'a> = Box<dyn Iterator<Item = Result<(ArchivePath, Entry), RepoError>> + 'a>;
@@ -24,12 +28,13 @@ pub(super) struct Linking<'a> {
     entries: Cursor<Entry, Entries<'a>>,
     owners: OwnerMap,
     tree: Target,
+    failed: Arc<BTreeSet<ArchivePath>>,
 }
 
 impl<'a> Linking<'a> {
     /// None where the manifest before does not tell all that has to be the same.
     pub(super) fn new(before: &'a Before, owner: Owner) -> Result<Option<Self>, Error> {
-        let Before { manifest, root } = before;
+        let Before { manifest, root, failed } = before;
         let owners = match (owner, manifest.owners()) {
             (Owner::Nobody, _) => OwnerMap::Nobody,
             (Owner::Numeric, _) => OwnerMap::Numeric,
@@ -42,7 +47,7 @@ impl<'a> Linking<'a> {
         // What a damaged part had was told when that tree was made.
         let whole = |entry: &Result<_, RepoError>| !matches!(entry, Err(RepoError::Format { .. }));
         let entries: Entries<'_> = Box::new(manifest.entries()?.filter(whole));
-        Ok(Some(Self { entries: Cursor::new(entries)?, owners, tree }))
+        Ok(Some(Self { entries: Cursor::new(entries)?, owners, tree, failed: Arc::clone(failed) }))
     }
 
     /// Makes `path` another name of what the tree before has there, if that is the same in all that is restored. False
@@ -56,7 +61,9 @@ impl<'a> Linking<'a> {
     ) -> Result<bool, RepoError> {
         let Some(before) = self.entries.take(path, |_, _| Ok(()))? else { return Ok(false) };
         let (a, b) = (&before.meta, &entry.meta);
-        let same = same_content(&before.kind, &entry.kind)
+        // What failed there is tried again here, and told.
+        let same = !self.failed.contains(path)
+            && same_content(&before.kind, &entry.kind)
             && (a.mode, a.uid, a.gid, a.mtime) == (b.mode, b.uid, b.gid, b.mtime)
             && a.xattrs == b.xattrs
             // One number may have had two names.
