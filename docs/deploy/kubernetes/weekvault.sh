@@ -22,7 +22,7 @@ kube run "$pod" --image="$image" --restart=Never --override-type=strategic --ove
     "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
     "containers": [{
       "name": "'"$pod"'",
-      "env": [{"name": "WEEKVAULT_STORE", "value": "/backup"}, {"name": "WEEKVAULT_CACHE_DIR", "value": "/cache"}],
+      "env": [{"name": "WEEKVAULT_STORE", "value": "/backup"}, {"name": "WEEKVAULT_NO_CACHE", "value": "1"}],
       "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}},
       "securityContext": {
         "runAsUser": 0,
@@ -31,17 +31,25 @@ kube run "$pod" --image="$image" --restart=Never --override-type=strategic --ove
         "readOnlyRootFilesystem": true,
         "capabilities": {"drop": ["ALL"]}
       },
-      "volumeMounts": [{"name": "backup", "mountPath": "/backup"}, {"name": "cache", "mountPath": "/cache"}]
+      "volumeMounts": [{"name": "backup", "mountPath": "/backup"}]
     }],
     "volumes": [
-      {"name": "backup", "persistentVolumeClaim": {"claimName": "'"$app"'-backup"}},
-      {"name": "cache", "emptyDir": {"sizeLimit": "256Mi"}}
+      {"name": "backup", "persistentVolumeClaim": {"claimName": "'"$app"'-backup"}}
     ]
   }
 }' -- "$@" >&2
 # While its image is pulled and its volumes are mounted, there is no log; what it waits for is said here.
-until kube logs -f "pod/$pod"; do sleep 2; done
-# The cluster may hear of the end later than the log does.
 path='{.status.containerStatuses[0].state.terminated.exitCode}'
-until code=$(kube get pod "$pod" -o jsonpath="$path") && [ -n "$code" ]; do sleep 1; done
+ended() { kube get pod "$pod" -o jsonpath="$path"; }
+until kube logs -f "pod/$pod"; do
+  # A pod that was deleted or evicted has no end to wait for.
+  ended >/dev/null
+  sleep 2
+done
+# The cluster may hear of the end later than the log does.
+code=$(ended)
+while [ -z "$code" ]; do
+  sleep 1
+  code=$(ended)
+done
 exit "$code"
