@@ -298,7 +298,9 @@ fn age(files: &[PathBuf], hours: u64) {
 fn check_leftovers(field: &Field, sources: &[Source; 2], truth: &mut Truth) -> usize {
     let folder = field.vault.store.join("tmp");
     // Enough for both halves, should no run have been killed while it wrote.
-    ["one", "another"].iter().for_each(|name| fs::write(folder.join(name), "unfinished").unwrap());
+    [RunId(0), RunId(1)]
+        .iter()
+        .for_each(|run| fs::write(folder.join(format!("{run}-0")), "unfinished").unwrap());
     let unfinished = || -> BTreeSet<PathBuf> {
         fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect()
     };
@@ -313,6 +315,12 @@ fn check_leftovers(field: &Field, sources: &[Source; 2], truth: &mut Truth) -> u
     age(young, 13);
     field.run(&Fate::Spared, ["gc"]).unless_killed(&[0]);
     assert_eq!(unfinished(), BTreeSet::new());
+    // What no run can have left is somebody else's.
+    let theirs = folder.join("dump.sql");
+    fs::write(&theirs, "precious").unwrap();
+    age(std::slice::from_ref(&theirs), 13);
+    field.run(&Fate::Spared, ["gc"]).unless_killed(&[0]);
+    assert_eq!(unfinished(), BTreeSet::from([theirs]));
     all.len() - 2
 }
 

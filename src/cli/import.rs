@@ -75,7 +75,11 @@ pub(super) fn run(context: &Context, args: &ImportArgs) -> Result<u8, Failure> {
     let imported = imported.map_err(|e| context.failure(e, LEFT))?;
     drop(guard);
     let failed = imported.copies.iter().filter(|t| matches!(t.outcome, Outcome::Failed(_))).count();
-    let is_partial = |t: &Imported| matches!(&t.outcome, Outcome::Done(done) if missing(done) > 0);
+    let is_partial = |t: &Imported| match &t.outcome {
+        Outcome::Done(done) => missing(done) > 0,
+        Outcome::Surveyed(surveyed) => surveyed.unreadable > 0,
+        Outcome::Kept | Outcome::Failed(_) => false,
+    };
     let code = match failed {
         0 if imported.copies.iter().any(is_partial) => PARTIAL,
         0 => DONE,

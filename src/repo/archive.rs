@@ -125,9 +125,18 @@ impl Archive {
             _ => !harmless(&item.name) && !item.name.starts_with('.'),
         };
         // An archive whose store.json was lost must not be taken for an empty folder, nor overwritten as one.
-        let objects = store.list(&Key::new("objects"))?;
-        let foreign = items.iter().find(foreign).map(|i| i.name.clone());
-        if let Some(name) = foreign.or_else(|| objects.first().map(|o| format!("objects/{}", o.name))) {
+        // Nor is what is in folders of these names the store's, to be deleted in time, unless it made it.
+        let first = |folder: Key, ours: fn(&str) -> bool| {
+            let found = store.list(&folder)?.into_iter().find(|item| !ours(&item.name));
+            Ok::<_, RepoError>(found.map(|item| format!("{folder}/{}", item.name)))
+        };
+        let foreign = match items.iter().find(foreign) {
+            Some(item) => Some(item.name.clone()),
+            None => first(Key::new(layout::OBJECTS), |_| false)?
+                .or(first(layout::trash(), |_| false)?)
+                .or(first(layout::tmp(), layout::is_unfinished)?),
+        };
+        if let Some(name) = foreign {
             return Err(RepoError::NotEmpty(store.location(), name));
         }
         Ok(())

@@ -90,6 +90,14 @@ pub fn is_own(path: &Path) -> bool {
     }
 }
 
+/// Whether a name in `tmp/` is that of a run's unfinished write: the run's id and a number.
+pub(super) fn is_unfinished(name: &str) -> bool {
+    let is = |part: &str, digit: fn(&u8) -> bool| !part.is_empty() && part.as_bytes().iter().all(digit);
+    name.split_once('-').is_some_and(|(run, number)| {
+        run.len() == 16 && is(run, u8::is_ascii_hexdigit) && is(number, u8::is_ascii_digit)
+    })
+}
+
 /// A day's folder in the trash; `attempt` counts from 1.
 pub(super) fn trash_day(day: jiff::civil::Date, attempt: u32) -> Key {
     match attempt {

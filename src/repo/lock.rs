@@ -56,7 +56,7 @@ impl Archive {
         let mut deleted = 0;
         for item in self.store.list(&layout::tmp())? {
             let ItemKind::File { modified, .. } = item.kind else { continue };
-            if modified.plus_seconds(STALE_SECONDS) < now {
+            if layout::is_unfinished(&item.name) && modified.plus_seconds(STALE_SECONDS) < now {
                 self.store.delete(&layout::tmp().child(&item.name))?;
                 deleted += 1;
             }

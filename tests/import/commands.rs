@@ -148,6 +148,35 @@ fn an_import_goes_on_where_it_was() {
     assert_eq!(fs::read(&manifest).unwrap(), kept);
 }
 
+#[test]
+fn a_damaged_manifest_does_not_keep_its_week_from_being_imported() {
+    let place = Place::new(Script::Mended);
+    import(&place.vault(), &place.farm, &[]);
+    let manifest = place.path("vault").join(WEEKS[1]).join("html.manifest");
+    fs::File::options().write(true).open(&manifest).unwrap().set_len(100).unwrap();
+    let mut expected = all("kept");
+    expected[3].1 = json!("imported");
+    assert_eq!(states(&import(&place.vault(), &place.farm, &[])), expected);
+    place.vault().verify();
+}
+
+#[test]
+fn a_store_is_not_made_where_its_folders_are_somebody_elses() {
+    for theirs in ["tmp/dump.sql", "trash/2020-01-01/old/file", "objects/file"] {
+        let place = Place::new(Script::Mended);
+        let farm = place.farm.0.strip_prefix(place.folder.path()).unwrap().to_str().unwrap().to_owned();
+        place.write(&format!("{farm}/{theirs}"), b"precious");
+        let vault = Vault::new(&place.farm.0);
+        let first: PathBuf = Path::new(theirs).components().take(2).collect();
+        for more in [&["--dry-run"][..], &[]] {
+            vault.run(import_arguments(&place.farm, more)).expect(1).says(first.to_str().unwrap());
+        }
+        vault.run(crate::common::backup_arguments("2025-15", &[("html", &place.path("html"))])).expect(1);
+        assert_eq!(fs::read(place.farm.0.join(theirs)).unwrap(), b"precious");
+        assert!(!place.farm.0.join("store.json").exists());
+    }
+}
+
 /// Asks to stop once so many copies have been begun.
 struct StopAt {
     counters: Counters,

@@ -11,10 +11,12 @@ pub use survey::Surveyed;
 use super::Error;
 use super::backup::{BackedUp, BackupOptions, Origin, Source, backup};
 use super::paths::resolve;
+use crate::format::Section;
 use crate::model::{Observer, PvcName, Week};
 use crate::repo::{Archive, ManifestId, is_own};
 use crate::tree::{Farm, PassedOver, WeeklyCopy};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use survey::Surveying;
 
@@ -124,12 +126,17 @@ pub fn import(
     }
     let published: BTreeSet<ManifestId> = archive.manifests()?.into_iter().map(|m| m.id).collect();
     let mut surveying = Surveying::default();
+    let mut devices = BTreeMap::new();
     let mut imported = Vec::new();
     for WeeklyCopy { week, pvc, path } in copies {
         if observer.cancelled() {
             return Err(Error::Cancelled);
         }
-        let is_kept = published.contains(&ManifestId { week, pvc: pvc.clone(), partial: false });
+        let id = ManifestId { week, pvc: pvc.clone(), partial: false };
+        let is_kept = published.contains(&id) && is_whole(archive, &id, observer);
+        // On another file system the same inode may be another file.
+        let device = std::fs::metadata(&path).map(|m| m.dev()).ok();
+        let beside = devices.insert(pvc.clone(), device) == Some(device);
         let verb = if options.backup.dry_run { "looking at" } else { "importing" };
         observer.phase(&format!("{verb} {week}/{pvc}"), None);
         let outcome = if options.backup.dry_run {
@@ -138,7 +145,8 @@ pub fn import(
         } else if is_kept {
             Outcome::Kept
         } else {
-            one(archive, week, Source { pvc: pvc.clone(), path }, options, observer)?
+            let how = BackupOptions { week, force_read: !beside, ..options.backup.clone() };
+            one(archive, Source { pvc: pvc.clone(), path }, how, &options.sources, observer)?
         };
         imported.push(Imported { week, pvc, outcome });
     }
@@ -149,18 +157,27 @@ pub fn import(
     Ok(Import { copies: imported, passed_over })
 }
 
+/// Whether a published manifest can be read to its end; one that cannot is told of, and made anew.
+fn is_whole(archive: &Archive, id: &ManifestId, observer: &dyn Observer) -> bool {
+    let read = archive.open_manifest(id).and_then(|manifest| {
+        manifest.objects()?;
+        manifest.reader().check_blocks(Section::Entries).map_err(|e| manifest.error(e))
+    });
+    read.map_err(|error| observer.warn(&format!("{error}: imported anew"))).is_ok()
+}
+
 /// Imports one copy.
 fn one(
     archive: &Archive,
-    week: Week,
     copy: Source,
-    options: &ImportOptions,
+    how: BackupOptions,
+    sources: &[Source],
     observer: &dyn Observer,
 ) -> Result<Outcome, Error> {
-    let source = options.sources.iter().find(|source| source.pvc == copy.pvc);
+    let source = sources.iter().find(|source| source.pvc == copy.pvc);
     let of = source.map(|s| std::path::absolute(&s.path).unwrap_or_else(|_| s.path.clone()));
     let origin = Origin::Copy { of: of.unwrap_or_default() };
-    let how = BackupOptions { week, origin, ..options.backup.clone() };
+    let (week, how) = (how.week, BackupOptions { origin, ..how });
     match backup(archive, &[copy], &how, observer) {
         Ok(done) => done.into_iter().next().map(Outcome::Done).ok_or(Error::Cancelled),
         Err(
