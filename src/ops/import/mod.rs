@@ -163,7 +163,7 @@ fn is_whole(archive: &Archive, id: &ManifestId, observer: &dyn Observer) -> bool
         manifest.objects()?;
         manifest.reader().check_blocks(Section::Entries).map_err(|e| manifest.error(e))
     });
-    read.map_err(|error| observer.warn(&format!("{error}: imported anew"))).is_ok()
+    read.map_err(|error| observer.warn(&format!("{error}; the copy is to take its place"))).is_ok()
 }
 
 /// Imports one copy.
