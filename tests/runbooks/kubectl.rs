@@ -259,8 +259,12 @@ impl Asked {
                 let pod = &cluster.crons[*name]["spec"]["jobTemplate"]["spec"]["template"]["spec"];
                 answer.stdout = pod["containers"][0]["image"].as_str().unwrap().to_owned();
             }
-            (["pod", name], Some("{.status.containerStatuses[0].state.terminated.exitCode}")) => {
-                answer.stdout = cluster.pods[*name].code.to_string();
+            (
+                ["pod", name],
+                Some("{.status.phase} {.status.containerStatuses[0].state.terminated.exitCode}"),
+            ) => {
+                let code = cluster.pods[*name].code;
+                answer.stdout = format!("{} {code}", if code == 0 { "Succeeded" } else { "Failed" });
             }
             (["cronjob", name], None) => {
                 assert!(cluster.crons.contains_key(*name), "there is no CronJob {name}");

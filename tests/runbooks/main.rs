@@ -231,3 +231,22 @@ fn each_alert_leads_to_a_page() {
     pages.remove("README.md");
     assert!(pages.iter().all(|page| readme.contains(&format!("({page}"))), "{pages:?}");
 }
+
+/// A cluster where the pod comes to a bad end before there is anything to read of it.
+#[test]
+fn a_pod_that_does_not_run_is_not_waited_for() {
+    use std::os::unix::fs::PermissionsExt;
+    for (get_pod, said) in [("printf 'Failed '", "describe pod weekvault-"), ("exit 1", "no log")] {
+        let folder = tempfile::tempdir().unwrap();
+        let kubectl = folder.path().join("kubectl");
+        let script = format!(
+            "#!/bin/sh\ncase $* in\n*' logs '*) echo 'no log' >&2; exit 1 ;;\n*' get pod '*) {get_pod} ;;\nesac\n"
+        );
+        fs::write(&kubectl, script).unwrap();
+        fs::set_permissions(&kubectl, fs::Permissions::from_mode(0o755)).unwrap();
+        let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+        let mut command = std::process::Command::new("timeout");
+        command.args(["60", "sh"]).arg(deploy("kubernetes/weekvault.sh")).arg("list").env("PATH", path);
+        common::Ran::of(command).expect(1).says(said);
+    }
+}

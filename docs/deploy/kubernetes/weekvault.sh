@@ -38,18 +38,25 @@ kube run "$pod" --image="$image" --restart=Never --override-type=strategic --ove
     ]
   }
 }' -- "$@" >&2
+# A pod that is gone ends this, since its state cannot be asked for; so does one that failed before the command began.
+state() {
+  kube get pod "$pod" -o jsonpath='{.status.phase} {.status.containerStatuses[0].state.terminated.exitCode}'
+}
+end_if_over() {
+  case $1 in
+    *' '[0-9]*) exit "${1##* }" ;;
+    Failed*) echo "weekvault.sh: the command did not run: kubectl -n $namespace describe pod $pod" >&2; trap - EXIT; exit 1 ;;
+  esac
+}
 # While its image is pulled and its volumes are mounted, there is no log; what it waits for is said here.
-path='{.status.containerStatuses[0].state.terminated.exitCode}'
-ended() { kube get pod "$pod" -o jsonpath="$path"; }
 until kube logs -f "pod/$pod"; do
-  # A pod that was deleted or evicted has no end to wait for.
-  ended >/dev/null
+  now=$(state)
+  end_if_over "$now"
   sleep 2
 done
 # The cluster may hear of the end later than the log does.
-code=$(ended)
-while [ -z "$code" ]; do
+while now=$(state); do
+  end_if_over "$now"
   sleep 1
-  code=$(ended)
 done
-exit "$code"
+exit 1
