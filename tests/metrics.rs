@@ -331,13 +331,21 @@ fn a_run_that_is_told_to_stop_pushes_that_and_publishes_nothing() {
     let before = place.samples();
     place.write("large/words", words(96 << 20));
     let known = objects(&place.path("store")).len();
-    for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+    for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130), (Signal::HUP, 129)] {
         let line = format!(
             "backup --json --week 2025-14 --source small={{}}/small --source large={{}}/large \
              --threads 1 --compression 12 --pushgateway {}",
             place.gateway.url()
         );
-        let mut child = place.command(&line).spawn().unwrap();
+        let program = place.command(&line);
+        // Tests that were begun with nohup ignore SIGHUP, and so would it.
+        let mut command = Command::new("env");
+        command.arg("--default-signal=HUP").arg(program.get_program()).args(program.get_args());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        for (name, _) in program.get_envs().filter(|(_, value)| value.is_none()) {
+            command.env_remove(name);
+        }
+        let mut child = command.spawn().unwrap();
         // Its manifest is being written, and objects come.
         wait(&mut child, "at work", || {
             unfinished(&place.path("store")) > 0 && objects(&place.path("store")).len() > known + 1

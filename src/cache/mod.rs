@@ -3,9 +3,18 @@
 //! Kept in sled, which is beta software by its own account. Hence it is never in the store, never proof that an
 //! object exists, small, and any error or panic of it means that it is deleted and begun anew.
 
+mod places;
+mod private;
+
+pub use places::Places;
+pub use private::keep_private;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, PoisonError};
+use std::thread::Builder;
+use std::time::Duration;
 
 /// Where the cache is in the folder that it is given.
 const SUBFOLDER: &str = "weekvault-cache-v1";
@@ -15,40 +24,65 @@ const CAPACITY: u64 = 4 << 20;
 const MAX_VALUE: usize = 8 << 20;
 /// Once it takes more than this on disk it is begun anew, since nothing in it is ever out of date enough to notice.
 const MAX_DISK: u64 = 256 << 20;
+/// sled waits for ever for threads that it could not start: an answer that takes longer than this is not waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Threads that sled starts for its work.
+const THREADS: usize = 8;
 
 /// Keys and values that may be gone at any time. Failing is the same as having nothing.
 pub struct Cache {
     folder: PathBuf,
     /// None once it has failed.
-    tree: Mutex<Option<sled::Db>>,
+    keeper: Mutex<Option<Keeper>>,
 }
 
+/// The other end of the thread that has sled, which may never answer.
+struct Keeper {
+    work: Sender<Work>,
+    ended: Receiver<()>,
+    patience: Duration,
+}
+
+type Work = Box<dyn FnOnce(&sled::Db) + Send>;
+
 impl Cache {
-    /// Opens the cache in a subfolder of `folder`. Where that fails it is deleted and tried once more; where that fails too, and
-    /// where another process has it open, there is none.
+    /// Opens the cache in a subfolder of `folder`, which nobody else may look into. Where that fails it is deleted and tried
+    /// once more; where that fails too, where another process has it open, and where it does not answer in time, there is
+    /// none.
     pub fn open(folder: &Path) -> Option<Self> {
         // A subfolder of our own: what is deleted when the cache fails must be nobody else's.
-        let folder = &folder.join(SUBFOLDER);
-        let tree = match open(folder) {
-            Ok(tree) if tree.size_on_disk().is_ok_and(|size| size <= MAX_DISK) => Some(tree),
-            Err(Failure::InUse) => None,
-            _ => {
-                remove(folder);
-                open(folder).ok()
+        let folder = folder.join(SUBFOLDER);
+        let ((work, todo), (end, ended), (opened, is_open)) = (channel::<Work>(), channel(), channel());
+        let kept = folder.clone();
+        let keep = move || {
+            let tree = quietly(|| open_or_renew(&kept)).ok().flatten();
+            if opened.send(tree.is_some()).is_err() {
+                return;
             }
+            if let Some(tree) = tree {
+                todo.into_iter().for_each(|work| work(&tree));
+                let _ = quietly(|| drop(tree));
+                private::tighten_files(&kept);
+            }
+            let _ = end.send(());
         };
-        tree.map(|tree| Self { folder: folder.to_path_buf(), tree: Mutex::new(Some(tree)) })
+        // The name tells its panics from those that matter.
+        Builder::new().name("cache".to_owned()).spawn(keep).ok()?;
+        let is_open = is_open.recv_timeout(PATIENCE).unwrap_or(false);
+        is_open.then(|| Self { folder, keeper: Mutex::new(Some(Keeper { work, ended, patience: PATIENCE })) })
     }
 
     /// The value of a key, if it is kept.
     pub fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.guarded(|tree| tree.get(key)).flatten().map(|value| value.to_vec())
+        let key = key.to_vec();
+        self.guarded(move |tree| tree.get(key)).flatten().map(|value| value.to_vec())
     }
 
     /// Keeps a value.
     pub fn put(&self, key: &[u8], value: &[u8]) {
         if value.len() <= MAX_VALUE {
-            self.guarded(|tree| tree.insert(key, value));
+            let (key, value) = (key.to_vec(), value.to_vec());
+            self.guarded(move |tree| tree.insert(key, value));
         }
     }
 
@@ -58,16 +92,26 @@ impl Cache {
     }
 
     /// Runs an operation of sled; whatever goes wrong ends the cache and deletes it.
-    fn guarded<T>(&self, operation: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Option<T> {
-        let mut held = self.tree.lock().unwrap_or_else(PoisonError::into_inner);
-        let tree = held.as_ref()?;
-        if let Ok(Ok(value)) = quietly(|| operation(tree)) {
+    fn guarded<T: Send + 'static>(
+        &self,
+        operation: impl FnOnce(&sled::Db) -> sled::Result<T> + Send + 'static,
+    ) -> Option<T> {
+        let mut held = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        let (answer, answered) = channel();
+        let work = move |tree: &sled::Db| drop(answer.send(quietly(|| operation(tree))));
+        // What cannot be sent is dropped, and its answer never comes.
+        let _ = held.as_ref()?.work.send(Box::new(work));
+        let answer = answered.recv_timeout(held.as_ref()?.patience);
+        if let Ok(Ok(Ok(value))) = answer {
             return Some(value);
         }
-        let failed = held.take();
-        let _ = quietly(|| drop(failed));
-        remove(&self.folder);
-        tracing::debug!(folder = %self.folder.display(), "the cache failed and was deleted");
+        let Keeper { work, ended, patience } = held.take()?;
+        drop(work);
+        // One that hangs still has its files open.
+        if answer.is_ok() && ended.recv_timeout(patience) != Err(RecvTimeoutError::Timeout) {
+            remove(&self.folder);
+        }
+        tracing::debug!(folder = %self.folder.display(), "the cache failed and is not used");
         None
     }
 }
@@ -75,14 +119,50 @@ impl Cache {
 impl Drop for Cache {
     fn drop(&mut self) {
         self.flush();
-        let tree = self.tree.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let _ = quietly(|| drop(tree));
+        let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Keeper { work, ended, patience }) = keeper {
+            drop(work);
+            let _ = ended.recv_timeout(patience);
+        }
     }
 }
 
 enum Failure {
     InUse,
     Broken,
+}
+
+/// Opens the cache, a new one if that in `folder` is broken or too large.
+fn open_or_renew(folder: &Path) -> Option<sled::Db> {
+    private::make(folder).ok()?;
+    if !threads_can_be_had() {
+        return None;
+    }
+    let tree = match open(folder) {
+        Ok(tree) if tree.size_on_disk().is_ok_and(|size| size <= MAX_DISK) => Some(tree),
+        Err(Failure::InUse) => None,
+        _ => {
+            remove(folder);
+            private::make(folder).ok()?;
+            open(folder).ok()
+        }
+    };
+    private::tighten_files(folder);
+    tree
+}
+
+/// Whether the system gives all the threads that sled takes for granted.
+fn threads_can_be_had() -> bool {
+    let (go, stop) = crossbeam_channel::bounded::<()>(0);
+    let wait = |_| {
+        let stop = stop.clone();
+        Builder::new().spawn(move || stop.recv().is_ok())
+    };
+    let threads: Vec<_> = (0..THREADS).map_while(|n| wait(n).ok()).collect();
+    let all = threads.len() == THREADS;
+    drop(go);
+    threads.into_iter().for_each(|thread| drop(thread.join()));
+    all
 }
 
 fn open(folder: &Path) -> Result<sled::Db, Failure> {
@@ -135,6 +215,38 @@ mod tests {
             assert_eq!(cache.get(b"k"), Some(b"v".to_vec()), "{file}");
             assert!(path.join("precious").exists(), "what is beside the cache stays");
         }
+    }
+
+    #[test]
+    fn nobody_else_can_look_into_it() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cache");
+        let own = path.join(SUBFOLDER);
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+        Cache::open(&path).unwrap().put(b"k", b"v");
+        assert_eq!((mode(&path), mode(&own)), (0o700, 0o700));
+        // One of an earlier version, that others can read.
+        std::fs::set_permissions(&own, std::fs::Permissions::from_mode(0o755)).unwrap();
+        std::fs::set_permissions(own.join("db"), std::fs::Permissions::from_mode(0o666)).unwrap();
+        assert_eq!(Cache::open(&path).unwrap().get(b"k"), Some(b"v".to_vec()));
+        assert_eq!((mode(&own), mode(&own.join("db"))), (0o700, 0o600));
+        // A folder that is not ours is left as it is, as is one behind a link.
+        std::fs::remove_dir_all(&own).unwrap();
+        std::os::unix::fs::symlink("/tmp", &own).unwrap();
+        assert!(Cache::open(&path).is_none());
+    }
+
+    #[test]
+    fn one_that_never_answers_is_given_up() {
+        let (work, _todo) = channel::<Work>();
+        let (_end, ended) = channel();
+        let folder = tempfile::tempdir().unwrap();
+        let patience = Duration::from_millis(20);
+        let keeper = Mutex::new(Some(Keeper { work, ended, patience }));
+        let cache = Cache { folder: folder.path().to_path_buf(), keeper };
+        assert_eq!(cache.get(b"k"), None);
+        assert!(cache.keeper.lock().unwrap().is_none() && folder.path().exists());
     }
 
     #[test]

@@ -137,7 +137,7 @@ WEEKVAULT_CACHE_DIR=DIR, --json as WEEKVAULT_JSON=1.
 pub(super) fn help_end(examples: &str, failed: &'static str, more: &[ExitMeaning]) -> String {
     let (before, after) = (
         [(0, "done"), (1, failed), (2, "wrong usage")],
-        [(130, "interrupted (SIGINT)"), (143, "terminated (SIGTERM)")],
+        [(129, "hung up (SIGHUP)"), (130, "interrupted (SIGINT)"), (143, "terminated (SIGTERM)")],
     );
     let codes = before.iter().chain(more).chain(&after);
     let codes: Vec<String> = codes.map(|(code, meaning)| format!("  {code:<4} {meaning}")).collect();

@@ -1,6 +1,7 @@
 //! What every command needs: the store, the observer, where results go.
 
 use super::args::{Color, Global};
+use super::bug::bug;
 use super::failure::Failure;
 use super::progress::{Progress, Stderr};
 use crate::cache::Cache;
@@ -157,6 +158,8 @@ impl Context {
     pub(super) fn failure(&self, error: impl Into<Failure>, left: &'static str) -> Failure {
         match (error.into(), self.interrupt.received()) {
             (Failure::Ops(Error::Cancelled), Some(signal)) => Failure::Interrupted { signal, left },
+            // Nobody asked it to stop: a stage has panicked.
+            (Failure::Ops(Error::Cancelled), None) => bug(),
             (failure, _) => failure,
         }
     }

@@ -36,6 +36,8 @@ pub(super) enum Failure {
     Incomplete(String),
     /// Verify cannot even open the store, because that is damaged.
     DamagedStore(RepoError),
+    /// The program itself is wrong: where, and how.
+    Bug(String),
     /// A file that the command is to make cannot be written.
     File(String, io::Error),
     /// Stdout cannot be written.
@@ -47,7 +49,7 @@ impl Failure {
     pub(super) fn code(&self) -> u8 {
         match self {
             Self::Ops(Error::TwiceNamed(_) | Error::Nested { .. }) | Self::Usage(_) => USAGE,
-            Self::Ops(_) | Self::Incomplete(_) | Self::File(..) => FAILED,
+            Self::Ops(_) | Self::Incomplete(_) | Self::File(..) | Self::Bug(_) => FAILED,
             Self::Interrupted { signal, .. } => 128u8.saturating_add(u8::try_from(*signal).unwrap_or(0)),
             Self::DamagedStore(_) => DAMAGED,
             Self::Output(_) if self.is_broken_pipe() => DONE,
@@ -107,7 +109,9 @@ impl fmt::Display for Failure {
             Self::Ops(error) => error.fmt(f),
             Self::Usage(message) | Self::Incomplete(message) => f.write_str(message),
             Self::Interrupted { signal: 15, left } => write!(f, "terminated (SIGTERM); {left}"),
+            Self::Interrupted { signal: 1, left } => write!(f, "hung up (SIGHUP); {left}"),
             Self::Interrupted { left, .. } => write!(f, "interrupted (SIGINT); {left}"),
+            Self::Bug(what) => write!(f, "this is a bug in weekvault, please report it: {what}"),
             Self::DamagedStore(error) => write!(f, "the store is damaged: {error}"),
             Self::File(what, error) => write!(f, "cannot {what}: {error}"),
             Self::Output(error) => write!(f, "cannot write the output: {error}"),

@@ -2,6 +2,7 @@
 
 mod args;
 mod backup;
+mod bug;
 mod cat;
 mod completions;
 mod context;
@@ -31,19 +32,31 @@ use std::process::ExitCode;
 
 /// Runs the program: reads the command line, does what it says, and returns the exit code.
 pub fn main() -> ExitCode {
+    bug::listen();
+    let untold = |failure: Failure| {
+        let _ = writeln!(std::io::stderr(), "error: {failure}");
+        failure.code()
+    };
+    bug::caught(|| Ok(parse_and_run())).unwrap_or_else(untold).into()
+}
+
+fn parse_and_run() -> u8 {
     let Cli { global, command } = match args::parse() {
         Ok(cli) => cli,
-        Err(code) => return code.into(),
+        Err(code) => return code,
     };
+    let json = global.json;
     let context = match Context::new(global) {
         Ok(context) => context,
         Err(failure) => {
             let _ = writeln!(std::io::stderr(), "error: {failure}");
-            return failure.code().into();
+            if json {
+                failure.print_json();
+            }
+            return failure.code();
         }
     };
-    let code = run(&context, &command).unwrap_or_else(|failure| context.tell(&failure));
-    code.into()
+    bug::caught(|| run(&context, &command)).unwrap_or_else(|failure| context.tell(&failure))
 }
 
 fn run(context: &Context, command: &Command) -> Result<u8, Failure> {

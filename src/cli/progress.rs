@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// Without a terminal, a long operation says this often how far it is.
@@ -174,7 +174,7 @@ impl Observer for Progress {
         let shared = Arc::clone(&self.shared);
         let interval = if shared.bar.is_some() { Duration::from_millis(100) } else { PLAIN_INTERVAL };
         let started = Instant::now();
-        let thread = std::thread::spawn(move || {
+        let tick = move || {
             while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
                 let message = shared.message();
                 match &shared.bar {
@@ -185,8 +185,9 @@ impl Observer for Progress {
                     None => say(&format!("{} s: {message}\n", started.elapsed().as_secs())),
                 }
             }
-        });
-        *ticker = Some((stop, thread));
+        };
+        // Where a limit on processes leaves no thread for it, the work goes on in silence.
+        *ticker = Builder::new().spawn(tick).ok().map(|thread| (stop, thread));
     }
 
     fn problem(&self, problem: &Problem) {

@@ -1,6 +1,7 @@
 //! `verify`: the integrity check.
 
 use super::args::{DAMAGED as DAMAGED_MEANING, help_end};
+use super::bug::caught;
 use super::context::Context;
 use super::failure::{DAMAGED, DONE, Failure};
 use super::human::{bytes, count, path_json};
@@ -66,9 +67,10 @@ pub(super) fn run(context: &Context, args: &VerifyArgs) -> Result<u8, Failure> {
         repair: args.repair,
         threads: context.threads(),
     };
-    let archive = context.open().map_err(Failure::in_opening);
-    let result =
-        archive.and_then(|a| verify(&a, &options, context.observer()).map_err(|e| context.failure(e, LEFT)));
+    let result = caught(|| {
+        let archive = context.open().map_err(Failure::in_opening)?;
+        verify(&archive, &options, context.observer()).map_err(|e| context.failure(e, LEFT))
+    });
     let code = match &result {
         Ok(verified) if verified.is_clean() => DONE,
         Ok(_) => DAMAGED,

@@ -1,6 +1,6 @@
-//! SIGTERM and SIGINT, as a flag that long work looks at.
+//! SIGTERM, SIGINT and SIGHUP, as a flag that long work looks at.
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
 use std::io;
@@ -20,14 +20,17 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// Takes SIGTERM and SIGINT over from the operating system's default, for the life of the process.
+    /// Takes SIGTERM, SIGINT and SIGHUP over from the operating system's default, for the life of the process. A SIGHUP
+    /// that whoever started the program lets it ignore, as `nohup` does, stays ignored.
     ///
     /// The first signal only sets the flag. Another one, half a second later or more, ends the process at
     /// once with the exit code 128 + signal, for work that does not come to look at the flag.
     ///
     /// Fails where the operating system gives no handler or no thread.
     pub fn register() -> io::Result<Self> {
-        let mut signals = Signals::new([SIGTERM, SIGINT])?;
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let hangup = (!is_ignored(SIGHUP, &status)).then_some(SIGHUP);
+        let mut signals = Signals::new([SIGTERM, SIGINT].into_iter().chain(hangup))?;
         let first = Arc::new(AtomicI32::new(0));
         let flag = Arc::clone(&first);
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
@@ -46,11 +49,30 @@ impl Interrupt {
         Ok(Self { first })
     }
 
-    /// The first signal that arrived, 15 (SIGTERM) or 2 (SIGINT). The exit code to end with is 128 more.
+    /// The first signal that arrived, 15 (SIGTERM), 2 (SIGINT) or 1 (SIGHUP). The exit code to end with is 128 more.
     pub fn received(&self) -> Option<i32> {
         match self.first.load(Relaxed) {
             0 => None,
             signal => Some(signal),
         }
+    }
+}
+
+/// Whether a process ignores a signal, by its `/proc/…/status`; one that says nothing does not.
+fn is_ignored(signal: i32, status: &str) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ignored_signals_are_read_from_the_mask() {
+        let status = "SigBlk:\t0000000000000001\nSigIgn:\t0000000000001003\nSigCgt:\t0000000000000000\n";
+        assert!(is_ignored(SIGHUP, status) && is_ignored(SIGINT, status) && is_ignored(13, status));
+        assert!(!is_ignored(SIGTERM, status) && !is_ignored(SIGHUP, ""));
     }
 }

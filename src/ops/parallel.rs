@@ -1,8 +1,9 @@
 //! Work on several threads whose results come out in the order in which it was handed in.
 
+use super::Error;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::{Condvar, Mutex, PoisonError};
-use std::thread::Scope;
+use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 /// The other side of a channel is gone: it has failed, and says why itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -115,11 +116,44 @@ impl Drop for Place<'_> {
     }
 }
 
+/// Starts a thread in `scope`. Whatever `work` holds is dropped where the system refuses one, so that its neighbours find
+/// their channels closed.
+///
+/// # Errors
+/// [`Error::System`]: a limit on processes or memory is reached.
+pub(super) fn start<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> Result<ScopedJoinHandle<'scope, T>, Error> {
+    let failed = Error::system("start a thread (is the limit on processes reached?)");
+    Builder::new().spawn_scoped(scope, work).map_err(failed)
+}
+
+/// Starts a thread for each worker; fewer where the system refuses more, since slow is better than not at all.
+///
+/// # Errors
+/// [`Error::System`] where not even one can be started.
+pub(super) fn start_some<'scope, T: Send + 'scope, W: FnOnce() -> T + Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    workers: impl IntoIterator<Item = W>,
+) -> Result<Vec<ScopedJoinHandle<'scope, T>>, Error> {
+    let mut threads = Vec::new();
+    for worker in workers {
+        match start(scope, worker) {
+            Ok(thread) => threads.push(thread),
+            Err(error) if threads.is_empty() => return Err(error),
+            Err(error) => {
+                tracing::debug!(threads = threads.len(), %error, "going on with fewer threads");
+                break;
+            }
+        }
+    }
+    Ok(threads)
+}
+
 /// How much may be under way at once.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
-    /// Threads.
-    pub(super) workers: usize,
     /// Pieces of work that no thread has taken yet.
     pub(super) waiting: usize,
     /// Pieces of work, waiting, being worked on, or finished with results that are not yet taken. More of them than wait
@@ -129,15 +163,18 @@ pub(super) struct Bounds {
     pub(super) ahead: usize,
 }
 
-/// Starts workers in `scope`, each made by `worker`; a worker takes a piece of work and puts out any number of results.
+/// Starts a thread for each worker; a worker takes a piece of work and puts out any number of results.
 ///
 /// Pieces are taken in order, so the first that is not finished is always in a worker's hands: whoever takes the
 /// results never waits for nothing.
+///
+/// # Errors
+/// As [`start_some`].
 pub(super) fn ordered<'scope, T, R, W>(
     scope: &'scope Scope<'scope, '_>,
     bounds: Bounds,
-    worker: impl Fn() -> W,
-) -> (Work<T, R>, Results<R>)
+    workers: impl IntoIterator<Item = W>,
+) -> Result<(Work<T, R>, Results<R>), Error>
 where
     T: Send + 'scope,
     R: Send + 'scope,
@@ -145,16 +182,16 @@ where
 {
     let (pieces, queue) = bounded::<(T, Output<R>)>(bounds.waiting);
     let (order, results) = bounded(bounds.pieces);
-    for _ in 0..bounds.workers.max(1) {
+    let thread = |mut work: W| {
         let queue = queue.clone();
-        let mut work = worker();
-        scope.spawn(move || {
+        move || {
             for (piece, output) in queue {
                 work(piece, &output);
             }
-        });
-    }
-    (Work { pieces, order, ahead: bounds.ahead }, Results { order: results, current: None })
+        }
+    };
+    start_some(scope, workers.into_iter().map(thread))?;
+    Ok((Work { pieces, order, ahead: bounds.ahead }, Results { order: results, current: None }))
 }
 
 #[cfg(test)]
@@ -163,15 +200,14 @@ mod tests {
 
     #[test]
     fn results_keep_the_order_of_the_work() {
-        let bounds = Bounds { workers: 4, waiting: 3, pieces: 3, ahead: 1 };
+        let bounds = Bounds { waiting: 3, pieces: 3, ahead: 1 };
         let results: Vec<(u32, u32)> = std::thread::scope(|scope| {
-            let (work, results) = ordered(scope, bounds, || {
-                |piece: u32, output: &Output<(u32, u32)>| {
-                    for part in 0..piece % 4 {
-                        output.send((piece, part)).unwrap();
-                    }
+            let worker = |piece: u32, output: &Output<(u32, u32)>| {
+                for part in 0..piece % 4 {
+                    output.send((piece, part)).unwrap();
                 }
-            });
+            };
+            let (work, results) = ordered(scope, bounds, [worker; 4]).unwrap();
             scope.spawn(move || (0..100).try_for_each(|piece| work.send(piece)));
             results.collect()
         });
@@ -181,13 +217,12 @@ mod tests {
 
     #[test]
     fn a_taker_that_leaves_stops_the_work() {
-        let bounds = Bounds { workers: 2, waiting: 2, pieces: 2, ahead: 1 };
+        let bounds = Bounds { waiting: 2, pieces: 2, ahead: 1 };
         std::thread::scope(|scope| {
-            let (work, mut results) = ordered(scope, bounds, || {
-                |piece: u32, output: &Output<u32>| {
-                    let _ = output.send(piece);
-                }
-            });
+            let worker = |piece: u32, output: &Output<u32>| {
+                let _ = output.send(piece);
+            };
+            let (work, mut results) = ordered(scope, bounds, [worker; 2]).unwrap();
             let feeder = scope.spawn(move || (0..).try_for_each(|piece| work.send(piece)));
             assert_eq!(results.next(), Some(0));
             drop(results);

@@ -6,7 +6,7 @@ use crate::model::{ArchivePath, NodeKind, Patience, Stat};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::thread::{Builder, JoinHandle};
 
 /// Names that may wait to be walked over; a folder may have more.
 const MAX_NAMES: usize = 16 << 10;
@@ -101,15 +101,16 @@ impl State {
 }
 
 impl Scouts {
-    /// Starts so many threads below `root`; they ask `enters` whether to go into a folder.
+    /// Starts so many threads below `root`, fewer where the system refuses more; they ask `enters` whether to go into a
+    /// folder. Without any, each folder is looked at when it is asked for.
     pub(super) fn start(number: usize, root: PathBuf, patience: Arc<Patience>, enters: Box<Enters>) -> Self {
         let (state, changed) = (Mutex::default(), Condvar::new());
         let shared = Arc::new(Shared { root, enters, patience, state, changed });
         let scout = |_| {
             let shared = Arc::clone(&shared);
-            std::thread::spawn(move || shared.scout())
+            Builder::new().spawn(move || shared.scout()).ok()
         };
-        let threads = (0..number).map(scout).collect();
+        let threads = (0..number).map_while(scout).collect();
         Self { shared, threads }
     }
 

@@ -12,6 +12,7 @@ kube() { kubectl -n "$namespace" "$@"; }
 
 image=$(kube get cronjob "$app-verify" -o jsonpath='{.spec.jobTemplate.spec.template.spec.containers[0].image}')
 trap 'kube delete pod "$pod" --ignore-not-found --wait=false >&2' EXIT
+trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
 # Its store can be written to: for gc, retain, undelete and verify --repair.

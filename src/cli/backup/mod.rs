@@ -4,6 +4,7 @@ mod report;
 mod source;
 
 use super::args::{PARTIAL as PARTIAL_MEANING, help_end};
+use super::bug::caught;
 use super::context::{Context, TOOL, host};
 use super::failure::{DONE, Failure, PARTIAL};
 use super::metrics;
@@ -111,7 +112,7 @@ impl Outcome {
 
 pub(super) fn run(context: &Context, args: &BackupArgs) -> Result<u8, Failure> {
     let begun = Instant::now();
-    let outcome = attempt(context, args, begun);
+    let outcome = caught(|| attempt(context, args, begun));
     if !args.dry_run {
         metrics::push_backup(context, &args.gateway, || {
             report::for_metrics(context, &outcome, begun.elapsed())

@@ -19,7 +19,7 @@ mod scan;
 
 use super::Error;
 use super::clock::now;
-use super::parallel::{Bounds, Pool, ordered};
+use super::parallel::{Bounds, Pool, ordered, start};
 use super::paths::resolve;
 use crate::data::{Compare, CutSizes};
 use crate::model::{
@@ -368,40 +368,29 @@ fn run_pipeline(
     for _ in 0..threads {
         packers.push(Packer::new(archive, inventory, options, &trash, observer)?);
     }
-    let (readers, packers) = (std::cell::RefCell::new(readers), std::cell::RefCell::new(packers));
     let read_buffers = Pool::new(2 * sizes.avg, 2 * reader_threads + 4);
     let chunk_buffers = Pool::new(sizes.max, 2 * threads + 4);
     let spare = || chunk_buffers.take();
     let (read_buffers, chunk_buffers) = (&read_buffers, &chunk_buffers);
     std::thread::scope(|scope| {
-        let walk = scan::walk_ahead(scope, walk());
+        let walk = scan::walk_ahead(scope, walk())?;
         let under_way = 2 * reader_threads;
-        let reading = Bounds { workers: reader_threads, waiting: under_way, pieces: under_way, ahead: 1 };
-        let (to_read, fed) = ordered(scope, reading, || {
-            let source = readers.borrow_mut().pop();
-            let mut reading =
-                source.map(|source| Reading { source, large: sizes.avg, pool: read_buffers, observer });
-            move |steps, output: &_| {
-                if let Some(reading) = &mut reading {
-                    reading.work(steps, output);
-                }
-            }
+        let reading = Bounds { waiting: under_way, pieces: under_way, ahead: 1 };
+        let readers = readers.into_iter().map(|source| {
+            let mut reading = Reading { source, large: sizes.avg, pool: read_buffers, observer };
+            move |steps, output: &_| reading.work(steps, output)
         });
-        let (waiting, under_way) = (2 * threads, 4 * threads + 4);
-        let packing = Bounds { workers: threads, waiting, pieces: under_way, ahead: 1 };
-        let (to_pack, packed) = ordered(scope, packing, || {
-            let packer = packers.borrow_mut().pop();
-            let mut packing = packer.map(|packer| Packing { packer, pool: chunk_buffers });
-            move |piece, output: &_| {
-                if let Some(packing) = &mut packing {
-                    packing.work(piece, output);
-                }
-            }
+        let (to_read, fed) = ordered(scope, reading, readers)?;
+        let packing = Bounds { waiting: 2 * threads, pieces: 4 * threads + 4, ahead: 1 };
+        let packers = packers.into_iter().map(|packer| {
+            let mut packing = Packing { packer, pool: chunk_buffers };
+            move |piece, output: &_| packing.work(piece, output)
         });
-        let scanning =
-            scope.spawn(move || scan::scan(walk, previous, compare, copy, pieces, &to_read, observer));
-        let cutting = scope
-            .spawn(move || Cutting::new(sizes, previous, &to_pack, read_buffers, &spare).run(fed, observer));
+        let (to_pack, packed) = ordered(scope, packing, packers)?;
+        let scan = move || scan::scan(walk, previous, compare, copy, pieces, &to_read, observer);
+        let scanning = start(scope, scan)?;
+        let cut = move || Cutting::new(sizes, previous, &to_pack, read_buffers, &spare).run(fed, observer);
+        let cutting = start(scope, cut)?;
         let result = collected.run(packed, previous, manifest, observer);
         // Each stage ends when its neighbour is gone; the first that failed of its own is the cause.
         let cut = cutting.join().unwrap_or(Err(Error::Cancelled));

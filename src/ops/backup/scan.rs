@@ -5,7 +5,7 @@ use super::previous::Previous;
 use crate::data::{Change, Compare, Cursor};
 use crate::model::{ArchivePath, Entry, Kind, NodeKind, Observer, Problem};
 use crate::ops::Error;
-use crate::ops::parallel::Work;
+use crate::ops::parallel::{Work, start};
 use crate::repo::RepoError;
 use crate::tree::{Found, Walk, Walked};
 use std::collections::HashMap;
@@ -165,12 +165,15 @@ fn step(
 }
 
 /// The walk of a source on a thread of its own, some way ahead.
+///
+/// # Errors
+/// As [`start`].
 pub(super) fn walk_ahead<'scope>(
     scope: &'scope std::thread::Scope<'scope, '_>,
     walk: Walk,
-) -> impl Iterator<Item = Walked> + use<> {
+) -> Result<impl Iterator<Item = Walked> + use<>, Error> {
     let (send, receive) = crossbeam_channel::bounded(16);
-    scope.spawn(move || {
+    start(scope, move || {
         let mut batch = Vec::with_capacity(WALKED);
         for walked in walk {
             batch.push(walked);
@@ -179,6 +182,6 @@ pub(super) fn walk_ahead<'scope>(
             }
         }
         let _ = send.send(batch);
-    });
-    receive.into_iter().flatten()
+    })?;
+    Ok(receive.into_iter().flatten())
 }

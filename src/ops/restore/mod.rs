@@ -21,7 +21,7 @@ pub use report::Restored;
 pub use select::{InvalidPattern, Selection};
 
 use super::Error;
-use super::parallel::{Bounds, Room, ordered};
+use super::parallel::{Bounds, Room, ordered, start};
 use super::paths::resolve;
 use crate::data::Compare;
 use crate::model::{ArchivePath, Kind, Observer, Problem};
@@ -310,21 +310,15 @@ fn look_and_apply(
     observer: &dyn Observer,
 ) -> Result<(), Error> {
     let pieces = 4 * workers.len();
-    let bounds = Bounds { workers: workers.len(), waiting: pieces, pieces, ahead: 1 };
-    let workers = std::cell::RefCell::new(workers);
+    let bounds = Bounds { waiting: pieces, pieces, ahead: 1 };
     let report = restoring.report;
     let room = Room::new(ROOM);
     let room = &room;
     std::thread::scope(|scope| {
-        let (work, looked) = ordered(scope, bounds, || {
-            let mut looking = workers.borrow_mut().pop();
-            move |batch: Batch<'_>, output: &_| {
-                if let Some(looking) = &mut looking {
-                    looking.work(batch, output);
-                }
-            }
-        });
-        let feeding = scope.spawn(move || -> Result<(), Error> {
+        let workers =
+            workers.into_iter().map(|mut looking| move |batch, output: &_| looking.work(batch, output));
+        let (work, looked) = ordered(scope, bounds, workers)?;
+        let feeding = start(scope, move || -> Result<(), Error> {
             let (mut entries, mut bytes) = (Vec::with_capacity(BATCH), 0);
             for entry in manifest.entries()? {
                 let (path, entry) = match entry {
@@ -351,7 +345,7 @@ fn look_and_apply(
             }
             let _ = work.send(Batch { entries, place: room.take(bytes) });
             Ok(())
-        });
+        })?;
         let mut selection = restoring.options.selection.clone();
         for (looked, place) in looked {
             for looked in looked {

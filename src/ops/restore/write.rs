@@ -3,6 +3,7 @@
 use super::Report;
 use crate::data::{Placement, Window};
 use crate::model::{ArchivePath, FileContent, Meta, ObjectRow, Observer, Problem};
+use crate::ops::parallel::start_some;
 use crate::repo::{Archive, ObjectReader, RepoError, SharedTrash};
 use crate::tree::{NewFile, SourceError, Target};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -95,13 +96,14 @@ impl<'a> Writer<'a> {
         let next = AtomicU32::new(0);
         let next_empty = AtomicU32::new(0);
         std::thread::scope(|scope| {
-            for _ in 0..self.threads.max(1) {
-                let (objects, jobs, next, next_empty, this) = (&objects, &jobs, &next, &next_empty, &*self);
-                scope.spawn(move || {
-                    let mut hand = Hand { writer: this, target: this.target.clone(), jobs, base };
-                    hand.work(objects, next, next_empty);
-                });
-            }
+            let (objects, jobs, next, next_empty, this) = (&objects, &jobs, &next, &next_empty, &*self);
+            let work = move || {
+                let mut hand = Hand { writer: this, target: this.target.clone(), jobs, base };
+                hand.work(objects, next, next_empty);
+            };
+            // This thread does its part, so that all is written even where there are no others.
+            let _ = start_some(scope, (1..self.threads).map(|_| work));
+            work();
         });
         // A run that was told to stop leaves files half written: they go.
         for (number, job) in (0..).zip(&jobs) {

@@ -5,6 +5,7 @@ mod manifest;
 mod repair;
 
 use super::Error;
+use super::parallel::start_some;
 use crate::model::{ArchivePath, ObjectId, ObjectRow, Observer, PvcName, Week, WeekRef};
 use crate::repo::{Archive, Damage, Listing, ManifestId, ObjectReader, SharedTrash, StoreLock, lock};
 use crate::store::LockMode;
@@ -251,8 +252,10 @@ fn check_objects(
             Ok(())
         };
         std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..options.threads.max(1)).map(|_| scope.spawn(check)).collect();
-            threads.into_iter().try_for_each(|t| t.join().unwrap_or(Err(Error::Cancelled)))
+            // This thread does its part, so that all is checked even where there are no others.
+            let others = start_some(scope, (1..options.threads).map(|_| check)).unwrap_or_default();
+            let mine = check();
+            others.into_iter().fold(mine, |so_far, t| so_far.and(t.join().unwrap_or(Err(Error::Cancelled))))
         })?;
         result.read_bytes = observer.counters().store_read.get() - before;
     }
