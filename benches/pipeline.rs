@@ -157,7 +157,20 @@ fn stat_of(entry: &Entry) -> Stat {
         Kind::File(content) => (NodeKind::File, content.size),
         _ => (NodeKind::Directory, 0),
     };
-    Stat { kind, mode, uid, gid, size, mtime, ctime, inode, device: 1, links: 1, allocated: size }
+    Stat {
+        kind,
+        mode,
+        uid,
+        gid,
+        size,
+        mtime,
+        ctime,
+        inode,
+        device: 1,
+        mount: None,
+        links: 1,
+        allocated: size,
+    }
 }
 
 /// The merge of a walk with the manifest before, where nothing has changed.

@@ -20,8 +20,9 @@ use weekvault::format::{
     encode_summary, stored_bound,
 };
 use weekvault::model::{
-    ArchivePath, Completeness, ContentHash, Counts, DeviceNumber, Entry, Extent, FileContent, Kind, Meta,
-    Name, ObjectId, ObjectRow, Owners, Problem, RunId, Silent, Summary, Timestamp, Xattr,
+    ArchivePath, Completeness, ContentHash, Counts, DeviceNumber, Entry, Extent, FileContent, Kind, LeftOut,
+    LeftOutReason, Meta, Name, ObjectId, ObjectRow, Owners, Problem, RunId, Silent, Summary, Timestamp,
+    Xattr,
 };
 use weekvault::ops::backup::{BackupOptions, Origin, Source, backup};
 use weekvault::repo::{Archive, NewStore};
@@ -825,6 +826,60 @@ fn missing_paths_are_encoded_as_documented() {
     for bad in [&b"\x02/x\x00\x00"[..], b"\x01x\x01\xff\x00", b"\x01x\x00"] {
         assert!(open(assemble(&[(2, 1, bad)])).problems().is_err(), "{}", bad.escape_ascii());
     }
+}
+
+#[test]
+fn places_left_out_are_encoded_as_documented() {
+    let place = |path: &[u8], reason| LeftOut { path: ArchivePath::parse(path).unwrap(), reason };
+    let places = vec![
+        place(b"", LeftOutReason::Unlisted),
+        place(b"cache", LeftOutReason::Cache),
+        place(b"mail/mount", LeftOutReason::Mount),
+        place(b"week", LeftOutReason::Other(250)),
+    ];
+    let write = |places: &[LeftOut]| {
+        let mut writer = ManifestWriter::new(Vec::new(), 3).unwrap();
+        small_tree().iter().for_each(|entry| writer.entry(entry).unwrap());
+        writer.left_out(places.to_vec());
+        writer.finish(&owners(), &[object()], &summary()).map(|(bytes, ..)| bytes)
+    };
+    let written = open(write(&places).unwrap());
+    let block = *written.blocks().last().unwrap();
+    assert_eq!((block.section, block.number, block.items), (Section::Ancillary, 128, 4));
+    assert_eq!(written.left_out().unwrap(), places);
+    assert_eq!(ancillary(&write(&places).unwrap()), bytes("left-out"));
+    let assembled =
+        |plain: &[u8], items| open(surrounded(&[], &[(200, 1, b"x"), (128, items, plain)])).left_out();
+    assert_eq!(assembled(&bytes("left-out"), 4).unwrap(), places);
+    for reason in 1..=4 {
+        let known = assembled(&[1, b'a', reason], 1).unwrap();
+        assert!(!matches!(known[0].reason, LeftOutReason::Other(_)), "{reason}");
+    }
+    assert_eq!(write(&[]).unwrap(), self::write(&small_tree(), &[]), "without places no section");
+
+    assert!(open(write(&[]).unwrap()).left_out().unwrap().is_empty());
+    for (bad, items) in
+        [(&b"\x02/x\x01"[..], 1), (b"\x01x\x01\x01x\x01", 2), (b"\x01x\x01\x01a\x01", 2), (b"\x01x\x01", 2)]
+    {
+        assert!(assembled(bad, items).is_err(), "{}", bad.escape_ascii());
+    }
+    assert!(write(&[place(b"b", LeftOutReason::Store), place(b"a", LeftOutReason::Store)]).is_err());
+    let long = |n: u32| place(format!("{n:06}/{}", "x/".repeat(4000)).as_bytes(), LeftOutReason::Cache);
+    let many: Vec<LeftOut> = (0..200).map(long).collect();
+    assert!(says("| left out | 1 MiB of plain blocks together |"));
+    assert!(write(&many[..130]).is_ok() && write(&many).is_err(), "the writer keeps the limit");
+    let block = |number| Sealed { section: 128, seal: 0, items: 0, plain_length: number, stored: vec![] };
+    assert_refused(open(assemble_sealed(&[block(1 << 20), block(1)])).left_out(), "more than 1048576");
+}
+
+/// The plain bytes of a manifest's last block, which is of an ancillary section.
+fn ancillary(manifest: &[u8]) -> Vec<u8> {
+    let reader = open(manifest.to_vec());
+    let block = reader.blocks().last().unwrap();
+    let stored = &manifest[block.offset as usize..][..block.stored_length as usize];
+    let mut plain = Vec::new();
+    Opener::new().unwrap().open_into(stored, block.plain_length, "the section", &mut plain).unwrap();
+    plain
 }
 
 #[test]

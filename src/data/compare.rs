@@ -87,6 +87,7 @@ mod tests {
             ctime: Timestamp { secs: 101, nanos: 2 },
             inode: 7,
             device: 1,
+            mount: None,
             links: 1,
             allocated: 512,
         }

@@ -4,6 +4,7 @@
 
 mod error;
 mod manifest;
+mod notes;
 mod seal;
 mod store_json;
 mod summary;
@@ -14,6 +15,7 @@ pub use manifest::{
     Block, Entries, MAX_PROBLEMS, ManifestReader, ManifestWriter, RandomRead, ReadError, Section,
     decode_objects, encode_objects,
 };
+pub use notes::MAX_LEFT_OUT;
 pub use seal::{Opener, Seal, Sealer, stored_bound};
 pub use store_json::{ChunkSizes, StoreConfig, decode_store, encode_store};
 pub use summary::{decode_summary, encode_summary};

@@ -5,7 +5,7 @@
 use super::FormatError;
 use crate::model::{
     ArchivePath, ContentHash, DeviceNumber, Entry, Excerpt, Extent, FileContent, Kind, Meta, Name, Owners,
-    Problem, Timestamp, Xattr,
+    Timestamp, Xattr,
 };
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bincode::error::DecodeError;
@@ -145,7 +145,11 @@ struct FileRecord {
 }
 
 /// Appends `value` to `out`.
-fn encode(value: &impl Serialize, out: &mut Vec<u8>, what: &dyn Fn() -> String) -> Result<(), FormatError> {
+pub(super) fn encode(
+    value: &impl Serialize,
+    out: &mut Vec<u8>,
+    what: &dyn Fn() -> String,
+) -> Result<(), FormatError> {
     let before = out.len();
     // Into a vector, the size limit is the only thing that can fail.
     let written = bincode::serde::encode_into_std_write(value, out, CONFIG);
@@ -159,7 +163,10 @@ fn encode(value: &impl Serialize, out: &mut Vec<u8>, what: &dyn Fn() -> String) 
     }
 }
 
-fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8], part: &'static str) -> Result<(T, usize), FormatError> {
+pub(super) fn decode<'a, T: Deserialize<'a>>(
+    bytes: &'a [u8],
+    part: &'static str,
+) -> Result<(T, usize), FormatError> {
     bincode::serde::borrow_decode_from_slice(bytes, CONFIG).map_err(|e| match e {
         // What our own types say; bincode would show it as Rust.
         DecodeError::OtherString(reason) => FormatError::invalid(part, reason),
@@ -337,7 +344,7 @@ pub(super) fn check_path(path: &ArchivePath) -> Result<(), FormatError> {
 }
 
 /// A path in its one form, if it is one and not too long.
-fn path(raw: &[u8]) -> Option<ArchivePath> {
+pub(super) fn path(raw: &[u8]) -> Option<ArchivePath> {
     if raw.len() > MAX_PATH {
         return None;
     }
@@ -379,30 +386,4 @@ pub(super) fn decode_owners(bytes: &[u8]) -> Result<Owners, FormatError> {
         return Err(FormatError::invalid(part, "it is out of order or has bytes left over"));
     }
     Ok(owners)
-}
-
-#[derive(Serialize, Deserialize)]
-struct ProblemRecord<'a> {
-    #[serde(with = "serde_bytes")]
-    path: &'a [u8],
-    operation: &'a str,
-    error: &'a str,
-}
-
-/// Appends the record of a path that could not be read.
-pub(super) fn encode_problem(problem: &Problem, out: &mut Vec<u8>) -> Result<(), FormatError> {
-    check_path(&problem.path)?;
-    let record =
-        ProblemRecord { path: problem.path.as_bytes(), operation: &problem.operation, error: &problem.error };
-    encode(&record, out, &|| format!("the problem of {}", problem.path))
-}
-
-/// Reads a problem at the start of `bytes`; also returns how many bytes it took.
-pub(super) fn decode_problem(bytes: &[u8]) -> Result<(Problem, usize), FormatError> {
-    let part = "the missing section";
-    let (record, used) = decode::<ProblemRecord<'_>>(bytes, part)?;
-    let Some(path) = path(record.path) else {
-        return Err(FormatError::invalid(part, format!("\"{}\" is no path", Excerpt(record.path))));
-    };
-    Ok((Problem { path, operation: record.operation.into(), error: record.error.into() }, used))
 }

@@ -19,5 +19,5 @@ pub use path::{ArchivePath, Excerpt, InvalidComponent, Name, PathStack};
 pub use patience::{Patience, is_passing};
 pub use stat::{NodeKind, Stat};
 pub use stats::{Counter, Counters, Stats};
-pub use summary::{Completeness, Counts, Problem, Summary};
+pub use summary::{Completeness, Counts, LeftOut, LeftOutReason, Problem, Summary};
 pub use week::{InvalidWeek, Week, WeekRef};

@@ -40,8 +40,10 @@ pub struct Stat {
     pub ctime: Timestamp,
     /// Inode number.
     pub inode: u64,
-    /// The file system's device; tells mounts apart within one run.
+    /// The file system's device; tells file systems apart within one run.
     pub device: u64,
+    /// The mount that it was reached by; none where the kernel does not say.
+    pub mount: Option<u64>,
     /// How many names the inode has.
     pub links: u64,
     /// Bytes that the content takes on disk; fewer than `size` for a sparse file.

@@ -55,6 +55,34 @@ pub struct Problem {
     pub error: String,
 }
 
+/// A place of a source that was not looked at, for a reason that the excludes do not tell. What the manifest has not of
+/// it, or of anything below it, is not known to be absent.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct LeftOut {
+    /// Where.
+    pub path: ArchivePath,
+    /// Why.
+    pub reason: LeftOutReason,
+}
+
+/// Why a place of a source was left out.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum LeftOutReason {
+    /// There are more places than are listed. Said of the root alone.
+    Unlisted,
+    /// It is a cache directory, of which the tag alone is in the manifest.
+    Cache,
+    /// It is a mount point or the root of another file system. A directory is in the manifest, what is in it is not; of
+    /// anything else nothing is.
+    Mount,
+    /// It is the store.
+    Store,
+    /// It is what a killed restore left behind.
+    Leftover,
+    /// A later version's reason.
+    Other(u32),
+}
+
 /// What a run found in a source and did for it. Sizes in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counts {

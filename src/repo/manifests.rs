@@ -3,7 +3,9 @@
 use super::{Archive, RepoError, layout};
 use crate::cache::Cache;
 use crate::format::{FormatError, ManifestReader, RandomRead, ReadError, decode_summary, encode_summary};
-use crate::model::{Completeness, ObjectRow, Owners, Problem, PvcName, Summary, Timestamp, Week, WeekRef};
+use crate::model::{
+    Completeness, LeftOut, ObjectRow, Owners, Problem, PvcName, Summary, Timestamp, Week, WeekRef,
+};
 use crate::store::{Blob, ItemKind, Key};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -115,6 +117,14 @@ impl Manifest {
     /// [`RepoError`], naming the file.
     pub fn problems(&self) -> Result<Vec<Problem>, RepoError> {
         self.0.reader.problems().map_err(|e| self.error(e))
+    }
+
+    /// What was left out for reasons that the excludes do not tell, in path order.
+    ///
+    /// # Errors
+    /// [`RepoError`], naming the file.
+    pub fn left_out(&self) -> Result<Vec<LeftOut>, RepoError> {
+        self.0.reader.left_out().map_err(|e| self.error(e))
     }
 
     /// The entries in path order, as a stream.

@@ -2,7 +2,7 @@
 
 use super::{Archive, ManifestId, ObjectReader, RepoError, Trash, Trashed};
 use crate::format::{Block, FormatError, ManifestWriter, Section};
-use crate::model::{Digest, Entry, ObjectRow, Owners, Problem, Summary, Timestamp};
+use crate::model::{Digest, Entry, LeftOut, ObjectRow, Owners, Problem, Summary, Timestamp};
 use crate::store::{Key, StoreError, StoreOperation, Upload};
 use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
@@ -56,6 +56,11 @@ impl PendingManifest {
     /// Notes a path that could not be read.
     pub fn problem(&mut self, problem: Problem) {
         self.writer.problem(problem);
+    }
+
+    /// Says what was left out, in path order.
+    pub fn left_out(&mut self, places: Vec<LeftOut>) {
+        self.writer.left_out(places);
     }
 
     /// Ends the manifest and publishes it as `id`: first a manifest that it replaces is kept in the trash, unless it

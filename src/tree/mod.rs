@@ -4,6 +4,7 @@ mod beneath;
 mod error;
 mod exclude;
 mod farm;
+mod leftover;
 mod list;
 mod owners;
 mod read;

@@ -2,7 +2,7 @@
 
 use super::SourceError;
 use super::beneath::open_beneath;
-use super::stat::stat_of;
+use super::stat::stat_open;
 use super::xattrs::{self, Place};
 use crate::model::{ArchivePath, ContentHash, NodeKind, Patience, Stat, Xattr};
 use rustix::fs::{Mode, OFlags, SeekFrom};
@@ -236,7 +236,7 @@ impl SourceReader {
 }
 
 fn look(path: &ArchivePath, file: &File) -> Result<Stat, SourceError> {
-    file.metadata().map(|m| stat_of(&m)).map_err(|e| SourceError::new(path, "stat", e))
+    stat_open(file.as_fd()).map_err(|e| SourceError::new(path, "stat", e))
 }
 
 /// Appends the file's next bytes: so many, or fewer where it ends before; how many. After an error there may be others.

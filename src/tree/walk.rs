@@ -1,12 +1,15 @@
 //! The entries of a live tree in path order.
 
 use super::exclude::{CACHE_TAG, Excludes, is_cache_folder};
+use super::leftover::is_leftover;
 use super::list::Child;
 use super::scouts::{Enters, Scouts};
-use super::stat::stat_of;
-use crate::model::{ArchivePath, NodeKind, Patience, Problem, Stat, is_passing};
+use super::stat::{Home, stat_at};
+use crate::model::{ArchivePath, LeftOut, LeftOutReason, NodeKind, Patience, Problem, Stat, is_passing};
+use rustix::fs::CWD;
 use std::collections::VecDeque;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,7 +20,7 @@ pub struct WalkOptions {
     pub excludes: Option<Excludes>,
     /// Leave out what is in folders that carry a `CACHEDIR.TAG`, but for the tag.
     pub exclude_caches: bool,
-    /// Enter folders on other file systems.
+    /// Enter what is mounted in the tree, and other file systems without a mount of their own (subvolumes).
     pub cross_filesystems: bool,
     /// Leave out `lost+found` at the root.
     pub skip_lost_and_found: bool,
@@ -35,6 +38,11 @@ impl WalkOptions {
         }
         let excludes = self.excludes.as_ref()?;
         excludes.excludes(path, is_folder).then_some(Skip::Excluded)
+    }
+
+    /// Whether the walk stays in the tree with what stands at a path.
+    fn stays(&self, home: Option<&Home>, stat: &Stat) -> bool {
+        self.cross_filesystems || home.is_none_or(|home| home.has(stat))
     }
 
     /// Everything below the root, on every file system.
@@ -65,8 +73,10 @@ pub enum Walked {
     Found(Found),
     /// Something that could not be looked at.
     Problem(Problem),
-    /// Something left out on request.
+    /// Something left out on request, as the manifest's excludes tell, or the place that is left out around it.
     Skipped(ArchivePath, Skip),
+    /// A place that is left out, in whole or but for what was found before.
+    LeftOut(LeftOut),
     /// Something that went away between being listed and being looked at.
     Vanished(ArchivePath),
 }
@@ -78,8 +88,6 @@ pub enum Skip {
     Excluded,
     /// It is in a cache folder.
     Cache,
-    /// It is on another file system. The folder itself is in the tree, what is in it is not.
-    OtherFilesystem,
     /// It is `lost+found` at the root.
     LostAndFound,
 }
@@ -90,8 +98,8 @@ pub struct Walk {
     options: WalkOptions,
     /// None until the root has been looked at.
     scouts: Option<Scouts>,
-    /// The root's file system, once known.
-    device: Option<u64>,
+    /// Where the root is, once known.
+    home: Option<Home>,
     /// The folders that the walk is in, with the names still to come.
     levels: Vec<Level>,
     /// The folder that comes next.
@@ -114,7 +122,7 @@ impl Walk {
             root: root.to_path_buf(),
             options,
             scouts: None,
-            device: None,
+            home: None,
             levels: Vec::new(),
             enter: None,
             cache: None,
@@ -131,13 +139,13 @@ impl Walk {
     }
 
     fn start(&mut self) -> Walked {
-        let look = || self.root.symlink_metadata().map(|m| stat_of(&m));
+        let look = || Ok(stat_at(CWD, self.root.as_os_str().as_bytes())?);
         let stat = self.patience.run(std::thread::sleep, is_passing, look);
-        let device = stat.as_ref().map_or(0, |stat| stat.device);
-        self.device = Some(device);
+        let home = stat.as_ref().ok().map(Home::of);
+        self.home = home;
         let options = self.options.clone();
         let enters: Box<Enters> = Box::new(move |path, stat| {
-            options.excludes(path, true).is_none() && (options.cross_filesystems || stat.device == device)
+            options.excludes(path, true).is_none() && !is_leftover(path) && options.stays(home.as_ref(), stat)
         });
         let patience = Arc::clone(&self.patience);
         self.scouts = Some(Scouts::start(self.options.scouts, self.root.clone(), patience, enters));
@@ -157,18 +165,25 @@ impl Walk {
         if let Some(skip) = self.skip_reason(&path, is_folder) {
             return Walked::Skipped(path, skip);
         }
+        let left_out = |path, reason| Walked::LeftOut(LeftOut { path, reason });
+        if is_leftover(&path) {
+            return left_out(path, LeftOutReason::Leftover);
+        }
         let stat = match stat {
             Ok(stat) => stat,
             Err(error) => return failed(path, "stat", &error),
         };
-        if is_folder {
-            if !self.options.cross_filesystems && Some(stat.device) != self.device {
-                self.pending.push_back(Walked::Skipped(path.clone(), Skip::OtherFilesystem));
-            } else {
-                self.enter = Some(path.clone());
-            }
+        let stays = self.options.stays(self.home.as_ref(), &stat);
+        if !stays && !is_folder {
+            return left_out(path, LeftOutReason::Mount);
+        }
+        if !stays {
+            self.pending.push_back(left_out(path.clone(), LeftOutReason::Mount));
+        } else if is_folder {
+            self.enter = Some(path.clone());
             if self.options.exclude_caches && is_cache_folder(&path.below(&self.root)) {
                 self.cache = Some(path.clone());
+                self.pending.push_back(left_out(path.clone(), LeftOutReason::Cache));
             }
         }
         Walked::Found(Found { path, stat })
@@ -246,6 +261,7 @@ mod tests {
             let path = |walked: &Walked| match walked {
                 Walked::Found(found) => found.path.clone(),
                 Walked::Skipped(path, _) | Walked::Vanished(path) => path.clone(),
+                Walked::LeftOut(place) => place.path.clone(),
                 Walked::Problem(problem) => problem.path.clone(),
             };
             let is_sorted = alone.is_sorted_by_key(path);

@@ -27,7 +27,8 @@ pub enum Section {
     Objects = 4,
     /// The summary. Public.
     Summary = 5,
-    /// Numbers 128 to 255: what later versions add and readers may pass over. Checked, like all blocks, by the index.
+    /// Numbers 128 to 255: what readers may pass over. Checked, like all blocks, by the index; which one it is
+    /// [`Block::number`] tells.
     Ancillary = 128,
 }
 
@@ -55,11 +56,16 @@ impl Section {
     }
 }
 
+/// The ancillary section that lists what was left out.
+pub(super) const LEFT_OUT: u8 = 128;
+
 /// One sealed block of a manifest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Block {
     /// What it holds.
     pub section: Section,
+    /// Its section's number, which tells ancillary ones apart.
+    pub number: u8,
     /// How it is sealed, by number: a scheme that this program does not know hurts those alone who need the block.
     pub seal: u8,
     /// Records in it.
@@ -100,7 +106,7 @@ pub(super) fn check_header(bytes: &[u8]) -> Result<(), FormatError> {
 pub(super) fn encode_index(blocks: &[Block]) -> Result<(Vec<u8>, Digest), FormatError> {
     let mut bytes = Vec::with_capacity(blocks.len() * ROW_LENGTH as usize + FOOTER_LENGTH as usize);
     for block in blocks {
-        bytes.extend_from_slice(&[block.section as u8, block.seal, 0, 0]);
+        bytes.extend_from_slice(&[block.number, block.seal, 0, 0]);
         for number in [block.items, block.plain_length, block.stored_length] {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
@@ -180,7 +186,7 @@ pub(super) fn decode_index(bytes: &[u8], digest: Digest, room: u64) -> Result<Ve
 
 fn decode_row(row: &[u8], offset: u64) -> Result<Block, FormatError> {
     let part = "the manifest's index";
-    let [section, seal, 0, 0, numbers @ ..] = row else {
+    let [number, seal, 0, 0, numbers @ ..] = row else {
         return Err(FormatError::invalid(part, "reserved bytes are set"));
     };
     let mut values = [0u32; 3];
@@ -189,7 +195,7 @@ fn decode_row(row: &[u8], offset: u64) -> Result<Block, FormatError> {
         *value = u32::from_le_bytes(bytes.try_into().unwrap_or_default());
     }
     let [items, plain_length, stored_length] = values;
-    let section = Section::from_number(*section)?;
+    let section = Section::from_number(*number)?;
     if plain_length as usize > MAX_RECORD || stored_length as usize > stored_bound(MAX_RECORD) {
         return Err(FormatError::invalid(
             part,
@@ -197,5 +203,5 @@ fn decode_row(row: &[u8], offset: u64) -> Result<Block, FormatError> {
         ));
     }
     let hash = hash.try_into().map_err(|_| FormatError::invalid(part, "a row is short"))?;
-    Ok(Block { section, seal: *seal, items, plain_length, stored_length, hash, offset })
+    Ok(Block { section, number: *number, seal: *seal, items, plain_length, stored_length, hash, offset })
 }

@@ -1,16 +1,16 @@
 //! Reads a manifest: the small sections whole, the entries one block at a time.
 
 use super::index::{
-    Block, FOOTER_LENGTH, HEADER_LENGTH, ROW_LENGTH, Section, check_header, decode_footer, decode_index,
+    Block, FOOTER_LENGTH, HEADER_LENGTH, LEFT_OUT, ROW_LENGTH, Section, check_header, decode_footer,
+    decode_index,
 };
 use super::objects::{ROW, check_distinct, decode_rows};
+use crate::format::notes::{MAX_LEFT_OUT, check_left_out_order, decode_left_out, decode_problem};
 use crate::format::summary::decode_summary;
-use crate::format::wire::{
-    MAX_PATH, MAX_RECORD, decode_context, decode_depth, decode_entry, decode_owners, decode_problem,
-};
+use crate::format::wire::{MAX_PATH, MAX_RECORD, decode_context, decode_depth, decode_entry, decode_owners};
 use crate::format::{FormatError, Opener, Seal};
 use crate::model::{
-    ArchivePath, Digest, Entry, Extent, Kind, ObjectRow, Owners, PathStack, Problem, Summary,
+    ArchivePath, Digest, Entry, Extent, Kind, LeftOut, ObjectRow, Owners, PathStack, Problem, Summary,
 };
 use std::io;
 
@@ -167,6 +167,37 @@ impl<R: RandomRead> ManifestReader<R> {
             check_items(Section::Missing, (problems.len() - before) as u64, block.items.into())?;
         }
         Ok(problems)
+    }
+
+    /// What was left out, in path order; nothing where the manifest does not say.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the section is damaged.
+    pub fn left_out(&self) -> Result<Vec<LeftOut>, ReadError> {
+        const PART: &str = "the left-out section";
+        let (mut places, mut plain, mut opener) = (Vec::new(), Vec::new(), Opener::new()?);
+        let blocks = || self.blocks.iter().filter(|b| b.number == LEFT_OUT);
+        let all: u64 = blocks().map(|b| u64::from(b.plain_length)).sum();
+        if all > MAX_LEFT_OUT as u64 {
+            let reason = format!("it has {all} bytes, more than {MAX_LEFT_OUT}");
+            return Err(FormatError::invalid(PART, reason).into());
+        }
+        for block in blocks() {
+            self.plain(block, &mut opener, &mut plain)?;
+            let (mut rest, before) = (plain.as_slice(), places.len());
+            while !rest.is_empty() {
+                let (place, used) = decode_left_out(rest)?;
+                check_left_out_order(places.last(), &place)?;
+                rest = rest.get(used..).unwrap_or_default();
+                places.push(place);
+            }
+            let found = (places.len() - before) as u64;
+            if found != u64::from(block.items) {
+                let reason = format!("it has {found} records, the index says {}", block.items);
+                return Err(FormatError::invalid(PART, reason).into());
+            }
+        }
+        Ok(places)
     }
 
     /// The object table; its rows are distinct.

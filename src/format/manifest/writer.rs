@@ -1,13 +1,12 @@
 //! Writes a manifest as a stream: memory holds one block, whatever the tree's size.
 
-use super::index::{Block, Section, encode_index, header};
+use super::index::{Block, LEFT_OUT, Section, encode_index, header};
 use super::objects::{MAX_OBJECTS, encode_objects};
+use crate::format::notes::{MAX_LEFT_OUT, check_left_out_order, encode_left_out, encode_problem};
 use crate::format::summary::encode_summary;
-use crate::format::wire::{
-    MAX_RECORD, check_path, encode_context, encode_entry, encode_owners, encode_problem,
-};
+use crate::format::wire::{MAX_RECORD, check_path, encode_context, encode_entry, encode_owners};
 use crate::format::{FormatError, Seal, Sealer};
-use crate::model::{ArchivePath, Digest, Entry, ObjectRow, Owners, PathStack, Problem, Summary};
+use crate::model::{ArchivePath, Digest, Entry, LeftOut, ObjectRow, Owners, PathStack, Problem, Summary};
 use std::io::{self, Write};
 
 /// A block of records is closed once it has this many plain bytes.
@@ -26,6 +25,7 @@ pub struct ManifestWriter<W> {
     offset: u64,
     path: PathStack,
     problems: Vec<Problem>,
+    left_out: Vec<LeftOut>,
 }
 
 impl<W: Write> ManifestWriter<W> {
@@ -46,6 +46,7 @@ impl<W: Write> ManifestWriter<W> {
             offset: header.len() as u64,
             path: PathStack::default(),
             problems: Vec::new(),
+            left_out: Vec::new(),
         })
     }
 
@@ -71,6 +72,11 @@ impl<W: Write> ManifestWriter<W> {
     /// Notes a path that could not be read.
     pub fn problem(&mut self, problem: Problem) {
         self.problems.push(problem);
+    }
+
+    /// Says what was left out, in path order.
+    pub fn left_out(&mut self, places: Vec<LeftOut>) {
+        self.left_out = places;
     }
 
     /// Ends the manifest and returns where it was written to, with its digest and the blocks in its index.
@@ -115,13 +121,35 @@ impl<W: Write> ManifestWriter<W> {
         self.plain = encode_summary(summary).map_err(format_error)?;
         self.items = 1;
         self.close_block(Section::Summary)?;
+        self.write_left_out().map_err(format_error)?;
+        self.close(Section::Ancillary, LEFT_OUT)?;
         let (index, digest) = encode_index(&self.blocks).map_err(format_error)?;
         self.out.write_all(&index)?;
         Ok((self.out, digest, self.blocks))
     }
 
+    fn write_left_out(&mut self) -> Result<(), FormatError> {
+        let mut last: Option<LeftOut> = None;
+        for place in std::mem::take(&mut self.left_out) {
+            check_left_out_order(last.as_ref(), &place)?;
+            encode_left_out(&place, &mut self.plain)?;
+            self.items += 1;
+            last = Some(place);
+        }
+        let size = self.plain.len() as u64;
+        if size > MAX_LEFT_OUT as u64 {
+            let what = "the list of what was left out".to_owned();
+            return Err(FormatError::TooLarge { what, size, limit: MAX_LEFT_OUT as u64 });
+        }
+        Ok(())
+    }
+
     /// Seals and writes what has been gathered, if anything.
     fn close_block(&mut self, section: Section) -> io::Result<()> {
+        self.close(section, section as u8)
+    }
+
+    fn close(&mut self, section: Section, number: u8) -> io::Result<()> {
         if self.items == 0 {
             return Ok(());
         }
@@ -134,6 +162,7 @@ impl<W: Write> ManifestWriter<W> {
         self.out.write_all(&self.stored)?;
         self.blocks.push(Block {
             section,
+            number,
             seal: Seal::Zstd.number(),
             items: self.items,
             plain_length: self.plain.len() as u32,

@@ -5,7 +5,7 @@ use super::pack::{Packed, StoredChunk};
 use super::previous::Previous;
 use crate::data::StreamExtent;
 use crate::format::{FormatError, MAX_EXTENTS, MAX_PROBLEMS};
-use crate::model::{Counts, Entry, Extent, Kind, ObjectId, Observer, PathStack, Problem};
+use crate::model::{Counts, Entry, Extent, Kind, LeftOut, ObjectId, Observer, PathStack, Problem};
 use crate::ops::Error;
 use crate::repo::PendingManifest;
 use std::collections::{BTreeSet, HashMap};
@@ -17,6 +17,8 @@ pub(super) struct Collected {
     /// Paths that could not be read.
     pub(super) problems: Vec<Problem>,
     pub(super) missing: u64,
+    /// What the walk left out, for reasons that the excludes do not tell.
+    pub(super) left_out: Vec<LeftOut>,
     /// The object table: each object once, with the bytes that the entries use of it.
     pub(super) objects: Vec<(ObjectId, u64)>,
     pub(super) uids: BTreeSet<u32>,

@@ -285,7 +285,8 @@ fn prepare(
         missing => Completeness::Partial { missing },
     };
     let finished = now();
-    let ready = manifest.map(|manifest| {
+    let ready = manifest.map(|mut manifest| {
+        manifest.left_out(collected.left_out);
         // Every chunk of this run is either known or stored by now, or the run has failed.
         let objects = inventory.rows(&collected.objects).ok_or(Error::Cancelled)?;
         let summary = Summary {
@@ -401,6 +402,7 @@ fn run_pipeline(
         collected.counts.skipped = scanned.skipped;
         collected.counts.vanished += scanned.vanished;
         collected.counts.removed = scanned.removed;
+        collected.left_out = scanned.left_out.list();
         Ok(())
     })
 }

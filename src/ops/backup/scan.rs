@@ -3,7 +3,8 @@
 use super::copies::Copy;
 use super::previous::Previous;
 use crate::data::{Change, Compare, Cursor};
-use crate::model::{ArchivePath, Entry, Kind, NodeKind, Observer, Problem};
+use crate::format::MAX_LEFT_OUT;
+use crate::model::{ArchivePath, Entry, Kind, LeftOut, LeftOutReason, NodeKind, Observer, Problem};
 use crate::ops::Error;
 use crate::ops::parallel::{Work, start};
 use crate::repo::RepoError;
@@ -25,11 +26,46 @@ pub(super) enum Step {
 }
 
 /// What a scan came upon besides what it handed on.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Default, Debug)]
 pub(super) struct Scanned {
+    pub(super) left_out: LeftOuts,
     pub(super) skipped: u64,
     pub(super) vanished: u64,
     pub(super) removed: u64,
+}
+
+/// Places that were left out, as many as a manifest can list.
+#[derive(Default, Debug)]
+pub(super) struct LeftOuts {
+    places: Vec<LeftOut>,
+    bytes: usize,
+    unlisted: bool,
+}
+
+impl LeftOuts {
+    /// Bytes of a record besides its path, at most.
+    const RECORD: usize = 16;
+
+    /// Notes a place; they come in path order.
+    fn add(&mut self, place: LeftOut) {
+        let bytes = self.bytes + place.path.as_bytes().len() + Self::RECORD;
+        // Room for the one that says that there are more.
+        if bytes + Self::RECORD > MAX_LEFT_OUT || self.unlisted {
+            self.unlisted = true;
+            return;
+        }
+        self.bytes = bytes;
+        self.places.push(place);
+    }
+
+    /// The places in path order. Where there are more, the first says so of the whole tree.
+    pub(super) fn list(mut self) -> Vec<LeftOut> {
+        if self.unlisted {
+            self.places.retain(|place| !place.path.is_root());
+            self.places.insert(0, LeftOut { path: ArchivePath::root(), reason: LeftOutReason::Unlisted });
+        }
+        self.places
+    }
 }
 
 /// The first names of inodes, with how many names are still to come: forgotten with the last, so that memory grows only
@@ -73,6 +109,11 @@ pub(super) fn scan<R: Send>(
         let step = match walked {
             Walked::Skipped(..) => {
                 scanned.skipped += 1;
+                continue;
+            }
+            Walked::LeftOut(place) => {
+                scanned.skipped += u64::from(place.reason != LeftOutReason::Cache);
+                scanned.left_out.add(place);
                 continue;
             }
             Walked::Vanished(_) => {

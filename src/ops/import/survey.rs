@@ -49,7 +49,7 @@ impl Surveying {
                     observer.problem(&problem);
                     surveyed.unreadable += 1;
                 }
-                Walked::Skipped(..) | Walked::Vanished(_) => {}
+                Walked::Skipped(..) | Walked::LeftOut(_) | Walked::Vanished(_) => {}
             }
         }
         files.sort_unstable();

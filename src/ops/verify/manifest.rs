@@ -13,6 +13,7 @@ pub(in crate::ops) fn check_manifest(manifest: &Manifest) -> Result<Vec<ObjectRo
         |reason: String| manifest.error(FormatError::Invalid { part: "the entries section", reason }.into());
     manifest.owners()?;
     manifest.problems()?;
+    manifest.left_out()?;
     manifest.reader().check_blocks(Section::Ancillary).map_err(|e| manifest.error(e))?;
     let table = manifest.objects()?;
     let mut firsts = HashSet::new();
