@@ -51,7 +51,7 @@
 //! # The rooms
 //!
 //! [`model`] has the nouns; [`format`](mod@format) turns them to bytes and back; [`tree`] is the outside file system;
-//! [`data`] has the pure transformations; [`store`] keeps bytes by key; [`cache`] is local and disposable; [`repo`] is
+//! [`sys`] has the system calls that it shares with the store; [`data`] has the pure transformations; [`store`] keeps bytes by key; [`cache`] is local and disposable; [`repo`] is
 //! the archive with its protocol; [`ops`] has the use cases; [`edge`] talks to the Pushgateway and listens to signals;
 //! [`cli`] is the command line. Dependencies point one way, and `tests/architecture.rs` holds that.
 
@@ -64,4 +64,5 @@ pub mod model;
 pub mod ops;
 pub mod repo;
 pub mod store;
+pub mod sys;
 pub mod tree;

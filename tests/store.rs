@@ -175,3 +175,27 @@ fn a_stamp_tells_whether_names_came_or_went() {
     write_all(&store, &key("a/b"), b"hello").unwrap();
     assert!(file.is_some() && store.stamp(&key("a/b")) != file);
 }
+
+#[test]
+fn a_store_that_is_gone_is_told_from_one_that_lacks_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, moved) = (folder.path().join("store"), folder.path().join("moved"));
+    let store = LocalStore::new(&path, RunId(7));
+    write_all(&store, &key("a/b"), b"1").unwrap();
+    assert!(store.open(&key("a/c")).map(drop).unwrap_err().is_not_found());
+    assert!(store.list(&key("c")).unwrap().is_empty());
+    // As where a share is unmounted: the path leads to what was below it.
+    std::fs::rename(&path, &moved).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    write_all(&store, &key("a/d"), b"2").unwrap();
+    assert_eq!(std::fs::read(moved.join("a/d")).unwrap(), b"2", "written where the run began");
+    let gone = store.open(&key("a/c")).map(drop).unwrap_err();
+    assert!(gone.is_gone() && !gone.is_not_found(), "{gone}");
+    assert!(gone.to_string().contains("the store is gone"), "{gone}");
+    assert!(store.list(&key("c")).unwrap_err().is_gone());
+    assert_eq!(std::fs::read_dir(&path).unwrap().count(), 0, "nothing is written elsewhere");
+    std::fs::remove_dir_all(&moved).unwrap();
+    assert!(store.create().map(drop).unwrap_err().is_gone());
+    assert!(store.list(&Key::root()).unwrap_err().is_gone());
+    assert_eq!(std::fs::read_dir(&path).unwrap().count(), 0, "nothing is written elsewhere");
+}

@@ -107,6 +107,12 @@ fn text(args: &VerifyArgs, verified: &Verified) -> String {
     for (id, repair) in &verified.repaired {
         text.push_str(&format!("object {id}: {}\n", repair_text(*repair)));
     }
+    for path in &verified.strange {
+        text.push_str(&format!(
+            "{path} is not what weekvault puts there (a link, a device, or a file in place of a directory); it is \
+             passed over, not followed: remove it\n"
+        ));
+    }
     let manifests = count(verified.manifests, "manifest");
     let objects = count(verified.objects, "object");
     let part = args.slice.map(|s| format!(" of slice {}/{}", s.part, s.of)).unwrap_or_default();
@@ -184,5 +190,6 @@ fn document(args: &VerifyArgs, verified: &Verified, code: u8, seconds: f64) -> V
         "displaced_objects": verified.displaced.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "damaged_objects": objects.collect::<Vec<_>>(),
         "damaged_manifests": manifests.collect::<Vec<_>>(),
+        "passed_over": verified.strange,
     })
 }

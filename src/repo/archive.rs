@@ -1,6 +1,6 @@
 //! Opening a store, and making a new one.
 
-use super::objects::ObjectFile;
+use super::objects::ObjectFolder;
 use super::seen::Seen;
 use super::{Manifest, RepoError, layout};
 use crate::format::{ChunkSizes, FormatError, StoreConfig, decode_store, encode_store};
@@ -18,7 +18,7 @@ pub struct Archive {
     pub(super) store: Arc<dyn Store>,
     config: Arc<StoreConfig>,
     pub(super) folders: Arc<Seen<Arc<[Item]>>>,
-    pub(super) objects: Arc<Seen<Arc<[ObjectFile]>>>,
+    pub(super) objects: Arc<Seen<ObjectFolder>>,
     pub(super) manifests: Arc<Seen<Manifest>>,
 }
 

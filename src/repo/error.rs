@@ -35,6 +35,12 @@ pub enum RepoError {
          store.json, or move that elsewhere"
     )]
     NotEmpty(String, String),
+    /// Something else stands where a week's directory should be.
+    #[error(
+        "{0} is not a directory, and is not followed: which objects that week needs cannot be told, so nothing is given \
+         up; put a directory in its place, or move it out of the store"
+    )]
+    NoWeek(String),
     /// No manifest of that name.
     #[error("{}", no_manifest(.week, .pvc, .weeks, .pvcs))]
     NoManifest {

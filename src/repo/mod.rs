@@ -10,6 +10,7 @@ mod publish;
 mod reader;
 mod retire;
 mod seen;
+mod strange;
 mod trash;
 
 pub use archive::{Archive, NewStore};

@@ -2,25 +2,34 @@
 
 use super::{Archive, ManifestRef, RepoError, layout};
 use crate::model::{ObjectId, ObjectRow};
-use crate::store::{Item, Key, write_all};
+use crate::store::{Item, ItemKind, Key, write_all};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// An object's file: which object it is to be, and its length.
 pub(super) type ObjectFile = (ObjectId, u64);
 
+/// What a look at one of the object folders showed. Clones share it.
+#[derive(Clone, Debug)]
+pub(super) struct ObjectFolder {
+    /// The objects, sorted by id.
+    files: Arc<[ObjectFile]>,
+    /// What is neither a regular file nor a directory.
+    strange: Arc<[Key]>,
+}
+
 /// The objects that a look at `objects/` showed, with their files' lengths. Listings share what has not changed.
 #[derive(Clone, Debug)]
 pub struct Listing {
     /// A folder each, by first hex digit; in each sorted by id.
-    folders: Vec<Arc<[ObjectFile]>>,
+    folders: Vec<ObjectFolder>,
 }
 
 impl Listing {
     /// The length of an object's file, if it was there.
     pub fn stored_length(&self, id: &ObjectId) -> Option<u64> {
         let digit = id.as_bytes().first()? >> 4;
-        let folder = self.folders.get(usize::from(digit))?;
+        let folder = &self.folders.get(usize::from(digit))?.files;
         let at = folder.binary_search_by_key(&id, |(id, _)| id).ok()?;
         folder.get(at).map(|(_, length)| *length)
     }
@@ -32,12 +41,17 @@ impl Listing {
 
     /// All objects, sorted.
     pub fn iter(&self) -> impl Iterator<Item = (&ObjectId, u64)> {
-        self.folders.iter().flat_map(|folder| folder.iter()).map(|(id, length)| (id, *length))
+        self.folders.iter().flat_map(|folder| folder.files.iter()).map(|(id, length)| (id, *length))
+    }
+
+    /// What stands in the object folders and is neither a regular file nor a directory.
+    pub(super) fn strange(&self) -> impl Iterator<Item = &Key> {
+        self.folders.iter().flat_map(|folder| folder.strange.iter())
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.folders.iter().map(|folder| folder.len()).sum()
+        self.folders.iter().map(|folder| folder.files.len()).sum()
     }
 
     /// Whether there are none.
@@ -66,19 +80,22 @@ impl Archive {
     pub(super) fn list_objects_below(&self, base: &Key) -> Result<Vec<ObjectFile>, RepoError> {
         let mut objects = Vec::new();
         for folder in layout::object_folders(base) {
-            objects.extend_from_slice(&self.list_folder(&folder)?);
+            objects.extend_from_slice(&self.list_folder(&folder)?.files);
         }
         Ok(objects)
     }
 
-    fn list_folder(&self, folder: &Key) -> Result<Arc<[ObjectFile]>, RepoError> {
-        let object = |item: Item| Some((layout::parse_object(&item.name)?, item.file_length()?));
-        let listed = self.store.list(folder)?.into_iter().filter_map(object);
+    fn list_folder(&self, folder: &Key) -> Result<ObjectFolder, RepoError> {
+        let object = |item: &Item| Some((layout::parse_object(&item.name)?, item.file_length()?));
+        let listed = self.store.list(folder)?;
+        let strange = listed.iter().filter(|item| item.kind == ItemKind::Other);
+        let strange = strange.map(|item| folder.child(&item.name)).collect();
+        let listed = listed.iter().filter_map(object);
         // An object in another's folder is not where a reader looks for it.
         let is_here = |(id, _): &ObjectFile| folder.as_str().ends_with(layout::object_folder(id).as_str());
         let mut objects: Vec<ObjectFile> = listed.filter(is_here).collect();
         objects.sort_unstable();
-        Ok(objects.into())
+        Ok(ObjectFolder { files: objects.into(), strange })
     }
 }
 

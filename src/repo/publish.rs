@@ -123,7 +123,7 @@ impl Archive {
     /// Keeps a manifest that is about to be replaced in the trash: by another name where the storage has such, else as a
     /// copy, so that there is no moment without one.
     fn keep_replaced(&self, id: &ManifestId, now: Timestamp) -> Result<(), RepoError> {
-        for place in self.trash_places(now, |day| id.key_below(day)) {
+        for place in self.trash_places(now, |day| id.key_below(day))? {
             match self.store.link(&id.key(), &place) {
                 Ok(true) => break,
                 Ok(false) => return self.copy_replaced(id, now),

@@ -47,6 +47,7 @@ pub fn collect(
     options: GcOptions,
     observer: &dyn Observer,
 ) -> Result<Collected, RepoError> {
+    archive.check_weeks()?;
     let (mut live, mut known) = (Live::new(), HashSet::new());
     add_live(archive, listed, &mut known, &mut live)?;
     let mut gc = Gc { archive, options, observer, report: Collected::default() };
@@ -131,7 +132,7 @@ impl Gc<'_> {
 
     /// Moves what nothing references to the trash.
     fn retire(&mut self, listing: &Listing, live: &Live) -> Result<(), RepoError> {
-        let today = layout::trash_day(day_of(self.options.now), 1);
+        let today = self.archive.trash_folders(self.options.now)?.next().unwrap_or_else(layout::trash);
         let mut unreferenced: Vec<_> = listing.iter().filter(|(id, _)| !live.contains_key(*id)).collect();
         unreferenced.sort_unstable();
         (self.report.retired, self.report.retired_bytes) = (0, 0);

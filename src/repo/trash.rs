@@ -91,9 +91,17 @@ impl Archive {
         &self,
         now: Timestamp,
         name_below: impl Fn(&Key) -> Key,
-    ) -> impl Iterator<Item = Key> {
+    ) -> Result<impl Iterator<Item = Key>, RepoError> {
+        Ok(self.trash_folders(now)?.map(move |folder| name_below(&folder)))
+    }
+
+    /// The day's folder in the trash, and the next of its kind; not those in whose place something else stands.
+    pub(super) fn trash_folders(&self, now: Timestamp) -> Result<impl Iterator<Item = Key>, RepoError> {
         let day = day_of(now);
-        (1..).map(move |attempt| name_below(&layout::trash_day(day, attempt)))
+        let items = self.list(&layout::trash())?;
+        let taken = items.iter().filter(|item| item.kind != ItemKind::Folder);
+        let taken: Vec<Key> = taken.map(|item| layout::trash().child(&item.name)).collect();
+        Ok((1..).map(move |attempt| layout::trash_day(day, attempt)).filter(move |key| !taken.contains(key)))
     }
 
     /// The first of these places that is free.
@@ -102,12 +110,12 @@ impl Archive {
         now: Timestamp,
         name_below: impl Fn(&Key) -> Key,
     ) -> Result<Key, RepoError> {
-        let mut places = self.trash_places(now, name_below);
+        let mut places = self.trash_places(now, name_below)?;
         loop {
             let key = places.next().unwrap_or_else(layout::trash);
             match self.store.open(&key) {
                 Err(e) if e.is_not_found() => return Ok(key),
-                Err(e) if !e.is_no_file() => return Err(e.into()),
+                Err(e) if !e.is_no_file() || e.is_blocked() => return Err(e.into()),
                 _ => {}
             }
         }

@@ -17,6 +17,14 @@ pub struct StoreError {
     pub source: io::Error,
 }
 
+/// The root of a store that is in use is not where it was.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the store is gone: its path no longer leads to the directory in which this run began; is its share still mounted? \
+     Nothing was written elsewhere: mount it, then run this again"
+)]
+pub(super) struct Gone;
+
 /// What was tried on a store.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StoreOperation {
@@ -85,9 +93,19 @@ impl StoreError {
         self.source.kind() == io::ErrorKind::AlreadyExists
     }
 
-    /// Whether something stands there that is no regular file.
+    /// Whether the store itself is gone: its path no longer leads to the directory in which the run began.
+    pub fn is_gone(&self) -> bool {
+        self.source.get_ref().is_some_and(|e| e.is::<Gone>())
+    }
+
+    /// Whether something stands there that is not a regular file, or on the way to it what is not a directory.
     pub fn is_no_file(&self) -> bool {
         self.source.get_ref().is_some_and(|e| e.is::<NoFile>())
+    }
+
+    /// Whether something on the way is a symbolic link or not a directory.
+    pub fn is_blocked(&self) -> bool {
+        self.source.get_ref().and_then(|e| e.downcast_ref()) == Some(&NoFile::Blocked)
     }
 
     /// Whether it may be gone when tried again: what network file systems report when their server does not answer.

@@ -6,6 +6,7 @@ mod error;
 mod key;
 mod local;
 mod memory;
+mod os;
 
 pub use disk::{Disk, DiskFile, NoFile, Seen, SeenKind};
 pub use error::{StoreError, StoreOperation};
@@ -32,7 +33,7 @@ pub trait Store: Send + Sync {
     /// [`StoreError`].
     fn create(&self) -> Result<Box<dyn Upload>, StoreError>;
 
-    /// What is directly in `folder`, unsorted. A folder that is missing is empty.
+    /// What is directly in `folder`, unsorted. A folder that is missing is empty, and so is what is not a folder.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -85,7 +86,13 @@ pub trait Store: Send + Sync {
     /// [`StoreError`] when the lock's file cannot be made.
     fn lock(&self, mode: LockMode) -> Result<Lock, StoreError>;
 
-    /// For messages: where the store is.
+    /// Device and inode of the store's root directory, where it has one: another path that leads to the same is the same
+    /// store.
+    fn identity(&self) -> Option<(u64, u64)> {
+        None
+    }
+
+    /// For messages: where the store is. It may be told in another way than the operating system has it.
     fn location(&self) -> String;
 }
 
@@ -147,7 +154,7 @@ pub enum ItemKind {
     },
     /// A folder.
     Folder,
-    /// Something that no store makes: a fifo, a device, a symbolic link that leads nowhere.
+    /// Something that no store makes: a symbolic link, a fifo, a socket, a device. It is never followed or opened.
     Other,
 }
 

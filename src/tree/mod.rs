@@ -1,6 +1,5 @@
 //! The outside file system: walking a source, reading it, and writing a restored tree.
 
-mod beneath;
 mod error;
 mod exclude;
 mod farm;

@@ -1,10 +1,10 @@
 //! Reading what a walk found, with a check that it did not change meanwhile.
 
 use super::SourceError;
-use super::beneath::open_beneath;
 use super::stat::stat_open;
 use super::xattrs::{self, Place};
 use crate::model::{ArchivePath, ContentHash, NodeKind, Patience, Stat, Xattr};
+use crate::sys::open_beneath;
 use rustix::fs::{Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 use std::fs::File;
@@ -86,8 +86,8 @@ impl SourceReader {
     fn open(&self, path: &ArchivePath, flags: OFlags) -> rustix::io::Result<OwnedFd> {
         let flags = flags | OFlags::RDONLY | OFlags::NONBLOCK;
         // Only a file's owner and root may leave its access time alone.
-        match open_beneath(self.folder.as_fd(), path, flags | OFlags::NOATIME) {
-            Err(Errno::PERM) => open_beneath(self.folder.as_fd(), path, flags),
+        match open_beneath(self.folder.as_fd(), path.as_path(), flags | OFlags::NOATIME) {
+            Err(Errno::PERM) => open_beneath(self.folder.as_fd(), path.as_path(), flags),
             result => result,
         }
     }

@@ -1,10 +1,10 @@
 //! Writing a tree: relative to folder handles, never through a symbolic link, files made exclusively.
 
-use super::beneath::open_beneath;
 use super::stat::{stat_at, stat_of};
 use super::xattrs::{self, Place};
 use super::{OwnerMap, SourceError};
 use crate::model::{ArchivePath, Kind, Meta, Name, NodeKind, Stat, Timestamp, Xattr};
+use crate::sys::open_beneath;
 use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 use std::fs::File;
@@ -95,7 +95,8 @@ impl Target {
         {
             return Ok((Arc::clone(folder), name));
         }
-        let folder = Arc::new(open_beneath(self.folder.as_fd(), &parent, OFlags::PATH | OFlags::DIRECTORY)?);
+        let folder =
+            Arc::new(open_beneath(self.folder.as_fd(), parent.as_path(), OFlags::PATH | OFlags::DIRECTORY)?);
         self.last = Some((parent, Arc::clone(&folder)));
         Ok((folder, name))
     }
@@ -123,10 +124,11 @@ impl Target {
     /// [`SourceError`].
     pub fn children(&mut self, path: &ArchivePath) -> Result<Vec<Name>> {
         let failed = |e: Errno| SourceError::new(path, "list", e);
-        let folder = match open_beneath(self.folder.as_fd(), path, OFlags::RDONLY | OFlags::DIRECTORY) {
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(Vec::new()),
-            folder => folder.map_err(failed)?,
-        };
+        let folder =
+            match open_beneath(self.folder.as_fd(), path.as_path(), OFlags::RDONLY | OFlags::DIRECTORY) {
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(Vec::new()),
+                folder => folder.map_err(failed)?,
+            };
         let mut names = Vec::new();
         for entry in Dir::new(folder).map_err(failed)? {
             // Only "." and ".." are no names.
@@ -310,7 +312,8 @@ impl Target {
     fn xattrs(&mut self, path: &ArchivePath, kind: NodeKind) -> Result<Vec<Xattr>> {
         let failed = |e: std::io::Error| SourceError::new(path, "read the attributes of", e);
         if matches!(kind, NodeKind::File | NodeKind::Directory)
-            && let Ok(fd) = open_beneath(self.folder.as_fd(), path, OFlags::RDONLY | OFlags::NONBLOCK)
+            && let Ok(fd) =
+                open_beneath(self.folder.as_fd(), path.as_path(), OFlags::RDONLY | OFlags::NONBLOCK)
         {
             return xattrs::read(Place::Open(fd.as_fd())).map_err(|e| failed(e.into()));
         }
@@ -341,7 +344,7 @@ impl Target {
     pub fn set_metadata(&mut self, path: &ArchivePath, meta: &Meta) -> Result<Vec<Unrestored>> {
         let kind = self.stat(path)?.map(|s| s.kind);
         if matches!(kind, Some(NodeKind::File | NodeKind::Directory)) {
-            let fd = open_beneath(self.folder.as_fd(), path, OFlags::RDONLY | OFlags::NONBLOCK);
+            let fd = open_beneath(self.folder.as_fd(), path.as_path(), OFlags::RDONLY | OFlags::NONBLOCK);
             let fd = fd.map_err(|e| SourceError::new(path, "open", e))?;
             return Ok(self.set_open(fd.as_fd(), path, meta));
         }

@@ -84,6 +84,9 @@ pub struct Verified {
     pub repaired: BTreeMap<ObjectId, Repair>,
     /// Manifests that are damaged, and how.
     pub damaged_manifests: Vec<(ManifestId, String)>,
+    /// What stands in the store and is neither a regular file nor a directory, or not the one of them that its place has:
+    /// paths below the store's root. It is passed over.
+    pub strange: Vec<String>,
 }
 
 impl Verified {
@@ -114,6 +117,7 @@ pub fn verify(
     let selected = select(archive, options)?;
     let narrowed = options.week.is_some() || options.pvc.is_some();
     let listing = archive.list_objects()?;
+    result.strange = archive.strange(&listing)?;
     observer.phase("checking manifests", None);
     let mut needed: HashMap<ObjectId, ObjectRow> = HashMap::new();
     let mut sound = Vec::new();

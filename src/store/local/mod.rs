@@ -5,16 +5,21 @@
 //! what only reads is tried again. An fsync or close that failed is never tried again on the same file: the kernel
 //! tells such an error once, and then takes the lost pages for written.
 
+mod files;
+
 use super::clock::Clock;
-use super::disk::{Disk, DiskFile, OsDisk, Seen, SeenKind};
+use super::disk::{Disk, Seen, SeenKind};
+use super::error::Gone;
+use super::os::{OsDisk, blocked};
 use super::{
-    Blob, Item, ItemKind, Key, Lock, LockMode, Stamp, Store, StoreError, StoreOperation as Op, Upload,
+    Blob, Item, ItemKind, Key, Lock, LockMode, NoFile, Stamp, Store, StoreError, StoreOperation as Op, Upload,
 };
 use crate::model::{Patience, RunId, Timestamp, is_passing};
+use files::{LocalBlob, LocalUpload};
 use std::collections::BTreeSet;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// A store in a folder. Folders are made 0700, files 0600: a store holds what the sources protect.
@@ -32,6 +37,15 @@ struct Shared {
     patience: Patience,
     folders: Mutex<Folders>,
     clock: OnceLock<Clock>,
+    /// It was said that folders cannot be synced here.
+    unsynced: AtomicBool,
+}
+
+/// Whether a file system has no fsync of directories: CIFS before Linux 4.17, 9p, AFS and others say so in these ways.
+fn cannot_sync_folders(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    const WAYS: [Errno; 5] = [Errno::INVAL, Errno::OPNOTSUPP, Errno::NOSYS, Errno::NOTTY, Errno::BADF];
+    error.raw_os_error().is_some_and(|code| WAYS.iter().any(|way| way.raw_os_error() == code))
 }
 
 #[derive(Default)]
@@ -45,13 +59,15 @@ struct Folders {
 impl LocalStore {
     /// The store in the folder `root`, which need not exist yet. `run` names its unfinished files.
     pub fn new(root: impl Into<PathBuf>, run: RunId) -> Self {
-        Self::on(Box::new(OsDisk), root, run)
+        let root = root.into();
+        Self::on(Box::new(OsDisk::new(root.clone())), root, run)
     }
 
     /// The same on a disk of the caller's.
     pub fn on(disk: Box<dyn Disk>, root: impl Into<PathBuf>, run: RunId) -> Self {
         let (patience, folders, clock) = (Patience::default(), Mutex::default(), OnceLock::new());
-        let shared = Shared { disk, run, next: AtomicU64::new(0), patience, folders, clock };
+        let (next, unsynced) = (AtomicU64::new(0), AtomicBool::new(false));
+        let shared = Shared { disk, run, next, patience, folders, clock, unsynced };
         Self { root: root.into(), shared: Arc::new(shared) }
     }
 
@@ -63,7 +79,20 @@ impl LocalStore {
         if key.as_str().is_empty() { self.root.clone() } else { self.root.join(key.as_str()) }
     }
 
+    /// An error that says what is behind what the file system said.
     fn error(&self, operation: Op, key: &Key, source: io::Error) -> StoreError {
+        let may_be_gone = matches!(
+            source.kind(),
+            io::ErrorKind::NotFound
+                | io::ErrorKind::NotADirectory
+                | io::ErrorKind::StaleNetworkFileHandle
+                | io::ErrorKind::NotConnected
+        );
+        let source = match source {
+            _ if may_be_gone && self.disk().is_gone() => io::Error::other(Gone),
+            e if blocked(&e) => io::Error::other(NoFile::Blocked),
+            e => e,
+        };
         StoreError::new(operation, self, key, source)
     }
 
@@ -120,6 +149,9 @@ impl LocalStore {
                 Ok(())
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                if self.disk().is_gone() {
+                    return Err(io::Error::other(Gone));
+                }
                 let Some(parent) = path.parent() else { return Err(e) };
                 self.make_folder(parent)?;
                 self.make_folder(path)
@@ -144,6 +176,15 @@ impl LocalStore {
         match self.disk().sync_folder(folder) {
             // A folder that was deleted since has no names left to lose.
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(e) if cannot_sync_folders(&e) => {
+                if !self.shared.unsynced.swap(true, Ordering::Relaxed) {
+                    let folder = folder.display();
+                    tracing::warn!(
+                        "{folder}: this file system cannot fsync directories ({e}); going on without"
+                    );
+                }
+                Ok(())
+            }
             synced => synced,
         }
     }
@@ -214,7 +255,11 @@ impl Store for LocalStore {
 
     fn list(&self, folder: &Key) -> Result<Vec<Item>, StoreError> {
         let listed = match self.patiently(|| self.disk().list(&self.path(folder))) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound && !self.disk().is_gone() => return Ok(Vec::new()),
+            // Something else stands there, which is passed over as other things that no store makes are.
+            Err(e) if blocked(&e) && *folder != Key::root() && !self.disk().is_gone() => {
+                return Ok(Vec::new());
+            }
             listed => listed.map_err(|e| self.error(Op::List, folder, e))?,
         };
         // NFS gives such names to files that were deleted while open.
@@ -261,11 +306,15 @@ impl Store for LocalStore {
                 self.touch(folder);
                 Ok(true)
             }
-            // Storage without such names says one of these; so may a file that has as many as it can.
             Err(
-                io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied | io::ErrorKind::TooManyLinks,
-            ) => Ok(false),
-            Err(_) => linked.map(|()| true).map_err(failed),
+                io::ErrorKind::NotFound
+                | io::ErrorKind::AlreadyExists
+                | io::ErrorKind::StorageFull
+                | io::ErrorKind::QuotaExceeded,
+            ) => linked.map(|()| true).map_err(failed),
+            // Storage without such names says so in many ways (EPERM, EXDEV, EINVAL, EMLINK, EIO): a copy will do, and
+            // says itself what else is wrong.
+            Err(_) => Ok(false),
         }
     }
 
@@ -333,86 +382,11 @@ impl Store for LocalStore {
         self.patiently(lock).map_err(|e| self.error(Op::Lock, &key, e))
     }
 
+    fn identity(&self) -> Option<(u64, u64)> {
+        self.disk().identity()
+    }
+
     fn location(&self) -> String {
         self.root.display().to_string()
-    }
-}
-
-struct LocalBlob {
-    store: LocalStore,
-    path: PathBuf,
-    seen: Seen,
-    /// Replaced when its handle has gone stale.
-    file: Mutex<Arc<dyn DiskFile>>,
-}
-
-impl LocalBlob {
-    fn file(&self) -> MutexGuard<'_, Arc<dyn DiskFile>> {
-        self.file.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Blob for LocalBlob {
-    fn length(&self) -> u64 {
-        self.seen.length
-    }
-
-    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.store.patiently(|| {
-            let file = Arc::clone(&self.file());
-            let read = file.read_exact_at(buffer, offset);
-            if read.as_ref().is_err_and(is_passing)
-                && let Ok(again) = self.store.disk().open(&self.path)
-                && again.look().is_ok_and(|seen| seen.id == self.seen.id)
-            {
-                *self.file() = Arc::from(again);
-            }
-            read
-        })
-    }
-}
-
-struct LocalUpload {
-    /// Taken by the commit.
-    file: Option<Box<dyn DiskFile>>,
-    id: (u64, u64),
-    temporary: PathBuf,
-    store: LocalStore,
-}
-
-impl Write for LocalUpload {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file
-            .as_mut()
-            .map_or_else(|| Err(io::Error::other("written after its commit")), |f| f.write(bytes))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Upload for LocalUpload {
-    fn commit(mut self: Box<Self>, key: &Key) -> Result<(), StoreError> {
-        let Some(mut file) = self.file.take() else { return Ok(()) };
-        let (store, target) = (&self.store, self.store.path(key));
-        let committed = (|| {
-            file.sync().map_err(|e| store.error(Op::Sync, key, e))?;
-            file.close().map_err(|e| store.error(Op::Close, key, e))?;
-            let done = || Ok(store.look(&target)?.is_some_and(|s| s.id == self.id));
-            store.move_file(&self.temporary, &target, done).map_err(|e| store.error(Op::Rename, key, e))
-        })();
-        if committed.is_err() {
-            store.discard(&self.temporary);
-        }
-        committed
-    }
-}
-
-impl Drop for LocalUpload {
-    fn drop(&mut self) {
-        if self.file.take().is_some() {
-            self.store.discard(&self.temporary);
-        }
     }
 }

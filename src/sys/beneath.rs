@@ -1,16 +1,20 @@
-//! Opening paths below a folder without ever leaving it.
+//! Opening paths below a directory without ever leaving it.
 
-use crate::model::ArchivePath;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::{Errno, Result};
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-/// Opens `path` below `root`, following no symbolic link on the way: a tree that is changed under us, or that was
-/// made to harm, cannot lead outside. A symbolic link anywhere in the path gives `ELOOP` (or `ENOTDIR`).
-pub(super) fn open_beneath(root: BorrowedFd<'_>, path: &ArchivePath, flags: OFlags) -> Result<OwnedFd> {
+/// Opens `path`, relative to `root` and empty for the root itself, following no symbolic link on the way: a tree that
+/// is changed under us, or that was made to harm, cannot lead outside.
+///
+/// # Errors
+/// What the kernel says; [`is_blocked`] tells a symbolic link, or what is not a directory, on the way. With
+/// [`OFlags::PATH`] a symbolic link at the end is opened itself.
+pub fn open_beneath(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd> {
     let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let name = if path.is_root() { Path::new(".") } else { path.as_path() };
+    let name = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
     let mut retries = 0;
     loop {
@@ -25,15 +29,27 @@ pub(super) fn open_beneath(root: BorrowedFd<'_>, path: &ArchivePath, flags: OFla
     }
 }
 
-fn by_component(root: BorrowedFd<'_>, path: &ArchivePath, flags: OFlags) -> Result<OwnedFd> {
+/// Whether an error of [`open_beneath`] says that a symbolic link, or something else that is not a directory, stands on
+/// the way or where a directory was wanted.
+pub fn is_blocked(error: Errno) -> bool {
+    matches!(error, Errno::LOOP | Errno::NOTDIR | Errno::XDEV)
+}
+
+fn by_component(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd> {
     let step = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut at = rustix::fs::openat(root, ".", step, Mode::empty())?;
-    let mut components = path.components().peekable();
+    let mut components = path.iter().peekable();
+    if components.peek().is_none() {
+        return rustix::fs::openat(at.as_fd(), ".", flags, Mode::empty());
+    }
     while let Some(name) = components.next() {
+        if name == OsStr::new("..") || name == OsStr::new("/") {
+            return Err(Errno::XDEV);
+        }
         let flags = if components.peek().is_some() { step } else { flags };
         at = rustix::fs::openat(at.as_fd(), name, flags, Mode::empty())?;
     }
-    if path.is_root() { rustix::fs::openat(at.as_fd(), ".", flags, Mode::empty()) } else { Ok(at) }
+    Ok(at)
 }
 
 #[cfg(test)]
@@ -48,14 +64,17 @@ mod tests {
         std::fs::write(dir.path().join("a/b/f"), b"x").unwrap();
         symlink("/etc", dir.path().join("out")).unwrap();
         symlink("b", dir.path().join("a/in")).unwrap();
+        symlink("loop", dir.path().join("loop")).unwrap();
         let root = rustix::fs::open(dir.path(), OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
         for open in [open_beneath, by_component] {
-            let path = |p: &str| ArchivePath::parse(p.as_bytes()).unwrap();
-            let try_open = |p: &str| open(root.as_fd(), &path(p), OFlags::RDONLY | OFlags::NOFOLLOW);
+            let try_open = |p: &str| open(root.as_fd(), Path::new(p), OFlags::RDONLY | OFlags::NOFOLLOW);
             assert!(try_open("a/b/f").is_ok() && try_open("").is_ok());
-            for bad in ["out/passwd", "out", "a/in/f", "a/in"] {
-                assert!(try_open(bad).is_err(), "{bad}");
+            for bad in
+                ["out/passwd", "out", "a/in/f", "a/in", "loop", "loop/x", "a/b/f/g", "../x", "a/../../x"]
+            {
+                assert!(is_blocked(try_open(bad).unwrap_err()), "{bad}");
             }
+            assert_eq!(try_open("a/c").unwrap_err(), Errno::NOENT);
         }
     }
 }

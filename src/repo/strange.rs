@@ -1,0 +1,59 @@
+//! What no store makes, but stands in one: symbolic links, fifos, sockets and devices, and files where directories should
+//! be. None of it is followed or opened.
+
+use super::{Archive, Listing, RepoError, layout};
+use crate::model::Week;
+use crate::store::{Item, ItemKind, Key};
+
+/// Whether something stands at a place of the store's own that is not of the kind which that place has.
+fn is_strange(item: &Item) -> bool {
+    let is_directory_name =
+        matches!(item.name.as_str(), layout::OBJECTS | "trash" | "tmp") || item.name.parse::<Week>().is_ok();
+    match item.kind {
+        ItemKind::Other => true,
+        ItemKind::File { .. } => is_directory_name,
+        ItemKind::Folder => matches!(item.name.as_str(), "store.json" | "lock"),
+    }
+}
+
+impl Archive {
+    /// Where in the store something stands that is passed over because it is neither a regular file nor a directory, or
+    /// not the one of them that the place has. `listing` is a look at the objects.
+    ///
+    /// # Errors
+    /// [`RepoError::Store`].
+    pub fn strange(&self, listing: &Listing) -> Result<Vec<String>, RepoError> {
+        let other = |folder: &Key, items: &[Item]| -> Vec<Key> {
+            items.iter().filter(|i| i.kind == ItemKind::Other).map(|i| folder.child(&i.name)).collect()
+        };
+        let root = self.list(&Key::root())?;
+        let mut found: Vec<Key> =
+            root.iter().filter(|item| is_strange(item)).map(|item| Key::root().child(&item.name)).collect();
+        for item in root.iter().filter(|item| item.kind == ItemKind::Folder) {
+            if let Ok(week) = item.name.parse() {
+                let week = layout::week_below(&Key::root(), week);
+                found.extend(other(&week, &self.list(&week)?));
+            }
+        }
+        for folder in [layout::trash(), layout::tmp(), Key::new(layout::OBJECTS)] {
+            found.extend(other(&folder, &self.list(&folder)?));
+        }
+        found.extend(listing.strange().cloned());
+        found.sort();
+        Ok(found.iter().map(ToString::to_string).collect())
+    }
+
+    /// Refuses a store in which something other than a directory stands at a week's name: what that week needs cannot be
+    /// told, so nothing may be given up.
+    ///
+    /// # Errors
+    /// [`RepoError::NoWeek`], naming it; [`RepoError::Store`].
+    pub(super) fn check_weeks(&self) -> Result<(), RepoError> {
+        let root = self.list(&Key::root())?;
+        let is_week = |item: &&Item| item.kind != ItemKind::Folder && item.name.parse::<Week>().is_ok();
+        match root.iter().find(is_week) {
+            Some(item) => Err(RepoError::NoWeek(self.full_path(&Key::root().child(&item.name)))),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Files of a store in a folder: open for reading, and being written.
+
+use super::LocalStore;
+use crate::model::is_passing;
+use crate::store::disk::{DiskFile, Seen};
+use crate::store::{Blob, Key, StoreError, StoreOperation as Op, Upload};
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub(super) struct LocalBlob {
+    pub(super) store: LocalStore,
+    pub(super) path: PathBuf,
+    pub(super) seen: Seen,
+    /// Replaced when its handle has gone stale.
+    pub(super) file: Mutex<Arc<dyn DiskFile>>,
+}
+
+impl LocalBlob {
+    fn file(&self) -> MutexGuard<'_, Arc<dyn DiskFile>> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Blob for LocalBlob {
+    fn length(&self) -> u64 {
+        self.seen.length
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.store.patiently(|| {
+            let file = Arc::clone(&self.file());
+            let read = file.read_exact_at(buffer, offset);
+            if read.as_ref().is_err_and(is_passing)
+                && let Ok(again) = self.store.disk().open(&self.path)
+                && again.look().is_ok_and(|seen| seen.id == self.seen.id)
+            {
+                *self.file() = Arc::from(again);
+            }
+            read
+        })
+    }
+}
+
+pub(super) struct LocalUpload {
+    /// Taken by the commit.
+    pub(super) file: Option<Box<dyn DiskFile>>,
+    pub(super) id: (u64, u64),
+    pub(super) temporary: PathBuf,
+    pub(super) store: LocalStore,
+}
+
+impl Write for LocalUpload {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file
+            .as_mut()
+            .map_or_else(|| Err(io::Error::other("written after its commit")), |f| f.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Upload for LocalUpload {
+    fn commit(mut self: Box<Self>, key: &Key) -> Result<(), StoreError> {
+        let Some(mut file) = self.file.take() else { return Ok(()) };
+        let (store, target) = (&self.store, self.store.path(key));
+        let committed = (|| {
+            file.sync().map_err(|e| store.error(Op::Sync, key, e))?;
+            file.close().map_err(|e| store.error(Op::Close, key, e))?;
+            let done = || Ok(store.look(&target)?.is_some_and(|s| s.id == self.id));
+            store.move_file(&self.temporary, &target, done).map_err(|e| store.error(Op::Rename, key, e))
+        })();
+        if committed.is_err() {
+            store.discard(&self.temporary);
+        }
+        committed
+    }
+}
+
+impl Drop for LocalUpload {
+    fn drop(&mut self) {
+        if self.file.take().is_some() {
+            self.store.discard(&self.temporary);
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! System calls that the store and the outside file system share.
+
+mod beneath;
+
+pub use beneath::{is_blocked, open_beneath};
