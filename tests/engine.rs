@@ -193,6 +193,9 @@ fn an_old_copy_in_the_trash_serves_until_nothing_needs_it() {
     bench.write("f", &[7; 5000]);
     bench.backup("2025-01").unwrap();
     let (object, manifest) = (bench.objects().remove(0), bench.manifest("2025-01"));
+    // Where no manifest is at all, gc gives nothing up.
+    bench.write("f", &[]);
+    bench.backup("2025-02").unwrap();
     let aside = bench.folder.path().join("aside");
     fs::rename(&manifest, &aside).unwrap();
     let long_ago = Timestamp { secs: now().secs - 30 * 86_400, nanos: 0 };

@@ -28,7 +28,7 @@ Examples:
     about,
     subcommand_required = true,
     max_term_width = 100,
-    after_help = help_end(EXAMPLES, "failed: nothing was published, unless the message says so", &[PARTIAL, DAMAGED])
+    after_help = help_end(EXAMPLES, "failed: nothing was published, unless the message says so", &[PARTIAL, DAMAGED, UNCHECKED])
 )]
 pub(super) struct Cli {
     #[command(flatten)]
@@ -127,6 +127,7 @@ impl Which {
 pub(super) type ExitMeaning = (u8, &'static str);
 pub(super) const PARTIAL: ExitMeaning = (3, "published, but some files of the sources could not be read");
 pub(super) const DAMAGED: ExitMeaning = (4, "verify found damage");
+pub(super) const UNCHECKED: ExitMeaning = (5, "something could not be read, and so not be checked");
 
 const ENVIRONMENT: &str = "\
 Every option can be set in the environment: --cache-dir DIR as

@@ -17,6 +17,8 @@ pub(super) const USAGE: u8 = 2;
 pub(super) const PARTIAL: u8 = 3;
 /// Verify found damage.
 pub(super) const DAMAGED: u8 = 4;
+/// Something could not be read, so whether it is whole cannot be told.
+pub(super) const UNCHECKED: u8 = 5;
 
 /// Why a command ends without its result.
 #[derive(Debug)]
@@ -79,7 +81,7 @@ impl Failure {
             Error::Repo(RepoError::Store(e)) if e.is_full() => Some(
                 "free some space in the store's file system and run again; nothing that was published is touched",
             ),
-            Error::Repo(RepoError::Object { .. }) => Some(
+            Error::Repo(RepoError::Object { damage, .. }) if damage.is_verdict() => Some(
                 "`weekvault verify --repair` says what it hurts, and takes it out of the way: the next backup stores it again, \
                  if the source still has it",
             ),

@@ -1,11 +1,11 @@
 //! `list`: weeks and pvcs.
 
-use super::args::help_end;
+use super::args::{UNCHECKED as UNCHECKED_MEANING, help_end};
 use super::context::Context;
-use super::failure::{DONE, FAILED, Failure};
+use super::failure::{DONE, FAILED, Failure, UNCHECKED};
 use super::human::{bytes, table};
 use crate::model::{Completeness, PvcName};
-use crate::ops::browse::{self, Listed};
+use crate::ops::browse::{self, Listed, NoSummary};
 use crate::ops::clock;
 use crate::ops::gc::TRASH_DAYS;
 use clap::Args;
@@ -19,7 +19,7 @@ Examples:
 ";
 
 #[derive(Args, Debug)]
-#[command(after_help = help_end(EXAMPLES, "failed, or a manifest is damaged", &[]))]
+#[command(after_help = help_end(EXAMPLES, "failed, a manifest is damaged, or there are objects and no manifest", &[UNCHECKED_MEANING]))]
 pub(super) struct ListArgs {
     /// Only this pvc
     #[arg(long, env = "WEEKVAULT_PVC", value_name = "NAME")]
@@ -44,7 +44,13 @@ pub(super) fn run(context: &Context, args: &ListArgs) -> Result<u8, Failure> {
     let rows: Vec<Vec<String>> = std::iter::once(head).chain(listed.iter().map(row)).collect();
     let text = if listed.is_empty() { "no manifests yet\n".to_owned() } else { table(&rows, &[1, 2, 6]) };
     context.print(&listed.iter().map(document).collect(), &text)?;
-    Ok(if listed.iter().any(|l| l.summary.is_err()) { FAILED } else { DONE })
+    browse::check_manifests(&archive).map_err(|e| Failure::Incomplete(e.to_string()))?;
+    let any = |wanted: fn(&NoSummary) -> bool| listed.iter().any(|l| l.summary.as_ref().is_err_and(wanted));
+    Ok(match () {
+        () if any(|why| matches!(why, NoSummary::Damaged(_))) => FAILED,
+        () if any(|why| matches!(why, NoSummary::Unreadable(_))) => UNCHECKED,
+        () => DONE,
+    })
 }
 
 fn row(listed: &Listed) -> Vec<String> {
@@ -62,9 +68,12 @@ fn row(listed: &Listed) -> Vec<String> {
             row.extend([clock::rfc3339(summary.started), c.files.to_string(), bytes(c.bytes)]);
             row.extend([bytes(c.new_stored_bytes.saturating_add(listed.length)), state]);
         }
-        Err(error) => {
+        Err(why) => {
             row.extend(["-"; 4].map(str::to_owned));
-            row.push(format!("DAMAGED: {error}"));
+            row.push(match why {
+                NoSummary::Damaged(error) => format!("DAMAGED: {error}"),
+                NoSummary::Unreadable(error) => format!("NOT CHECKED: {error}"),
+            });
         }
     }
     row
@@ -73,7 +82,12 @@ fn row(listed: &Listed) -> Vec<String> {
 fn document(listed: &Listed) -> Value {
     let (week, pvc) = (listed.id.week.to_string(), listed.id.pvc.as_str());
     match &listed.summary {
-        Err(error) => json!({ "week": week, "pvc": pvc, "partial": listed.id.partial, "damaged": error }),
+        Err(NoSummary::Damaged(error)) => {
+            json!({ "week": week, "pvc": pvc, "partial": listed.id.partial, "damaged": error })
+        }
+        Err(NoSummary::Unreadable(error)) => {
+            json!({ "week": week, "pvc": pvc, "partial": listed.id.partial, "not_checked": error })
+        }
         Ok(summary) => json!({
             "week": week,
             "pvc": pvc,

@@ -1,9 +1,9 @@
 //! `verify`: the integrity check.
 
-use super::args::{DAMAGED as DAMAGED_MEANING, help_end};
+use super::args::{DAMAGED as DAMAGED_MEANING, UNCHECKED as UNCHECKED_MEANING, help_end};
 use super::bug::caught;
 use super::context::Context;
-use super::failure::{DAMAGED, DONE, Failure};
+use super::failure::{DAMAGED, DONE, Failure, UNCHECKED};
 use super::human::{bytes, count, path_json};
 use super::metrics::{Gateway, push_verify};
 use crate::edge::VerifyReport;
@@ -24,7 +24,7 @@ Examples:
 ";
 
 #[derive(Args, Debug)]
-#[command(after_help = help_end(EXAMPLES, "failed: the store cannot be opened or listed", &[DAMAGED_MEANING]))]
+#[command(after_help = help_end(EXAMPLES, "failed: the store cannot be opened or listed", &[DAMAGED_MEANING, UNCHECKED_MEANING]))]
 pub(super) struct VerifyArgs {
     /// Only look whether objects are there with the right length; read none
     #[arg(long, env = "WEEKVAULT_QUICK")]
@@ -72,8 +72,9 @@ pub(super) fn run(context: &Context, args: &VerifyArgs) -> Result<u8, Failure> {
         verify(&archive, &options, context.observer()).map_err(|e| context.failure(e, LEFT))
     });
     let code = match &result {
-        Ok(verified) if verified.is_clean() => DONE,
-        Ok(_) => DAMAGED,
+        Ok(verified) if !verified.is_clean() => DAMAGED,
+        Ok(verified) if !verified.is_checked() => UNCHECKED,
+        Ok(_) => DONE,
         Err(failure) => failure.code(),
     };
     push_verify(context, &args.gateway, || VerifyReport {
@@ -92,6 +93,17 @@ fn text(args: &VerifyArgs, verified: &Verified) -> String {
     let mut text = String::new();
     for (id, damage) in &verified.damaged_manifests {
         text.push_str(&format!("damaged manifest: {damage}\n  hurts {} {}: all of it\n", id.week, id.pvc));
+    }
+    if verified.lacks_manifests {
+        text.push_str(
+            "there are objects and not one manifest, published or in the trash: nothing can be restored\n",
+        );
+    }
+    for (id, why) in &verified.unchecked_manifests {
+        text.push_str(&format!("not checked: {why}\n  concerns {} {}: all of it\n", id.week, id.pvc));
+    }
+    for object in &verified.unchecked_objects {
+        text.push_str(&format!("object {} is {}\n", object.id, object.damage));
     }
     for object in &verified.damaged_objects {
         text.push_str(&format!("object {} is {}\n", object.id, object.damage));
@@ -126,7 +138,14 @@ fn text(args: &VerifyArgs, verified: &Verified) -> String {
     ];
     let damaged: Vec<String> =
         damaged.iter().filter(|(n, _)| *n > 0).map(|(n, what)| count(*n, what)).collect();
+    let unchecked = verified.unchecked_objects.len() + verified.unchecked_manifests.len();
+    if unchecked > 0 {
+        let files = count(unchecked as u64, "file");
+        text.push_str(&format!("{files} could not be read, and so not be checked; "));
+    }
     text.push_str(&match damaged.as_slice() {
+        [] if verified.lacks_manifests => "the manifests are MISSING\n".to_owned(),
+        [] if unchecked > 0 => "nothing that was read is damaged\n".to_owned(),
         [] if !verified.repaired.is_empty() => "what was damaged is repaired\n".to_owned(),
         [] => "nothing is damaged\n".to_owned(),
         damaged => format!("{} DAMAGED\n", damaged.join(" and ")),
@@ -175,6 +194,11 @@ fn document(args: &VerifyArgs, verified: &Verified, code: u8, seconds: f64) -> V
     let manifests = verified.damaged_manifests.iter().map(|(id, damage)| {
         json!({ "manifest": id.to_string(), "week": id.week.to_string(), "pvc": id.pvc.as_str(), "damage": damage })
     });
+    let unchecked = verified.unchecked_objects.iter();
+    let unchecked = unchecked.map(|o| json!({ "object": o.id.to_string(), "reason": o.damage.to_string() }));
+    let unchecked_manifests = verified.unchecked_manifests.iter().map(|(id, why)| {
+        json!({ "manifest": id.to_string(), "week": id.week.to_string(), "pvc": id.pvc.as_str(), "reason": why })
+    });
     let repaired = verified.repaired.iter();
     let repaired = repaired.map(|(id, r)| json!({ "object": id.to_string(), "repair": repair_word(*r) }));
     json!({
@@ -190,6 +214,9 @@ fn document(args: &VerifyArgs, verified: &Verified, code: u8, seconds: f64) -> V
         "displaced_objects": verified.displaced.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "damaged_objects": objects.collect::<Vec<_>>(),
         "damaged_manifests": manifests.collect::<Vec<_>>(),
+        "unchecked_objects": unchecked.collect::<Vec<_>>(),
+        "unchecked_manifests": unchecked_manifests.collect::<Vec<_>>(),
+        "lacks_manifests": verified.lacks_manifests,
         "passed_over": verified.strange,
     })
 }

@@ -14,8 +14,17 @@ pub struct Listed {
     pub id: ManifestId,
     /// Bytes of its file.
     pub length: u64,
-    /// What it says about itself, or what is wrong with it.
-    pub summary: Result<Summary, String>,
+    /// What it says about itself, or why that cannot be told.
+    pub summary: Result<Summary, NoSummary>,
+}
+
+/// Why a manifest's summary cannot be told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum NoSummary {
+    /// It is damaged, in this way.
+    Damaged(String),
+    /// The storage did not let us read it, for this reason: it may be whole.
+    Unreadable(String),
 }
 
 /// All manifests, oldest week first. One that is damaged is listed as such, unless the cache still knows its summary.
@@ -24,10 +33,26 @@ pub struct Listed {
 /// [`Error`] when the store cannot be listed.
 pub fn list(archive: &Archive, cache: Option<&Cache>) -> Result<Vec<Listed>, Error> {
     let list = |m: crate::repo::ManifestRef| {
-        let summary = archive.summary_of(&m, cache).map_err(|e| e.to_string());
+        let summary = archive.summary_of(&m, cache).map_err(|e| match e.is_access() {
+            true => NoSummary::Unreadable(e.to_string()),
+            false => NoSummary::Damaged(e.to_string()),
+        });
         Listed { id: m.id, length: m.length, summary }
     };
     Ok(archive.manifests()?.into_iter().map(list).collect())
+}
+
+/// Refuses a store that has objects and not one manifest, published or in the trash: it is not all there.
+///
+/// # Errors
+/// [`crate::repo::RepoError::NoManifests`]; [`Error`] when the store cannot be listed.
+pub fn check_manifests(archive: &Archive) -> Result<(), Error> {
+    let listed = archive.manifests()?;
+    // Most stores have manifests: no more is asked of them.
+    if listed.is_empty() && archive.lacks_manifests(&listed, &archive.list_objects()?)? {
+        return Err(crate::repo::RepoError::NoManifests(archive.location()).into());
+    }
+    Ok(())
 }
 
 /// How much of a tree to show.

@@ -41,6 +41,13 @@ pub enum RepoError {
          up; put a directory in its place, or move it out of the store"
     )]
     NoWeek(String),
+    /// There are objects, or retired ones, and nothing that says what they are for.
+    #[error(
+        "{0} has objects and not one manifest, published or in the trash: either the store is not all there (is it a copy \
+         that is not complete, or are its directories hidden?), or its first backup never came to its end; nothing is given up. \
+         Bring the manifests back, or run a backup"
+    )]
+    NoManifests(String),
     /// No manifest of that name.
     #[error("{}", no_manifest(.week, .pvc, .weeks, .pvcs))]
     NoManifest {
@@ -101,6 +108,15 @@ pub enum RepoError {
 }
 
 impl RepoError {
+    /// Whether the storage did not let us read: no verdict on what is stored.
+    pub fn is_access(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_access(),
+            Self::Object { damage, .. } => !damage.is_verdict(),
+            _ => false,
+        }
+    }
+
     /// A reading error of the file at `path`.
     pub fn read(path: String, error: ReadError) -> Self {
         match error {

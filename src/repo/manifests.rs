@@ -1,6 +1,6 @@
 //! Finding and opening manifests.
 
-use super::{Archive, RepoError, layout};
+use super::{Archive, Listing, RepoError, layout};
 use crate::cache::Cache;
 use crate::format::{FormatError, ManifestReader, RandomRead, ReadError, decode_summary, encode_summary};
 use crate::model::{
@@ -149,6 +149,30 @@ impl Archive {
     /// [`RepoError::Store`].
     pub fn manifests(&self) -> Result<Vec<ManifestRef>, RepoError> {
         self.manifests_below(&Key::root())
+    }
+
+    /// Whether the store has objects, or trash, and not one manifest, published or in the trash: then something hides them,
+    /// or they are lost. `listed` and `listing` are looks at both.
+    ///
+    /// # Errors
+    /// [`RepoError::Store`].
+    pub fn lacks_manifests(&self, listed: &[ManifestRef], listing: &Listing) -> Result<bool, RepoError> {
+        if !listed.is_empty() {
+            return Ok(false);
+        }
+        let has_objects = !listing.is_empty() || self.trashed_objects()?.iter().any(|day| day.objects > 0);
+        Ok(has_objects && self.trashed_manifests()?.is_empty())
+    }
+
+    /// Refuses such a store.
+    ///
+    /// # Errors
+    /// [`RepoError::NoManifests`]; [`RepoError::Store`].
+    pub(super) fn check_manifests(&self, listed: &[ManifestRef], listing: &Listing) -> Result<(), RepoError> {
+        match self.lacks_manifests(listed, listing)? {
+            true => Err(RepoError::NoManifests(self.location())),
+            false => Ok(()),
+        }
     }
 
     pub(super) fn manifests_below(&self, base: &Key) -> Result<Vec<ManifestRef>, RepoError> {

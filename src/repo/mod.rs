@@ -20,6 +20,6 @@ pub use lock::{StoreLock, lock};
 pub use manifests::{Manifest, ManifestId, ManifestRef, StoredFile};
 pub use objects::{Claim, Inventory, Listing};
 pub use publish::{PendingManifest, look_again};
-pub use reader::{Damage, ObjectReader, SharedTrash};
+pub use reader::{Copies, Damage, ObjectReader, SharedTrash};
 pub use retire::{Collected, GcOptions, Retention, Retired, collect, retain};
 pub use trash::{Trash, Trashed, TrashedObjects};

@@ -1,6 +1,6 @@
 //! Making a manifest visible: the only commit point.
 
-use super::{Archive, ManifestId, ObjectReader, RepoError, Trash, Trashed};
+use super::{Archive, Damage, ManifestId, ObjectReader, RepoError, Trash, Trashed};
 use crate::format::{Block, FormatError, ManifestWriter, Section};
 use crate::model::{Digest, Entry, LeftOut, ObjectRow, Owners, Problem, Summary, Timestamp};
 use crate::store::{Key, StoreError, StoreOperation, Upload};
@@ -188,8 +188,11 @@ fn look_once(archive: &Archive, needed: &[ObjectRow]) -> Result<u64, RepoError> 
     let (mut missing, mut brought_back) = (Vec::new(), 0);
     for row in doubtful {
         // Another run may have stored the same chunk at another level: its file has another length and is as good.
-        if reader.check(&row.id, row.chunk_length).is_ok() {
-            continue;
+        match reader.check(&row.id, row.chunk_length) {
+            Ok(_) => continue,
+            // Whether it is whole cannot be told: it stays where it is.
+            Err(damage @ Damage::Unreadable(_)) => return Err(RepoError::Object { id: row.id, damage }),
+            Err(_) => {}
         }
         if archive.bring_back(&row.id, row.chunk_length, &trash, &mut reader)? {
             brought_back += 1;

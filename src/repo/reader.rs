@@ -23,8 +23,17 @@ pub enum Damage {
     Undecodable(String),
     /// Its file holds other bytes than its name says.
     Content,
-    /// Its file cannot be read.
+    /// Something else stands in its place, or a file that is larger than any object.
+    NoObject(String),
+    /// The storage did not let us read it: it may be whole.
     Unreadable(String),
+}
+
+impl Damage {
+    /// Whether this was seen of the content, or of its absence. What could not be read may be whole.
+    pub fn is_verdict(&self) -> bool {
+        !matches!(self, Self::Unreadable(_))
+    }
 }
 
 impl fmt::Display for Damage {
@@ -36,8 +45,27 @@ impl fmt::Display for Damage {
             }
             Self::Undecodable(reason) => write!(f, "damaged: {reason}"),
             Self::Content => f.write_str("damaged: its content does not have its name's hash"),
-            Self::Unreadable(reason) => write!(f, "unreadable: {reason}"),
+            Self::NoObject(reason) => write!(f, "damaged: {reason}"),
+            Self::Unreadable(reason) => write!(f, "not checked: {reason}"),
         }
+    }
+}
+
+/// What a look at some copies of an object came to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Copies {
+    /// One is whole.
+    Whole,
+    /// None that could be read is whole, but there is one that could not be read, for this reason.
+    Unreadable(String),
+    /// None is whole.
+    None,
+}
+
+impl Copies {
+    /// Whether one is whole.
+    pub fn is_whole(&self) -> bool {
+        *self == Self::Whole
     }
 }
 
@@ -85,12 +113,20 @@ impl ObjectReader {
             // A gc may carry an object from where we are about to look to where we have looked, and back.
             let mut found = self.in_trash(id, chunk_length, false)?;
             for _ in 0..LOOKS {
-                found = found
-                    || self.in_trash(id, chunk_length, true)?
-                    || self.open_at(&layout::object(id), id, chunk_length).is_ok();
+                if found.is_whole() {
+                    break;
+                }
+                found = self.in_trash(id, chunk_length, true)?;
+                if !found.is_whole() && self.open_at(&layout::object(id), id, chunk_length).is_ok() {
+                    found = Copies::Whole;
+                }
             }
-            if !found {
-                return Err(RepoError::Object { id: *id, damage });
+            match found {
+                Copies::Whole => {}
+                Copies::Unreadable(reason) if damage == Damage::Missing => {
+                    return Err(RepoError::Object { id: *id, damage: Damage::Unreadable(reason) });
+                }
+                _ => return Err(RepoError::Object { id: *id, damage }),
             }
         }
         Ok(&self.plain)
@@ -129,7 +165,7 @@ impl ObjectReader {
     }
 
     /// Opens the first whole copy in the trash, as a look at it showed; a fresh look where `again`.
-    fn in_trash(&mut self, id: &ObjectId, chunk_length: u32, again: bool) -> Result<bool, RepoError> {
+    fn in_trash(&mut self, id: &ObjectId, chunk_length: u32, again: bool) -> Result<Copies, RepoError> {
         let copies = {
             let mut trash = self.trash.lock().unwrap_or_else(PoisonError::into_inner);
             let known = match trash.take() {
@@ -138,7 +174,25 @@ impl ObjectReader {
             };
             trash.insert(known).copies(id).cloned().collect::<Vec<Key>>()
         };
-        Ok(copies.iter().any(|key| self.open_at(key, id, chunk_length).is_ok()))
+        Ok(self.first_whole(copies.iter(), id, chunk_length))
+    }
+
+    /// Opens the first of some files that holds the chunk.
+    pub(super) fn first_whole<'a>(
+        &mut self,
+        keys: impl Iterator<Item = &'a Key>,
+        id: &ObjectId,
+        chunk_length: u32,
+    ) -> Copies {
+        let mut found = Copies::None;
+        for key in keys {
+            match self.open_at(key, id, chunk_length) {
+                Ok(()) => return Copies::Whole,
+                Err(Damage::Unreadable(reason)) => found = Copies::Unreadable(reason),
+                Err(_) => {}
+            }
+        }
+        found
     }
 
     fn open_at(&mut self, key: &Key, id: &ObjectId, chunk_length: u32) -> Result<(), Damage> {
@@ -148,8 +202,10 @@ impl ObjectReader {
     }
 
     fn read(&mut self, key: &Key, limit: u64) -> Result<Vec<u8>, Damage> {
-        let stored = read_all(self.archive.store.as_ref(), key, limit).map_err(|e: StoreError| {
-            if e.is_not_found() { Damage::Missing } else { Damage::Unreadable(e.to_string()) }
+        let stored = read_all(self.archive.store.as_ref(), key, limit).map_err(|e: StoreError| match e {
+            e if e.is_not_found() => Damage::Missing,
+            e if e.is_access() => Damage::Unreadable(e.to_string()),
+            e => Damage::NoObject(e.to_string()),
         })?;
         self.bytes_read += stored.len() as u64;
         Ok(stored)

@@ -52,6 +52,7 @@ pub fn collect(
     add_live(archive, listed, &mut known, &mut live)?;
     let mut gc = Gc { archive, options, observer, report: Collected::default() };
     let listing = archive.list_objects()?;
+    archive.check_manifests(listed, &listing)?;
     match gc.retire(&listing, &live) {
         // New names take room, which old trash may give. A sync that failed is never tried again.
         Err(RepoError::Store(e)) if e.is_full() && e.operation == StoreOperation::Rename => {
@@ -172,23 +173,34 @@ impl Gc<'_> {
         Ok(())
     }
 
-    /// Empties a day's folder, but for objects that a manifest names. Damaged ones go, whoever names them.
+    /// Empties a day's folder, but for objects that a manifest names. Of those that were found damaged these stay too, as
+    /// long as no whole one stands in their place: what could not be read when it was set aside may be whole.
     fn day(&mut self, folder: &Key, live: &Live) -> Result<(), RepoError> {
+        let mut reader = ObjectReader::prepared(self.archive)?;
         let mut is_empty = true;
         for item in self.archive.store.list(folder)? {
-            let spared = (item.name == layout::OBJECTS).then_some(live);
-            is_empty &= self.item(&folder.child(&item.name), &item, spared)?;
+            let mut is_replaced =
+                |id: &ObjectId| live.get(id).is_some_and(|length| reader.check(id, *length).is_ok());
+            let mut spared: Box<dyn FnMut(&ObjectId) -> bool + '_> = match item.name.as_str() {
+                layout::OBJECTS => Box::new(|id| live.contains_key(id)),
+                layout::DAMAGED => Box::new(|id| live.contains_key(id) && !is_replaced(id)),
+                _ => Box::new(|_| false),
+            };
+            is_empty &= self.item(&folder.child(&item.name), &item, &mut *spared)?;
         }
         self.remove_empty(folder, is_empty)
     }
 
     /// Deletes a file, or what is below a folder, and the folder once it is empty. Returns whether it is gone.
-    fn item(&mut self, key: &Key, item: &Item, spared: Option<&Live>) -> Result<bool, RepoError> {
+    fn item(
+        &mut self,
+        key: &Key,
+        item: &Item,
+        spared: &mut dyn FnMut(&ObjectId) -> bool,
+    ) -> Result<bool, RepoError> {
         if self.is_asked_to_stop() {
             return Ok(false);
         }
-        let is_spared =
-            |live: &Live| layout::parse_object(&item.name).is_some_and(|id| live.contains_key(&id));
         match item.kind {
             ItemKind::Folder => {
                 let mut is_empty = true;
@@ -198,7 +210,9 @@ impl Gc<'_> {
                 self.remove_empty(key, is_empty)?;
                 Ok(is_empty)
             }
-            ItemKind::File { .. } if spared.is_some_and(is_spared) => Ok(false),
+            ItemKind::File { .. } if layout::parse_object(&item.name).is_some_and(|id| spared(&id)) => {
+                Ok(false)
+            }
             ItemKind::File { .. } | ItemKind::Other => {
                 self.report.deleted += 1;
                 self.report.deleted_bytes += item.file_length().unwrap_or(0);

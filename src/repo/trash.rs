@@ -1,6 +1,6 @@
 //! Retired files: `trash/<day>/` holds them under the paths they had, and damaged objects in a folder apart.
 
-use super::{Archive, Manifest, ManifestId, ManifestRef, ObjectReader, RepoError, layout};
+use super::{Archive, Copies, Manifest, ManifestId, ManifestRef, ObjectReader, RepoError, layout};
 use crate::model::{ObjectId, PvcName, Timestamp, Week};
 use crate::store::{ItemKind, Key};
 use jiff::civil::Date;
@@ -193,14 +193,14 @@ impl Archive {
     }
 
     /// Whether the trash has a whole copy of an object.
-    pub fn is_whole_in_trash(
+    pub fn copies_in_trash(
         &self,
         id: &ObjectId,
         chunk_length: u32,
         trash: &Trash,
         reader: &mut ObjectReader,
-    ) -> bool {
-        trash.copies(id).any(|key| reader.check_at(key, id, chunk_length).is_ok())
+    ) -> Copies {
+        reader.first_whole(trash.copies(id), id, chunk_length)
     }
 
     /// Moves a copy of an object in the trash that is whole back to its place. False where there is none, and none in

@@ -113,6 +113,12 @@ impl StoreError {
         is_passing(&self.source)
     }
 
+    /// Whether the storage did not let us read or look, which says nothing of what is stored: that may be whole.
+    pub fn is_access(&self) -> bool {
+        let content = [io::ErrorKind::NotFound, io::ErrorKind::FileTooLarge, io::ErrorKind::UnexpectedEof];
+        !content.contains(&self.source.kind()) && !self.is_no_file()
+    }
+
     /// Whether storage is full.
     pub fn is_full(&self) -> bool {
         matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)

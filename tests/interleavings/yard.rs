@@ -88,7 +88,10 @@ impl Yard {
         let chunks = ChunkSizes { min: 1024, avg: 4096, max: 16384 };
         let new = NewStore { chunks, created: NOW, created_by: "test".into(), id: "00".repeat(16) };
         Archive::open_or_create(Arc::new(store.clone()), &new).unwrap();
-        Self { folder: tempfile::tempdir().unwrap(), store, digits: Vec::new() }
+        let mut yard = Self { folder: tempfile::tempdir().unwrap(), store, digits: Vec::new() };
+        // Where no manifest is at all, gc gives nothing up.
+        yard.published("2024-50", "bystander", "");
+        yard
     }
 
     /// A folder with one file, whose content is one object, or none where it is empty.

@@ -3,7 +3,7 @@
 
 use super::{Damaged, VerifyOptions};
 use crate::model::{ObjectId, ObjectRow};
-use crate::repo::{Archive, Damage, Listing, ObjectReader, RepoError, Trash};
+use crate::repo::{Archive, Copies, Damage, Listing, ObjectReader, RepoError, Trash};
 use std::collections::BTreeSet;
 
 /// Drops from `damage` what is in its place now, and what nobody needs and is gone. Returns the objects that are whole,
@@ -25,12 +25,18 @@ pub(super) fn look_again(
             Looking { archive, options, trash, listing, reader: ObjectReader::prepared(archive)? };
         damage.retain(|id, (found, row)| match row {
             Some(row) if *found == Damage::Missing => {
-                let in_place = looking.is_in_place(row);
-                if !in_place && looking.is_in_trash(id, row) {
-                    displaced.insert(*id);
+                if looking.is_in_place(row) {
                     return false;
                 }
-                !in_place
+                match looking.in_trash(id, row) {
+                    Copies::Whole => {
+                        displaced.insert(*id);
+                        return false;
+                    }
+                    Copies::Unreadable(reason) => *found = Damage::Unreadable(reason),
+                    Copies::None => {}
+                }
+                true
             }
             _ => true,
         });
@@ -58,7 +64,7 @@ impl Looking<'_> {
         }
     }
 
-    fn is_in_trash(&mut self, id: &ObjectId, row: &ObjectRow) -> bool {
-        self.archive.is_whole_in_trash(id, row.chunk_length, &self.trash, &mut self.reader)
+    fn in_trash(&mut self, id: &ObjectId, row: &ObjectRow) -> Copies {
+        self.archive.copies_in_trash(id, row.chunk_length, &self.trash, &mut self.reader)
     }
 }

@@ -84,6 +84,12 @@ pub struct Verified {
     pub repaired: BTreeMap<ObjectId, Repair>,
     /// Manifests that are damaged, and how.
     pub damaged_manifests: Vec<(ManifestId, String)>,
+    /// Objects that could not be read: whether they are whole cannot be told.
+    pub unchecked_objects: Vec<DamagedObject>,
+    /// Manifests that could not be read, and why.
+    pub unchecked_manifests: Vec<(ManifestId, String)>,
+    /// There are objects and not one manifest, published or in the trash.
+    pub lacks_manifests: bool,
     /// What stands in the store and is neither a regular file nor a directory, or not the one of them that its place has:
     /// paths below the store's root. It is passed over.
     pub strange: Vec<String>,
@@ -92,7 +98,12 @@ pub struct Verified {
 impl Verified {
     /// Whether nothing is damaged.
     pub fn is_clean(&self) -> bool {
-        self.damaged_objects.is_empty() && self.damaged_manifests.is_empty()
+        self.damaged_objects.is_empty() && self.damaged_manifests.is_empty() && !self.lacks_manifests
+    }
+
+    /// Whether all that was to be checked could be read.
+    pub fn is_checked(&self) -> bool {
+        self.unchecked_objects.is_empty() && self.unchecked_manifests.is_empty()
     }
 }
 
@@ -118,6 +129,7 @@ pub fn verify(
     let narrowed = options.week.is_some() || options.pvc.is_some();
     let listing = archive.list_objects()?;
     result.strange = archive.strange(&listing)?;
+    result.lacks_manifests = archive.lacks_manifests(&archive.manifests()?, &listing)?;
     observer.phase("checking manifests", None);
     let mut needed: HashMap<ObjectId, ObjectRow> = HashMap::new();
     let mut sound = Vec::new();
@@ -138,6 +150,7 @@ pub fn verify(
             }
             // Retired since it was listed.
             Ok(None) => result.manifests -= 1,
+            Err(error) if error.is_access() => result.unchecked_manifests.push((id, error.to_string())),
             Err(error) => result.damaged_manifests.push((id, error.to_string())),
         }
     }
@@ -163,7 +176,9 @@ pub fn verify(
     }
     let orphans: BTreeSet<ObjectId> =
         damage.iter().filter(|(_, (_, row))| row.is_none()).map(|(id, _)| *id).collect();
-    result.damaged_objects = blame(archive, &sound, damage)?;
+    let blamed = blame(archive, &sound, damage)?;
+    (result.damaged_objects, result.unchecked_objects) =
+        blamed.into_iter().partition(|object| object.damage.is_verdict());
     // What a manifest needed that has been retired since hurts nobody.
     let listed: BTreeSet<ManifestId> = archive.manifests()?.into_iter().map(|m| m.id).collect();
     if !sound.iter().all(|id| listed.contains(id)) {
@@ -222,11 +237,12 @@ fn check_objects(
             match (listing.stored_length(id), row) {
                 (None, _) => note(check, Damage::Missing),
                 // It may have been lost and stored anew at another level: then only its content can tell.
-                (Some(found), Some(row))
-                    if found != u64::from(row.stored_length)
-                        && reader.check(id, row.chunk_length).is_err() =>
-                {
-                    note(check, Damage::Length { found, expected: row.stored_length.into() });
+                (Some(found), Some(row)) if found != u64::from(row.stored_length) => {
+                    match reader.check(id, row.chunk_length) {
+                        Ok(_) => {}
+                        Err(damage @ Damage::Unreadable(_)) => note(check, damage),
+                        Err(_) => note(check, Damage::Length { found, expected: row.stored_length.into() }),
+                    }
                 }
                 _ => {}
             }

@@ -30,7 +30,9 @@ pub(super) fn repair(
     }
     observer.phase("repairing", None);
     let now = now();
-    for (id, (damage, _)) in damage {
+    // What could not be read may be whole: it stays where it is.
+    let verdicts = || damage.iter().filter(|(_, (damage, _))| damage.is_verdict());
+    for (id, (damage, _)) in verdicts() {
         if observer.cancelled() {
             return Err(Error::Cancelled);
         }
@@ -42,7 +44,7 @@ pub(super) fn repair(
     // bring back.
     let trash = Trash::list(archive)?;
     let mut reader = ObjectReader::prepared(archive)?;
-    for (id, (damage, row)) in damage {
+    for (id, (damage, row)) in verdicts() {
         let brought_back = match row {
             Some(row) => archive.bring_back(id, row.chunk_length, &trash, &mut reader)?,
             None => false,
