@@ -822,6 +822,7 @@ fn a_finished_backup_ends_with_the_block() {
         make_old(&place.path(path));
     }
     let line = "backup --ignore-ctime --week 2025-14 --source html={}/html --source enigma={}/enigma";
+    place.say("init").expect(0);
     let ran = place.say(line).expect(0);
     assert_eq!(ran.err, "", "{ran}");
     let lines: Vec<&str> = ran.out.lines().collect();

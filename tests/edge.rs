@@ -40,7 +40,13 @@ fn success() -> BackupReport {
         written_bytes: 2_097_152,
         output_bytes: 9_856_614,
         sources: vec![source("html", 1000), source("enigma", 20)],
-        store: Some(StoreReport { bytes: 50_000_000, objects: 70, dedup_ratio: 7.5, weeks: 8 }),
+        store: Some(StoreReport {
+            bytes: 50_000_000,
+            objects: 70,
+            dedup_ratio: 7.5,
+            weeks: 8,
+            created: Some(at(1_743_000_000)),
+        }),
     }
 }
 
@@ -84,6 +90,7 @@ fn success_arrives_whole_and_failure_leaves_its_time_standing() {
         ("backup_store_objects", 70.0),
         ("backup_dedup_ratio", 7.5),
         ("backup_weeks", 8.0),
+        ("backup_store_created_timestamp", 1_743_000_000.0),
     ];
 
     send(&gateway, job, &success().gauges()).unwrap();

@@ -134,6 +134,7 @@ fn success_pushes_all_that_the_reference_promises() {
         ("backup_written_bytes".to_owned(), number(&report["written_bytes"])),
         ("backup_output_bytes".to_owned(), number(&report["output_bytes"])),
         ("backup_weeks".to_owned(), 2.0),
+        ("backup_store_created_timestamp".to_owned(), created(&place.path("store"))),
     ]);
     assert_eq!(report["sources"].as_array().unwrap().len(), 2);
     for source in report["sources"].as_array().unwrap() {
@@ -321,6 +322,13 @@ fn wait(child: &mut Child, what: &str, mut so: impl FnMut() -> bool) {
         assert!(child.try_wait().unwrap().is_none(), "it ended before it was {what}");
         std::thread::yield_now();
     }
+}
+
+/// When a store says that it was made, in seconds since 1970.
+fn created(store: &Path) -> f64 {
+    let config: Value = serde_json::from_slice(&fs::read(store.join("store.json")).unwrap()).unwrap();
+    let created: jiff::Timestamp = config["created"].as_str().unwrap().parse().unwrap();
+    created.as_second() as f64
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::failure::{DONE, FAILED, Failure, USAGE};
 use super::{
-    backup, cat, completions, gc, import, list, ls, man, materialize, restore, retain, undelete, verify,
+    backup, cat, completions, gc, import, init, list, ls, man, materialize, restore, retain, undelete, verify,
 };
 use crate::model::{PvcName, WeekRef};
 use crate::repo::{Archive, Manifest};
@@ -44,6 +44,9 @@ pub(super) struct Global {
     /// The store's folder
     #[arg(long, global = true, env = "WEEKVAULT_STORE", default_value = "/backup", value_name = "DIR")]
     pub(super) store: PathBuf,
+    /// Refuse a store with another id than this
+    #[arg(long, global = true, env = "WEEKVAULT_STORE_ID", value_name = "ID")]
+    pub(super) store_id: Option<String>,
     /// Print JSON on stdout, and nothing else there
     #[arg(long, global = true, env = "WEEKVAULT_JSON")]
     pub(super) json: bool,
@@ -77,6 +80,8 @@ pub(super) enum Color {
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Command {
+    /// Make a store
+    Init(init::InitArgs),
     /// Back up folders into this week's manifests
     Backup(backup::BackupArgs),
     /// Make a live tree equal to a manifest, in place

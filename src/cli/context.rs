@@ -3,20 +3,20 @@
 use super::args::{Color, Global};
 use super::bug::bug;
 use super::failure::Failure;
+use super::place;
 use super::progress::{Progress, Stderr};
-use crate::cache::Cache;
+use crate::cache::{Cache, keep_private};
 use crate::edge::Interrupt;
-use crate::format::ChunkSizes;
-use crate::model::{Observer, PvcName, RunId, WeekRef};
-use crate::ops::{Error, clock};
-use crate::repo::{Archive, NewStore, RepoError};
-use crate::store::{LocalStore, MemoryStore, Store};
+use crate::model::{Observer, PvcName, WeekRef};
+use crate::ops::Error;
+use crate::repo::Archive;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 pub(super) struct Context {
     pub(super) global: Global,
+    /// Why `--store` names no directory that anybody can have meant.
+    pub(super) wrong_store: Option<String>,
     pub(super) progress: Progress,
     pub(super) interrupt: Interrupt,
 }
@@ -28,8 +28,10 @@ impl Context {
     pub(super) fn new(mut global: Global) -> Result<Self, Failure> {
         let system = |operation| move |source| Failure::Ops(Error::System { operation, source });
         let interrupt = Interrupt::register().map_err(system("listen for signals"))?;
-        // Whether a store lies in a source can only be told of a path that does not depend on where we are.
-        if scheme(&global.store).is_none() {
+        // Whether a store lies in a source can only be told of a path that does not depend on where we are. One that
+        // makes no sense is refused by the commands that need it.
+        let wrong_store = place::check(&global.store).err();
+        if wrong_store.is_none() {
             global.store = std::path::absolute(&global.store).map_err(system("tell the current folder"))?;
         }
         let terminal = io::stderr().is_terminal();
@@ -54,55 +56,11 @@ impl Context {
         // A bar and a log would write over each other.
         let bar = terminal && global.verbose < 2;
         let progress = Progress::new(quiet, bar, colored, interrupt.clone());
-        Ok(Self { global, progress, interrupt })
+        Ok(Self { global, wrong_store, progress, interrupt })
     }
 
     pub(super) fn observer(&self) -> &dyn Observer {
         &self.progress
-    }
-
-    fn store(&self) -> Result<Arc<dyn Store>, Failure> {
-        let path = &self.global.store;
-        if let Some(scheme) = scheme(path) {
-            let message = format!(
-                "--store {}: stores by {scheme}:// are not supported yet; give a folder",
-                path.display()
-            );
-            return Err(Failure::Usage(message));
-        }
-        Ok(Arc::new(LocalStore::new(path.clone(), RunId(random()?))))
-    }
-
-    /// The store, which must exist.
-    pub(super) fn open(&self) -> Result<Archive, Failure> {
-        Ok(Archive::open(self.store()?)?)
-    }
-
-    /// The store, which must have something to read, whether or not it is described.
-    pub(super) fn open_to_read(&self) -> Result<Archive, Failure> {
-        let lost = |error: &RepoError| self.observer().warn(&error.to_string());
-        Ok(Archive::open_to_read(self.store()?, lost)?)
-    }
-
-    /// The store, made if there is none. In a dry run a missing store stays missing: an empty one in memory serves.
-    pub(super) fn open_or_create(&self, dry_run: bool) -> Result<Archive, Failure> {
-        let new = NewStore {
-            chunks: ChunkSizes::default(),
-            created: clock::now(),
-            created_by: TOOL.to_owned(),
-            id: format!("{:016x}{:016x}", random()?, random()?),
-        };
-        let store = self.store()?;
-        if dry_run {
-            return match Archive::open(Arc::clone(&store)) {
-                Err(RepoError::NoStore(_)) => {
-                    Archive::check_place(store.as_ref())?;
-                    Ok(Archive::open_or_create(Arc::new(MemoryStore::default()), &new)?)
-                }
-                opened => Ok(opened?),
-            };
-        }
-        Ok(Archive::open_or_create(store, &new)?)
     }
 
     /// Fails where the store has nothing of the pvc that a command was narrowed to, and says what it has.
@@ -115,14 +73,28 @@ impl Context {
 
     /// The cache, unless it is switched off or has no place to be.
     pub(super) fn cache(&self) -> Result<Option<Cache>, Failure> {
+        Ok(self.cache_folder()?.and_then(|folder| Cache::open(&folder)))
+    }
+
+    /// Where the cache is.
+    pub(super) fn cache_folder(&self) -> Result<Option<PathBuf>, Failure> {
         if self.global.no_cache {
             return Ok(None);
         }
         let var = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
         let by_user = || var("XDG_CACHE_HOME").or_else(|| Some(var("HOME")?.join(".cache")));
-        let Some(folder) = self.global.cache_dir.clone().or_else(|| Some(by_user()?.join("weekvault")))
-        else {
-            return Ok(None);
+        let folder = match &self.global.cache_dir {
+            Some(folder) => {
+                let wrong = |wrong| Failure::Usage(format!("--cache-dir {folder:?} {wrong}"));
+                place::check(folder).map_err(wrong)?;
+                folder.clone()
+            }
+            None => {
+                let Some(folder) = by_user() else { return Ok(None) };
+                let folder = folder.join("weekvault");
+                keep_private(&folder);
+                folder
+            }
         };
         let real = |path: &Path| path.ancestors().find_map(|a| a.canonicalize().ok());
         let folder = std::path::absolute(&folder).unwrap_or(folder);
@@ -137,7 +109,7 @@ impl Context {
             );
             return Err(Failure::Usage(message));
         }
-        Ok(Cache::open(&folder))
+        Ok(Some(folder))
     }
 
     pub(super) fn threads(&self) -> usize {
@@ -190,21 +162,6 @@ impl Context {
         }
         failure.code()
     }
-}
-
-/// `s3` of `s3://bucket`.
-fn scheme(path: &Path) -> Option<&str> {
-    path.to_str()?.split_once("://").map(|(scheme, _)| scheme)
-}
-
-/// A random number from the operating system.
-fn random() -> Result<u64, Failure> {
-    let mut bytes = [0; 8];
-    let failed = |e: rustix::io::Errno| {
-        Failure::Ops(Error::System { operation: "get random bytes", source: e.into() })
-    };
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).map_err(failed)?;
-    Ok(u64::from_le_bytes(bytes))
 }
 
 /// This machine's name.

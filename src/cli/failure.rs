@@ -27,6 +27,8 @@ pub(super) enum Failure {
     Ops(Error),
     /// The command line makes no sense.
     Usage(String),
+    /// Things are not as the command needs them. Nothing was done.
+    Refused(String),
     /// A signal asked to stop. `left` says what that leaves.
     Interrupted {
         /// Its number.
@@ -51,7 +53,7 @@ impl Failure {
     pub(super) fn code(&self) -> u8 {
         match self {
             Self::Ops(Error::TwiceNamed(_) | Error::Nested { .. }) | Self::Usage(_) => USAGE,
-            Self::Ops(_) | Self::Incomplete(_) | Self::File(..) | Self::Bug(_) => FAILED,
+            Self::Ops(_) | Self::Incomplete(_) | Self::Refused(_) | Self::File(..) | Self::Bug(_) => FAILED,
             Self::Interrupted { signal, .. } => 128u8.saturating_add(u8::try_from(*signal).unwrap_or(0)),
             Self::DamagedStore(_) => DAMAGED,
             Self::Output(_) if self.is_broken_pipe() => DONE,
@@ -109,7 +111,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ops(error) => error.fmt(f),
-            Self::Usage(message) | Self::Incomplete(message) => f.write_str(message),
+            Self::Usage(message) | Self::Refused(message) | Self::Incomplete(message) => f.write_str(message),
             Self::Interrupted { signal: 15, left } => write!(f, "terminated (SIGTERM); {left}"),
             Self::Interrupted { signal: 1, left } => write!(f, "hung up (SIGHUP); {left}"),
             Self::Interrupted { left, .. } => write!(f, "interrupted (SIGINT); {left}"),

@@ -5,6 +5,7 @@ use super::backup::{SourceArg, missing, source_json};
 use super::context::{Context, TOOL, host};
 use super::failure::{DONE, Failure, PARTIAL};
 use super::human::{bytes, table};
+use super::stores::{Opened, if_missing};
 use crate::model::{PvcName, Week};
 use crate::ops::backup::{BackupOptions, Origin};
 use crate::ops::clock;
@@ -35,6 +36,9 @@ pub(super) struct ImportArgs {
     /// The folder that has the copies, as YYYY-WW/NAME; it may be the store's own. Nothing is written to them
     #[arg(long, env = "WEEKVAULT_RSYNC_ROOT", value_name = "DIR")]
     rsync_root: PathBuf,
+    /// Make no store: fail where there is none
+    #[arg(long, env = "WEEKVAULT_EXISTING")]
+    existing: bool,
     /// Only this week; may be repeated
     #[arg(long = "week", env = "WEEKVAULT_WEEK", value_name = "YYYY-WW")]
     weeks: Vec<Week>,
@@ -64,14 +68,16 @@ pub(super) struct ImportArgs {
 pub(super) fn run(context: &Context, args: &ImportArgs) -> Result<u8, Failure> {
     const LEFT: &str = "what was imported before stays; the same command again goes on";
     let begun = Instant::now();
+    context.check_store()?;
     let options = options(context, args);
     let farm = find(&context.global.store, &options)?;
-    let archive = context.open_or_create(args.dry_run)?;
-    let guard = if args.dry_run { None } else { Some(lock(&archive, LockMode::Shared)?) };
+    let opened = context.open_or_create(if_missing(args.existing, args.dry_run))?;
+    let archive = &opened.archive;
+    let guard = if args.dry_run { None } else { Some(lock(archive, LockMode::Shared)?) };
     if matches!(guard, Some(StoreLock::Busy)) {
         context.progress.note("a garbage collection is running on the store; going on, that is safe");
     }
-    let imported = import(&archive, farm, &options, context.observer());
+    let imported = import(archive, farm, &options, context.observer());
     let imported = imported.map_err(|e| context.failure(e, LEFT))?;
     drop(guard);
     let failed = imported.copies.iter().filter(|t| matches!(t.outcome, Outcome::Failed(_))).count();
@@ -85,7 +91,7 @@ pub(super) fn run(context: &Context, args: &ImportArgs) -> Result<u8, Failure> {
         0 => DONE,
         _ => super::failure::FAILED,
     };
-    print(context, args.dry_run, code, begun, &imported)?;
+    print(context, &opened, args.dry_run, code, begun, &imported)?;
     match failed {
         0 => Ok(code),
         _ => Err(Failure::Incomplete(format!("{failed} copies are not imported: see the warnings"))),
@@ -125,6 +131,7 @@ fn options(context: &Context, args: &ImportArgs) -> ImportOptions {
 
 fn print(
     context: &Context,
+    opened: &Opened,
     dry_run: bool,
     code: u8,
     begun: Instant,
@@ -139,6 +146,7 @@ fn print(
     let document = json!({
         "exit_code": code,
         "dry_run": dry_run,
+        "created_store": opened.created_id(),
         "duration_seconds": begun.elapsed().as_secs_f64(),
         "read_bytes": read,
         "written_bytes": written,

@@ -10,14 +10,17 @@ mod failure;
 mod gc;
 mod human;
 mod import;
+mod init;
 mod list;
 mod ls;
 mod man;
 mod materialize;
 mod metrics;
+mod place;
 mod progress;
 mod restore;
 mod retain;
+mod stores;
 mod trash;
 mod undelete;
 mod verify;
@@ -61,6 +64,7 @@ fn parse_and_run() -> u8 {
 
 fn run(context: &Context, command: &Command) -> Result<u8, Failure> {
     match command {
+        Command::Init(_) => init::run(context),
         Command::Backup(args) => backup::run(context, args),
         Command::Restore(args) => restore::run(context, args),
         Command::Materialize(args) => materialize::run(context, args),

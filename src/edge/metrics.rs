@@ -74,6 +74,8 @@ pub struct StoreReport {
     pub dedup_ratio: f64,
     /// Different weeks that have a manifest of any pvc.
     pub weeks: u64,
+    /// When it was made, as far as it says so: a store that is younger than it should be is another one.
+    pub created: Option<Timestamp>,
 }
 
 /// How a verify ended.
@@ -125,14 +127,16 @@ impl SourceReport {
 }
 
 impl StoreReport {
-    fn gauges(&self) -> [Gauge; 4] {
+    fn gauges(&self) -> Vec<Gauge> {
         let gauge = |name, value| gauge(name, None, value);
-        [
+        let mut list = vec![
             gauge("backup_store_bytes", self.bytes as f64),
             gauge("backup_store_objects", self.objects as f64),
             gauge("backup_dedup_ratio", self.dedup_ratio),
             gauge("backup_weeks", self.weeks as f64),
-        ]
+        ];
+        list.extend(self.created.map(|at| gauge("backup_store_created_timestamp", unix_seconds(at))));
+        list
     }
 }
 
@@ -178,6 +182,7 @@ fn help(name: &str) -> &'static str {
         "backup_store_objects" => "Objects in the store.",
         "backup_dedup_ratio" => "Logical bytes of all weeks, divided by the bytes stored for them.",
         "backup_weeks" => "Weeks in the store.",
+        "backup_store_created_timestamp" => "When the store was made, in seconds since 1970.",
         "backup_verify_last_status" => "Exit code of the last verify.",
         "backup_verify_read_bytes" => "Bytes the last verify read.",
         "backup_verify_damaged_objects" => "Objects the last verify found missing or damaged.",
@@ -284,7 +289,7 @@ mod tests {
                 changed_while_read_files: 0,
             });
         }
-        report.store = Some(StoreReport { bytes: 5, objects: 4, dedup_ratio: 2.5, weeks: 8 });
+        report.store = Some(StoreReport { bytes: 5, objects: 4, dedup_ratio: 2.5, weeks: 8, created: None });
         let text = encode(&report.gauges()).unwrap();
         for line in [
             "# TYPE backup_files gauge",

@@ -9,6 +9,7 @@ mod patience;
 mod stat;
 mod stats;
 mod summary;
+mod time;
 mod week;
 
 pub use entry::{DeviceNumber, Entry, Extent, FileContent, Kind, Meta, ObjectRow, Owners, Timestamp, Xattr};

@@ -31,7 +31,7 @@ pub fn this_week(archive: &Archive) -> Result<Week, Error> {
 
 /// The week of a moment in the local time zone (`TZ`, or `/etc/localtime`), as `date +%Y-%W` prints it.
 pub fn week_of(moment: Timestamp) -> Week {
-    let moment = jiff::Timestamp::new(moment.secs, 0).unwrap_or_default();
+    let moment = moment.in_calendar();
     week_of_date(moment.to_zoned(jiff::tz::TimeZone::system()).date())
 }
 
@@ -45,7 +45,7 @@ pub fn week_of_date(date: jiff::civil::Date) -> Week {
     )
 }
 
-/// RFC 3339, in UTC.
+/// RFC 3339, in UTC; see [`Timestamp::rfc3339`].
 pub fn rfc3339(moment: Timestamp) -> String {
-    jiff::Timestamp::new(moment.secs, 0).unwrap_or_default().to_string()
+    moment.rfc3339()
 }

@@ -96,7 +96,7 @@ impl Archive {
             opened => return opened,
         }
         Self::check_place(store.as_ref())?;
-        let created = jiff::Timestamp::new(new.created.secs, 0).unwrap_or_default().to_string();
+        let created = new.created.rfc3339();
         let config = StoreConfig {
             id: new.id.clone(),
             chunks: new.chunks,

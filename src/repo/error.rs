@@ -20,7 +20,8 @@ pub enum RepoError {
     },
     /// There is no store.
     #[error(
-        "no store at {0}: there is no store.json; is its share mounted? A first `weekvault backup` makes a store"
+        "no store at {0}: there is no store.json; is its share mounted? `weekvault init`, or a first `weekvault backup`, \
+         makes a store"
     )]
     NoStore(String),
     /// The store's description is lost.
@@ -129,7 +130,7 @@ impl RepoError {
 }
 
 fn rfc3339(moment: &Timestamp) -> String {
-    jiff::Timestamp::new(moment.secs, 0).unwrap_or_default().to_string()
+    moment.rfc3339()
 }
 
 fn no_manifest(week: &WeekRef, pvc: &PvcName, weeks: &[Week], pvcs: &[PvcName]) -> String {

@@ -67,8 +67,7 @@ pub struct TrashedObjects {
 
 /// The day of a moment, in UTC: the trash's folders mean the same on every machine.
 pub(super) fn day_of(now: Timestamp) -> Date {
-    let moment = jiff::Timestamp::new(now.secs, 0).unwrap_or_default();
-    moment.to_zoned(jiff::tz::TimeZone::UTC).date()
+    now.in_calendar().to_zoned(jiff::tz::TimeZone::UTC).date()
 }
 
 impl Archive {

@@ -8,6 +8,7 @@ use super::bug::caught;
 use super::context::{Context, TOOL, host};
 use super::failure::{DONE, Failure, PARTIAL};
 use super::metrics;
+use super::stores::if_missing;
 use crate::model::{Completeness, PvcName, Week};
 use crate::ops::backup::{BackedUp, BackupOptions, Origin, Source, backup, check_source_folders};
 use crate::ops::gc::{CleanedUp, clean_up};
@@ -39,6 +40,9 @@ pub(super) struct BackupArgs {
     /// A folder to back up and its name; may be repeated. In the environment: NAME=DIR,NAME=DIR
     #[arg(long = "source", env = "WEEKVAULT_SOURCE", value_name = "NAME=DIR", required = true)]
     sources: Vec<SourceArg>,
+    /// Make no store: fail where there is none
+    #[arg(long, env = "WEEKVAULT_EXISTING")]
+    existing: bool,
     /// The week to back up into [default: today's, in the local time zone]
     #[arg(long, env = "WEEKVAULT_WEEK", value_name = "YYYY-WW")]
     week: Option<Week>,
@@ -88,6 +92,8 @@ pub(super) struct BackupArgs {
 /// What a run came to.
 struct Outcome {
     archive: Archive,
+    /// The store's id, where this run has made it.
+    created: Option<String>,
     week: Week,
     sources: Vec<BackedUp>,
     cleaned: CleanedUp,
@@ -146,10 +152,13 @@ fn way_out(failure: &Failure) -> &'static str {
 
 fn attempt(context: &Context, args: &BackupArgs, begun: Instant) -> Result<Outcome, Failure> {
     const LEFT: &str = "nothing was published";
+    context.check_store()?;
     let sources: Vec<Source> = args.sources.iter().flat_map(|s| s.0.clone()).collect();
     let mut options = options(context, args)?;
     check_source_folders(&sources, &context.global.store)?;
-    let archive = context.open_or_create(args.dry_run)?;
+    let opened = context.open_or_create(if_missing(args.existing, args.dry_run))?;
+    let created = opened.created_id().map(str::to_owned);
+    let archive = opened.archive;
     match args.week {
         None if !args.dry_run => options.week = clock::this_week(&archive)?,
         // A store that has told its time needs fewer looks. Whether it is right is asked before anything is retired.
@@ -165,7 +174,7 @@ fn attempt(context: &Context, args: &BackupArgs, begun: Instant) -> Result<Outco
     drop(guard);
     let (cleaned, trouble) = (CleanedUp::default(), None);
     let mut outcome =
-        Outcome { archive, week: options.week, sources, cleaned, trouble, took: Duration::ZERO };
+        Outcome { archive, created, week: options.week, sources, cleaned, trouble, took: Duration::ZERO };
     if outcome.is_complete() && !args.no_retention && !args.dry_run {
         outcome.clean_up(context, args.keep);
     }

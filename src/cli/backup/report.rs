@@ -6,7 +6,7 @@ use crate::cli::failure::Failure;
 use crate::cli::gc::collected_json;
 use crate::cli::human::{bytes, path_json, table};
 use crate::edge::{BackupReport, SourceReport, StoreReport};
-use crate::model::{Completeness, Week};
+use crate::model::{Completeness, Timestamp, Week};
 use crate::ops::backup::BackedUp;
 use crate::ops::{browse, clock};
 use crate::repo::Archive;
@@ -24,6 +24,7 @@ pub(super) fn print(context: &Context, dry_run: bool, outcome: &Outcome) -> Resu
     let document = json!({
         "exit_code": outcome.code(),
         "dry_run": dry_run,
+        "created_store": outcome.created,
         "duration_seconds": outcome.took.as_secs_f64(),
         "read_bytes": read,
         "written_bytes": written,
@@ -155,5 +156,12 @@ fn store_report(archive: &Archive) -> Option<StoreReport> {
     let bytes = listing.bytes() + manifests.iter().map(|m| m.length).sum::<u64>();
     let weeks: BTreeSet<Week> = manifests.iter().map(|m| m.id.week).collect();
     let dedup_ratio = if bytes == 0 { 0.0 } else { logical as f64 / bytes as f64 };
-    Some(StoreReport { bytes, objects: listing.len() as u64, dedup_ratio, weeks: weeks.len() as u64 })
+    let created = Timestamp::parse_rfc3339(&archive.config().created);
+    Some(StoreReport {
+        bytes,
+        objects: listing.len() as u64,
+        dedup_ratio,
+        weeks: weeks.len() as u64,
+        created,
+    })
 }
