@@ -10,8 +10,9 @@ use crate::edge::Interrupt;
 use crate::model::{Observer, PvcName, WeekRef};
 use crate::ops::Error;
 use crate::repo::Archive;
+use crate::tree::StorePlace;
 use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 pub(super) struct Context {
     pub(super) global: Global,
@@ -96,11 +97,9 @@ impl Context {
                 folder
             }
         };
-        let real = |path: &Path| path.ancestors().find_map(|a| a.canonicalize().ok());
         let folder = std::path::absolute(&folder).unwrap_or(folder);
-        if let (Some(cache), Ok(store)) = (real(&folder), self.global.store.canonicalize())
-            && cache.starts_with(&store)
-        {
+        let store = &self.global.store;
+        if StorePlace::at(store).contains(&folder) {
             let message = format!(
                 "the cache {} is inside the store {}: what may be deleted at any time must not be there; \
                  give another --cache-dir, or --no-cache",

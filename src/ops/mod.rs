@@ -8,7 +8,6 @@ pub mod gc;
 pub mod import;
 pub mod materialize;
 mod parallel;
-mod paths;
 pub mod restore;
 pub mod undelete;
 pub mod verify;

@@ -6,6 +6,7 @@ use super::{Manifest, RepoError, layout};
 use crate::format::{ChunkSizes, FormatError, StoreConfig, decode_store, encode_store};
 use crate::model::{Timestamp, Week};
 use crate::store::{Item, ItemKind, Key, Store, read_all, write_all};
+use crate::tree::StorePlace;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -164,6 +165,11 @@ impl Archive {
     /// What the store says of itself.
     pub fn config(&self) -> &StoreConfig {
         &self.config
+    }
+
+    /// Where the store is in this machine's file systems.
+    pub fn place(&self) -> StorePlace {
+        StorePlace::new(self.store.identity(), self.store.root(), &self.config.id)
     }
 
     /// For messages: where the store is.

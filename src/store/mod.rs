@@ -16,6 +16,7 @@ pub use memory::MemoryStore;
 
 use crate::model::Timestamp;
 use std::io;
+use std::path::Path;
 
 /// A place that keeps files by key. Every backend passes the same conformance tests (`tests/store.rs`).
 ///
@@ -89,6 +90,12 @@ pub trait Store: Send + Sync {
     /// Device and inode of the store's root directory, where it has one: another path that leads to the same is the same
     /// store.
     fn identity(&self) -> Option<(u64, u64)> {
+        None
+    }
+
+    /// The directory that the store is in, where it is in one. What lies above it can be found by this; whether another path
+    /// leads to the store, only [`Store::identity`] tells.
+    fn root(&self) -> Option<&Path> {
         None
     }
 

@@ -1,6 +1,7 @@
 //! One folder of a live tree: its names, and what stands at each.
 
 use super::stat::stat_at;
+use super::store_place::{STORE_JSON, StorePlace};
 use crate::model::{Name, Patience, Stat, is_passing};
 use rustix::fs::{Mode, OFlags};
 use std::io;
@@ -16,6 +17,8 @@ pub(super) struct Folder {
     pub(super) children: Vec<Child>,
     /// Why names may be missing.
     pub(super) errors: Vec<io::Error>,
+    /// It is the store's root: nothing in it is of the tree.
+    pub(super) is_store: bool,
 }
 
 /// A name in a folder.
@@ -27,7 +30,7 @@ pub(super) struct Child {
 
 /// Lists a folder, which may be no symbolic link, and looks at each name by way of the folder: the kernel then need not
 /// go all the way from the root.
-pub(super) fn list(path: &Path, patience: &Patience) -> Folder {
+pub(super) fn list(path: &Path, patience: &Patience, store: &StorePlace) -> Folder {
     let mut folder = Folder::default();
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let open = || rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from);
@@ -53,6 +56,10 @@ pub(super) fn list(path: &Path, patience: &Patience) -> Folder {
                 folder.errors.push(error.into_io_error().unwrap_or_else(|| io::Error::other(message)));
             }
         }
+    }
+    let describes = |child: &Child| child.name.as_bytes() == STORE_JSON;
+    if folder.children.iter().any(describes) && store.is_described_in(handle.as_fd()) {
+        return Folder { is_store: true, ..Folder::default() };
     }
     folder
 }

@@ -2,6 +2,7 @@
 //! nearly all waiting.
 
 use super::list::{Folder, list};
+use super::store_place::StorePlace;
 use crate::model::{ArchivePath, NodeKind, Patience, Stat};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -26,6 +27,7 @@ struct Shared {
     root: PathBuf,
     enters: Box<Enters>,
     patience: Arc<Patience>,
+    store: Arc<StorePlace>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -62,7 +64,7 @@ impl Shared {
             };
             state.busy.insert(path.clone());
             drop(state);
-            let folder = list(&path.below(&self.root), &self.patience);
+            let folder = list(&path.below(&self.root), &self.patience, &self.store);
             let ahead = self.folders(&path, &folder);
             state = self.state();
             state.want(ahead);
@@ -103,9 +105,15 @@ impl State {
 impl Scouts {
     /// Starts so many threads below `root`, fewer where the system refuses more; they ask `enters` whether to go into a
     /// folder. Without any, each folder is looked at when it is asked for.
-    pub(super) fn start(number: usize, root: PathBuf, patience: Arc<Patience>, enters: Box<Enters>) -> Self {
+    pub(super) fn start(
+        number: usize,
+        root: PathBuf,
+        store: Arc<StorePlace>,
+        patience: Arc<Patience>,
+        enters: Box<Enters>,
+    ) -> Self {
         let (state, changed) = (Mutex::default(), Condvar::new());
-        let shared = Arc::new(Shared { root, enters, patience, state, changed });
+        let shared = Arc::new(Shared { root, enters, patience, store, state, changed });
         let scout = |_| {
             let shared = Arc::clone(&shared);
             Builder::new().spawn(move || shared.scout()).ok()
@@ -128,7 +136,7 @@ impl Scouts {
         }
         state.wanted.remove(path);
         drop(state);
-        let folder = list(&path.below(&self.shared.root), &self.shared.patience);
+        let folder = list(&path.below(&self.shared.root), &self.shared.patience, &self.shared.store);
         if !self.threads.is_empty() {
             let ahead = self.shared.folders(path, &folder);
             self.shared.state().want(ahead);

@@ -5,6 +5,7 @@ use super::leftover::is_leftover;
 use super::list::Child;
 use super::scouts::{Enters, Scouts};
 use super::stat::{Home, stat_at};
+use super::store_place::StorePlace;
 use crate::model::{ArchivePath, LeftOut, LeftOutReason, NodeKind, Patience, Problem, Stat, is_passing};
 use rustix::fs::CWD;
 use std::collections::VecDeque;
@@ -96,6 +97,7 @@ pub enum Skip {
 pub struct Walk {
     root: PathBuf,
     options: WalkOptions,
+    store: Arc<StorePlace>,
     /// None until the root has been looked at.
     scouts: Option<Scouts>,
     /// Where the root is, once known.
@@ -121,6 +123,7 @@ impl Walk {
         Self {
             root: root.to_path_buf(),
             options,
+            store: Arc::default(),
             scouts: None,
             home: None,
             levels: Vec::new(),
@@ -129,6 +132,11 @@ impl Walk {
             pending: VecDeque::new(),
             patience: Arc::default(),
         }
+    }
+
+    /// The same walk; it does not enter the store.
+    pub fn beside(self, store: Arc<StorePlace>) -> Self {
+        Self { store, ..self }
     }
 
     fn skip_reason(&self, path: &ArchivePath, is_folder: bool) -> Option<Skip> {
@@ -143,12 +151,19 @@ impl Walk {
         let stat = self.patience.run(std::thread::sleep, is_passing, look);
         let home = stat.as_ref().ok().map(Home::of);
         self.home = home;
-        let options = self.options.clone();
+        let (options, store) = (self.options.clone(), Arc::clone(&self.store));
         let enters: Box<Enters> = Box::new(move |path, stat| {
-            options.excludes(path, true).is_none() && !is_leftover(path) && options.stays(home.as_ref(), stat)
+            let is_left_out = is_leftover(path) || store.is_root(stat) || !options.stays(home.as_ref(), stat);
+            !is_left_out && options.excludes(path, true).is_none()
         });
         let patience = Arc::clone(&self.patience);
-        self.scouts = Some(Scouts::start(self.options.scouts, self.root.clone(), patience, enters));
+        self.scouts = Some(Scouts::start(
+            self.options.scouts,
+            self.root.clone(),
+            Arc::clone(&self.store),
+            patience,
+            enters,
+        ));
         self.meet(ArchivePath::root(), stat)
     }
 
@@ -156,6 +171,11 @@ impl Walk {
     fn go_in(&mut self, path: ArchivePath) {
         let Some(scouts) = &self.scouts else { return };
         let folder = scouts.take(&path);
+        // A place is left out once.
+        if folder.is_store && self.cache.as_ref() != Some(&path) {
+            let path = path.clone();
+            self.pending.push_back(Walked::LeftOut(LeftOut { path, reason: LeftOutReason::Store }));
+        }
         self.pending.extend(folder.errors.iter().map(|error| failed(path.clone(), "list", error)));
         self.levels.push(Level { path, children: folder.children.into_iter() });
     }
@@ -173,11 +193,15 @@ impl Walk {
             Ok(stat) => stat,
             Err(error) => return failed(path, "stat", &error),
         };
+        let is_mounted = self.home.is_some_and(|home| !home.has(&stat));
         let stays = self.options.stays(self.home.as_ref(), &stat);
         if !stays && !is_folder {
             return left_out(path, LeftOutReason::Mount);
         }
-        if !stays {
+        let id = (stat.device, stat.inode);
+        if is_folder && (self.store.is_root(&stat) || (is_mounted && self.store.is_inner(id))) {
+            self.pending.push_back(left_out(path.clone(), LeftOutReason::Store));
+        } else if !stays {
             self.pending.push_back(left_out(path.clone(), LeftOutReason::Mount));
         } else if is_folder {
             self.enter = Some(path.clone());

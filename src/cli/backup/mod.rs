@@ -15,7 +15,7 @@ use crate::ops::gc::{CleanedUp, clean_up};
 use crate::ops::{Error, clock};
 use crate::repo::{Archive, RepoError, StoreLock, lock};
 use crate::store::LockMode;
-use crate::tree::{Excludes, WalkOptions};
+use crate::tree::{Excludes, StorePlace, WalkOptions};
 use clap::Args;
 pub(super) use report::{missing, source_json};
 pub(super) use source::SourceArg;
@@ -155,7 +155,8 @@ fn attempt(context: &Context, args: &BackupArgs, begun: Instant) -> Result<Outco
     context.check_store()?;
     let sources: Vec<Source> = args.sources.iter().flat_map(|s| s.0.clone()).collect();
     let mut options = options(context, args)?;
-    check_source_folders(&sources, &context.global.store)?;
+    let store = &context.global.store;
+    check_source_folders(&sources, &StorePlace::at(store), &store.display().to_string())?;
     let opened = context.open_or_create(if_missing(args.existing, args.dry_run))?;
     let created = opened.created_id().map(str::to_owned);
     let archive = opened.archive;

@@ -20,14 +20,13 @@ mod scan;
 use super::Error;
 use super::clock::now;
 use super::parallel::{Bounds, Pool, ordered, start};
-use super::paths::resolve;
 use crate::data::{Compare, CutSizes};
 use crate::model::{
     ArchivePath, Completeness, Counts, ObjectRow, Observer, Owners, Problem, PvcName, Summary, Timestamp,
     Week,
 };
 use crate::repo::{Archive, Inventory, ManifestId, PendingManifest, RepoError, SharedTrash, look_again};
-use crate::tree::{OwnerNames, SourceReader, Walk, WalkOptions, is_remote};
+use crate::tree::{OwnerNames, SourceReader, StorePlace, Walk, WalkOptions, is_remote};
 use collect::Collected;
 use copies::Copy;
 use cut::Cutting;
@@ -36,6 +35,7 @@ use previous::Previous;
 use read::Reading;
 use scan::Pieces;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Files that are read at once where each answer takes a network's time: that is nearly all waiting.
 const REMOTE_READERS: usize = 8;
@@ -188,32 +188,38 @@ struct Ready {
 /// # Errors
 /// [`Error`] naming the source.
 pub fn check_sources(sources: &[Source], archive: &Archive) -> Result<(), Error> {
-    check_source_folders(sources, &PathBuf::from(archive.location()))
+    check_source_folders(sources, &archive.place(), &archive.location())
 }
 
-/// Refuses sources of one name, missing ones, and a store inside a source, where the store is or would be at `store`.
+/// Refuses sources of one name, missing ones, a store inside a source and a source inside of what the store keeps, where
+/// the store is or would be at `place`, for messages `location`.
 ///
 /// # Errors
 /// [`Error`] naming the source.
-pub fn check_source_folders(sources: &[Source], store: &std::path::Path) -> Result<(), Error> {
-    let store_real = resolve(store);
+pub fn check_source_folders(sources: &[Source], place: &StorePlace, location: &str) -> Result<(), Error> {
     for (i, source) in sources.iter().enumerate() {
         let pvc = || source.pvc.clone();
         if sources.iter().take(i).any(|s| s.pvc == source.pvc) {
             return Err(Error::TwiceNamed(pvc()));
         }
         let bad = |reason: String| Error::BadSource { pvc: pvc(), path: source.path.clone(), reason };
-        let real = match source.path.canonicalize() {
-            Ok(real) if real.is_dir() => real,
+        let path = &source.path;
+        match path.metadata() {
+            Ok(found) if found.is_dir() => {}
             Ok(_) => return Err(bad("is no folder".into())),
             Err(e) => return Err(bad(format!("cannot be opened: {e}"))),
+        }
+        let store = format!("the store {location}");
+        let source = format!("source \"{}\" ({})", source.pvc, source.path.display());
+        let nested = |inner, outer| {
+            let reason = "a backup would back itself up; give a store outside of every source";
+            Err(Error::Nested { inner, outer, reason })
         };
-        if store_real.starts_with(&real) {
-            return Err(Error::Nested {
-                inner: format!("the store {}", store.display()),
-                outer: format!("source \"{}\" ({})", source.pvc, source.path.display()),
-                reason: "a backup would back itself up; give a store outside of every source",
-            });
+        if place.is_within(path) {
+            return nested(store, source);
+        }
+        if place.keeps(path) {
+            return nested(source, store);
         }
     }
     Ok(())
@@ -355,7 +361,8 @@ fn run_pipeline(
     // More readers than cores are there to wait: for small pieces, each of little memory, and the walk likewise.
     let (pieces, scouts) =
         if reader_threads > threads { (Pieces::SMALL, reader_threads) } else { (Pieces::LARGE, 0) };
-    let walk = || Walk::new(root, WalkOptions { scouts, ..options.walk.clone() });
+    let place = Arc::new(archive.place());
+    let walk = || Walk::new(root, WalkOptions { scouts, ..options.walk.clone() }).beside(Arc::clone(&place));
     let copy = match options.origin {
         Origin::Live => None,
         Origin::Copy { .. } => Some(Copy::look(walk(), previous, observer)),

@@ -112,6 +112,11 @@ pub(super) fn scan<R: Send>(
                 continue;
             }
             Walked::LeftOut(place) => {
+                if place.reason == LeftOutReason::Store {
+                    let path = &place.path;
+                    observer
+                        .warn(&format!("{path} is the store, or a copy of it: it is left out of the backup"));
+                }
                 scanned.skipped += u64::from(place.reason != LeftOutReason::Cache);
                 scanned.left_out.add(place);
                 continue;

@@ -10,11 +10,10 @@ pub use survey::Surveyed;
 
 use super::Error;
 use super::backup::{BackedUp, BackupOptions, Origin, Source, backup};
-use super::paths::resolve;
 use crate::format::Section;
 use crate::model::{Observer, PvcName, Week};
 use crate::repo::{Archive, ManifestId, is_own};
-use crate::tree::{Farm, PassedOver, WeeklyCopy};
+use crate::tree::{Farm, PassedOver, StorePlace, WeeklyCopy};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -80,7 +79,7 @@ pub fn find(store: &Path, options: &ImportOptions) -> Result<Farm, Error> {
         true => bad(format!("cannot be listed: {error}")),
         false => bad(format!("cannot be imported: listing {} failed: {error}", path.display())),
     })?;
-    if resolve(root) == resolve(store) {
+    if StorePlace::at(store).is(root) {
         farm.passed_over.retain(|passed| !is_own(&passed.path));
     }
     let names = |farm: &Farm| {

@@ -52,6 +52,9 @@ impl Restoring<'_, '_, '_> {
             }
             return Ok(());
         }
+        if let Some(folder) = path.parent().filter(|_| action != Action::None) {
+            self.target.keep_off_store(&folder)?;
+        }
         self.make_ancestors()?;
         self.make_lost_folders(&path)?;
         // Two entries of their own that are one inode in the target must be parted.

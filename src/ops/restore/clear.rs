@@ -73,6 +73,9 @@ impl<'a> Clearing<'a> {
             let error = IoError::other("another file system is mounted here; it is left alone");
             return Err(SourceError::new(path, "delete", error));
         }
+        if is_folder {
+            target.keep_off_store(path)?;
+        }
         if is_folder && !self.empty(target, path)? {
             return Ok(false);
         }
@@ -96,6 +99,7 @@ impl<'a> Clearing<'a> {
         let Some(stat) = target.stat(path)? else { return Ok(()) };
         let is_folder = stat.kind == NodeKind::Directory;
         if is_folder {
+            target.keep_off_store(path)?;
             let deletes = self.deletes() && target.is_own(&stat);
             let emptied = target.children(path)?.is_empty() || (deletes && self.empty(target, path)?);
             if !emptied {

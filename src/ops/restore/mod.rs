@@ -22,11 +22,10 @@ pub use select::{InvalidPattern, Selection};
 
 use super::Error;
 use super::parallel::{Bounds, Room, ordered, start};
-use super::paths::resolve;
 use crate::data::Compare;
 use crate::model::{ArchivePath, Kind, Observer, Problem};
 use crate::repo::{Archive, Manifest, RepoError};
-use crate::tree::{OwnerMap, OwnerNames, SourceError, SourceReader, Target};
+use crate::tree::{OwnerMap, OwnerNames, SourceError, SourceReader, StorePlace, Target};
 use apply::Restoring;
 use before::Linking;
 use clear::Clearing;
@@ -36,6 +35,7 @@ use missing::MissingFolders;
 use report::Report;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use write::Writer;
 
 /// Whose the restored files are to be.
@@ -95,8 +95,8 @@ pub fn restore_beside(
     before: Option<&Before>,
     observer: &dyn Observer,
 ) -> Result<Restored, Error> {
-    let store = PathBuf::from(archive.location());
-    check_target(&options.target, &store, options.delete)?;
+    let place = Arc::new(archive.place());
+    check_target(&options.target, archive, &place, options.delete)?;
     let objects = manifest.objects()?;
     let report = Report::new(observer);
     let owners = owners(manifest, options, &report)?;
@@ -111,7 +111,7 @@ pub fn restore_beside(
         report.change(&ArchivePath::root(), "create");
     }
     let bad_target = |e: SourceError| Error::Target { path: options.target.clone(), reason: e.to_string() };
-    let target = Target::open(&options.target, owners.clone()).map_err(bad_target)?;
+    let target = Target::open(&options.target, owners.clone()).map_err(bad_target)?.beside(place);
     let summary = manifest.summary();
     let compare = Compare {
         started: summary.started,
@@ -192,14 +192,13 @@ fn owners(manifest: &Manifest, options: &RestoreOptions, report: &Report<'_>) ->
 }
 
 /// Refuses a target inside the store, and a store inside a target from which extra files would be deleted.
-fn check_target(target: &Path, store: &Path, delete: bool) -> Result<(), Error> {
-    let (store_real, target_real) = (resolve(store), resolve(target));
+fn check_target(target: &Path, archive: &Archive, place: &StorePlace, delete: bool) -> Result<(), Error> {
     let nested = |inner: String, outer: String, reason| Err(Error::Nested { inner, outer, reason });
-    let (t, s) = (format!("the target {}", target.display()), format!("the store {}", store.display()));
-    if target_real.starts_with(&store_real) {
+    let (t, s) = (format!("the target {}", target.display()), format!("the store {}", archive.location()));
+    if place.contains(target) {
         return nested(t, s, "restoring there would write into the store; give a target outside of it");
     }
-    if delete && store_real.starts_with(&target_real) {
+    if delete && place.is_within(target) {
         return nested(s, t, "--delete would delete the store; leave it out, or give another target");
     }
     if target.exists() && !target.is_dir() {

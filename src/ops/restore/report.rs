@@ -2,7 +2,7 @@
 
 use crate::model::{ArchivePath, Observer, Problem};
 use crate::repo::RepoError;
-use crate::tree::Unrestored;
+use crate::tree::{IN_STORE, Unrestored};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -31,6 +31,8 @@ pub(super) struct Report<'a> {
 struct State {
     result: Restored,
     damaged: bool,
+    /// Where the store was met.
+    stores: BTreeSet<ArchivePath>,
     /// Files that could not be restored: no other name is made of what stands there instead.
     lost: BTreeSet<ArchivePath>,
     /// In a dry run: files whose inode would be a new one, so that links to them would be made anew.
@@ -55,7 +57,11 @@ impl<'a> Report<'a> {
         self.state().result.unchanged += 1;
     }
 
+    /// Tells of a problem; of a store that is in the target once, and not of each path in it.
     pub(super) fn problem(&self, problem: Problem) {
+        if problem.operation == IN_STORE && !self.state().stores.insert(problem.path.clone()) {
+            return;
+        }
         self.observer.problem(&problem);
         let mut state = self.state();
         state.result.failed += 1;

@@ -386,6 +386,10 @@ impl Store for LocalStore {
         self.disk().identity()
     }
 
+    fn root(&self) -> Option<&Path> {
+        Some(&self.root)
+    }
+
     fn location(&self) -> String {
         self.root.display().to_string()
     }

@@ -1,10 +1,15 @@
 //! Writing a tree: relative to folder handles, never through a symbolic link, files made exclusively.
 
+mod outside;
+
+pub use outside::IN_STORE;
+
 use super::stat::{stat_at, stat_of};
 use super::xattrs::{self, Place};
 use super::{OwnerMap, SourceError};
 use crate::model::{ArchivePath, Kind, Meta, Name, NodeKind, Stat, Timestamp, Xattr};
 use crate::sys::open_beneath;
+use outside::Outside;
 use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 use std::fs::File;
@@ -27,6 +32,7 @@ pub struct Target {
     /// Whether /proc is there: some calls take no handles, and reach what a handle is of by it.
     has_proc: bool,
     last: Option<(ArchivePath, Arc<OwnedFd>)>,
+    outside: Outside,
 }
 
 /// A file that is being written under a temporary name, beside where it will be.
@@ -69,6 +75,7 @@ impl Target {
             device,
             has_proc: Path::new("/proc/self/fd").exists(),
             last: None,
+            outside: Outside::default(),
         })
     }
 
@@ -80,11 +87,6 @@ impl Target {
     /// Whether something is on the same file system as the root.
     pub fn is_own(&self, stat: &Stat) -> bool {
         stat.device == self.device
-    }
-
-    /// Forgets the folder used last: something may have taken its place.
-    pub fn forget(&mut self) {
-        self.last = None;
     }
 
     /// A handle of the folder that holds `path`, and the name in it.
@@ -154,8 +156,7 @@ impl Target {
     /// # Errors
     /// [`SourceError`].
     pub fn make_folder(&mut self, path: &ArchivePath) -> Result<()> {
-        let (folder, name) =
-            self.parent(path).map_err(|e| SourceError::new(path, "open the folder of", e))?;
+        let (folder, name) = self.parent_to_change(path, "open the folder of")?;
         rustix::fs::mkdirat(folder.as_fd(), name.as_bytes(), Mode::RWXU)
             .map_err(|e| SourceError::new(path, "make", e))
     }
@@ -165,8 +166,7 @@ impl Target {
     /// # Errors
     /// [`SourceError`] when it cannot be made; what of the metadata could not be set is returned.
     pub fn make_node(&mut self, path: &ArchivePath, kind: &Kind, meta: &Meta) -> Result<Vec<Unrestored>> {
-        let (folder, name) =
-            self.parent(path).map_err(|e| SourceError::new(path, "open the folder of", e))?;
+        let (folder, name) = self.parent_to_change(path, "open the folder of")?;
         let folder = folder.as_fd();
         let node =
             |file_type, device| rustix::fs::mknodat(folder, name.as_bytes(), file_type, Mode::RUSR, device);
@@ -189,7 +189,7 @@ impl Target {
     pub fn make_hard_link(&mut self, existing: &ArchivePath, path: &ArchivePath) -> Result<()> {
         let failed = |e| SourceError::new(path, "link", e);
         let (from, old) = self.parent(existing).map_err(failed)?;
-        let (to, new) = self.parent(path).map_err(failed)?;
+        let (to, new) = self.parent_to_change(path, "link")?;
         let linked =
             rustix::fs::linkat(from.as_fd(), old.as_bytes(), to.as_fd(), new.as_bytes(), AtFlags::empty());
         linked.map_err(failed)
@@ -202,7 +202,7 @@ impl Target {
     pub fn link_from(&mut self, tree: &mut Self, path: &ArchivePath) -> Result<()> {
         let failed = |e| SourceError::new(path, "link", e);
         let (from, name) = tree.parent(path).map_err(failed)?;
-        let (to, _) = self.parent(path).map_err(failed)?;
+        let (to, _) = self.parent_to_change(path, "link")?;
         let name = name.as_bytes();
         rustix::fs::linkat(from.as_fd(), name, to.as_fd(), name, AtFlags::empty()).map_err(failed)
     }
@@ -213,7 +213,7 @@ impl Target {
     /// [`SourceError`].
     pub fn remove(&mut self, path: &ArchivePath, is_folder: bool) -> Result<()> {
         let failed = |e| SourceError::new(path, "remove", e);
-        let (folder, name) = self.parent(path).map_err(failed)?;
+        let (folder, name) = self.parent_to_change(path, "remove")?;
         let flags = if is_folder { AtFlags::REMOVEDIR } else { AtFlags::empty() };
         self.last = None;
         rustix::fs::unlinkat(folder.as_fd(), name.as_bytes(), flags).map_err(failed)
@@ -224,6 +224,7 @@ impl Target {
     /// # Errors
     /// [`SourceError`].
     pub fn create(&mut self, path: &ArchivePath, unique: &str) -> Result<NewFile> {
+        self.parent_to_change(path, "open the folder of")?;
         self.temporary(path, unique, OFlags::CREATE | OFlags::EXCL, "create")
     }
 
@@ -343,6 +344,7 @@ impl Target {
     /// [`SourceError`] when it cannot be opened.
     pub fn set_metadata(&mut self, path: &ArchivePath, meta: &Meta) -> Result<Vec<Unrestored>> {
         let kind = self.stat(path)?.map(|s| s.kind);
+        self.keep_off_store_at(path, kind)?;
         if matches!(kind, Some(NodeKind::File | NodeKind::Directory)) {
             let fd = open_beneath(self.folder.as_fd(), path.as_path(), OFlags::RDONLY | OFlags::NONBLOCK);
             let fd = fd.map_err(|e| SourceError::new(path, "open", e))?;

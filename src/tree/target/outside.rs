@@ -1,0 +1,97 @@
+//! Keeping what is written off the store, which may lie in the tree by another mount or name.
+
+use super::{Result, Target};
+use crate::model::{ArchivePath, Name, NodeKind};
+use crate::sys::open_beneath;
+use crate::tree::{SourceError, StorePlace};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+/// The operation of an error that says that something of the store would be changed.
+pub const IN_STORE: &str = "change what is in";
+
+/// What is known to lie outside the store.
+#[derive(Clone, Default)]
+pub(super) struct Outside {
+    store: Arc<StorePlace>,
+    /// A directory that is neither the store nor in it, and so are those above it.
+    last: Option<ArchivePath>,
+}
+
+impl Outside {
+    pub(super) fn of(store: Arc<StorePlace>) -> Self {
+        Self { store, last: None }
+    }
+
+    /// Makes sure that a directory of the tree at `root` is neither the store nor in it; what is missing is not. Returns a
+    /// handle of it if it had to be opened.
+    ///
+    /// # Errors
+    /// [`SourceError`], of the operation [`IN_STORE`] with the path of the store in the tree.
+    pub(super) fn check(&mut self, root: BorrowedFd<'_>, folder: &ArchivePath) -> Result<Option<OwnedFd>> {
+        let known = |path: &ArchivePath| self.last.as_ref().is_some_and(|last| last.is_within(path));
+        let above = std::iter::successors(Some(folder.clone()), ArchivePath::parent);
+        let mut unknown: Vec<ArchivePath> = above.take_while(|path| !known(path)).collect();
+        let mut handle = None;
+        while let Some(path) = unknown.pop() {
+            let failed = |e: Errno| SourceError::new(&path, "open", e);
+            let opened = match open_beneath(root, path.as_path(), OFlags::PATH | OFlags::DIRECTORY) {
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
+                opened => opened.map_err(failed)?,
+            };
+            let found = rustix::fs::fstat(&opened).map_err(failed)?;
+            if self.store.has(opened.as_fd(), (found.st_dev, found.st_ino)) {
+                let error = "it is the store, or a copy of it: nothing in it is changed";
+                return Err(SourceError::new(&path, IN_STORE, std::io::Error::other(error)));
+            }
+            handle = Some(opened);
+            self.last = Some(path);
+        }
+        Ok(handle)
+    }
+}
+
+impl Target {
+    /// The same tree; nothing is changed in it where it is the store.
+    pub fn beside(self, store: Arc<StorePlace>) -> Self {
+        Self { outside: Outside::of(store), ..self }
+    }
+
+    /// Makes sure that a directory is neither the store nor in it.
+    ///
+    /// # Errors
+    /// As [`Outside::check`].
+    pub fn keep_off_store(&mut self, folder: &ArchivePath) -> Result<()> {
+        let opened = self.outside.check(self.folder.as_fd(), folder)?;
+        self.last = opened.map(|fd| (folder.clone(), Arc::new(fd))).or(self.last.take());
+        Ok(())
+    }
+
+    /// The same for what is about to get other metadata.
+    pub(super) fn keep_off_store_at(&mut self, path: &ArchivePath, kind: Option<NodeKind>) -> Result<()> {
+        match (kind, path.parent()) {
+            (Some(NodeKind::Directory), _) | (_, None) => self.keep_off_store(path),
+            (_, Some(folder)) => self.keep_off_store(&folder),
+        }
+    }
+
+    /// Forgets the folder used last: something may have taken its place.
+    pub fn forget(&mut self) {
+        self.last = None;
+        self.outside.last = None;
+    }
+
+    /// As [`Self::parent`], of a path that is about to be changed.
+    pub(super) fn parent_to_change(
+        &mut self,
+        path: &ArchivePath,
+        operation: &'static str,
+    ) -> Result<(Arc<OwnedFd>, Name)> {
+        if let Some(folder) = path.parent() {
+            self.keep_off_store(&folder)?;
+        }
+        self.parent(path).map_err(|e| SourceError::new(path, operation, e))
+    }
+}
