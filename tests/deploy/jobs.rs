@@ -12,7 +12,7 @@ use std::process::Command;
 #[test]
 fn options_and_variables_are_the_programs() {
     for overlay in OVERLAYS {
-        for file in ["backup.yaml", "verify.yaml", "restore.yaml", "materialize.yaml"] {
+        for file in ["init.yaml", "backup.yaml", "verify.yaml", "restore.yaml", "materialize.yaml"] {
             check_command_line(Task::of(overlay, file).container());
         }
     }
@@ -22,8 +22,9 @@ fn options_and_variables_are_the_programs() {
 fn the_jobs_do_what_they_are_for() {
     for overlay in OVERLAYS {
         let node = Node::new();
-        let [backup, verify, restore, materialize] =
-            ["backup", "verify", "restore", "materialize"].map(|f| Task::of(overlay, &format!("{f}.yaml")));
+        let [init, backup, verify, restore, materialize] =
+            ["init", "backup", "verify", "restore", "materialize"]
+                .map(|f| Task::of(overlay, &format!("{f}.yaml")));
         let run = |task| -> Value {
             let ran = Ran::of(node.command(task, None)).expect(0);
             // A restore that is dry has lines before the one that sums up.
@@ -35,6 +36,12 @@ fn the_jobs_do_what_they_are_for() {
             fs::create_dir(node.path(&format!("src/{source}"))).unwrap();
             fs::write(node.path(&format!("src/{source}/file")), source).unwrap();
         }
+        // A share that is not mounted is an empty folder, and no place for a new store.
+        Ran::of(node.command(&backup, None)).expect(1).says("no store at").says("weekvault init");
+        assert_eq!(fs::read_dir(node.path("backup")).unwrap().count(), 0);
+        let id = run(&init)["id"].clone();
+        assert!(id.as_str().is_some_and(|id| id.len() == 32), "{id}");
+        Ran::of(node.command(&init, None)).expect(1).says("there is a store at").says(id.as_str().unwrap());
         let report = run(&backup);
         let names: Vec<&str> =
             report["sources"].as_array().unwrap().iter().map(|s| s["pvc"].as_str().unwrap()).collect();
@@ -51,8 +58,9 @@ fn the_jobs_do_what_they_are_for() {
         assert_eq!(fs::read_to_string(&live).unwrap(), sources[0]);
         run(&materialize);
         assert_eq!(fs::read_to_string(node.path("target/tree/file")).unwrap(), sources[0]);
-        // None of them keeps a cache, so that no pod needs a volume for one.
-        assert_eq!(fs::read_dir(node.path("home")).unwrap().count(), 0);
+        // None of them keeps a cache, so that no pod needs a volume for one: only which store was where.
+        let kept = fs::read_dir(node.path("home/.cache/weekvault")).unwrap().map(|e| e.unwrap().file_name());
+        assert_eq!(kept.collect::<Vec<_>>(), ["weekvault-stores-v1"]);
     }
 }
 
@@ -96,6 +104,7 @@ fn capabilities_suffice_and_none_is_idle() {
     fs::create_dir(node.path("src/enigma")).unwrap();
     let original = Tree::of(&source);
     let [backup, restore] = ["backup", "restore"].map(|f| Task::of("roundcube", &format!("{f}.yaml")));
+    Ran::of(node.command(&Task::of("roundcube", "init.yaml"), Some(&[]))).expect(0);
     let given = backup.capabilities();
     assert_eq!(given.len(), 1);
     // Not even the source's root can be listed.

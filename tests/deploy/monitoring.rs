@@ -82,6 +82,7 @@ fn prometheus_sees_how_each_run_ended() {
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(&file, file.to_str().unwrap()).unwrap();
     }
+    Ran::of(cluster.command("init.yaml", None)).expect(0);
     cluster.run("backup.yaml", 0);
     assert_eq!(cluster.value("backup_last_status"), 0.0);
     let success = cluster.value("backup_last_success_timestamp");

@@ -121,7 +121,7 @@ fn the_module_mounts_what_the_manifests_mount() {
         ));
         has("for_each=sort(local.claims)content{name=\"source-${volume.key}\"\
              persistent_volume_claim{claim_name=volume.value}}");
-        has("args=concat([\"backup\"],\
+        has("args=concat(#kubernetes/roundcube/init.yamlhasmadethestore.[\"backup\",\"--existing\"],\
              [forname,sourceinvar.sources:\"--source=${name}=${source.mount_path}\"],[\"--keep=${var.keep}\"],)");
         let affinity = task.pod().affinity.clone().unwrap().pod_affinity.unwrap();
         let terms = affinity.required_during_scheduling_ignored_during_execution.unwrap();
@@ -129,7 +129,7 @@ fn the_module_mounts_what_the_manifests_mount() {
             "label_selector{{match_labels=var.affinity_labels}}topology_key={:?}",
             terms[0].topology_key
         ));
-        assert_eq!(task.arguments()[0], "backup");
+        assert_eq!(task.arguments()[..2], ["backup", "--existing"]);
     }
 }
 

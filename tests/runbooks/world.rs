@@ -78,6 +78,9 @@ impl<'a> World<'a> {
 
     /// Backs up as the CronJob does, and keeps a copy of what was backed up.
     pub(crate) fn back_up(&mut self, week: &str) {
+        if !self.store().join("store.json").exists() {
+            self.vault().run(["init"]).expect(0);
+        }
         let mut job = self.cluster.job_of("roundcube-backup", "first");
         let arguments = &mut job["spec"]["template"]["spec"]["containers"][0]["args"];
         arguments.as_array_mut().unwrap().push(json!(format!("--week={week}")));

@@ -99,7 +99,8 @@ resource "kubernetes_cron_job_v1" "backup" {
               name  = "backup"
               image = var.image
               args = concat(
-                ["backup"],
+                # kubernetes/roundcube/init.yaml has made the store.
+                ["backup", "--existing"],
                 [for name, source in var.sources : "--source=${name}=${source.mount_path}"],
                 ["--keep=${var.keep}"],
               )
