@@ -52,7 +52,8 @@ impl Failure {
     /// The exit code.
     pub(super) fn code(&self) -> u8 {
         match self {
-            Self::Ops(Error::TwiceNamed(_) | Error::Nested { .. }) | Self::Usage(_) => USAGE,
+            Self::Ops(Error::TwiceNamed(_) | Error::Nested { .. } | Error::FutureWeek { .. })
+            | Self::Usage(_) => USAGE,
             Self::Ops(_) | Self::Incomplete(_) | Self::Refused(_) | Self::File(..) | Self::Bug(_) => FAILED,
             Self::Interrupted { signal, .. } => 128u8.saturating_add(u8::try_from(*signal).unwrap_or(0)),
             Self::DamagedStore(_) => DAMAGED,

@@ -1,7 +1,11 @@
 //! Weeks, exactly as `date +%Y-%W` prints them.
 
+use super::Timestamp;
 use std::fmt;
 use std::str::FromStr;
+
+/// Seconds by which the day on the easternmost islands (UTC+14) is ahead of UTC, and the hour by which clocks may differ.
+const AHEAD: i64 = 15 * 3600;
 
 /// A week of a year: weeks start on Monday, and the days before a year's first Monday are in week 00.
 ///
@@ -23,6 +27,22 @@ impl Week {
         // POSIX: %W counts the Mondays from January 1st up to and with this day.
         let week = (day_of_year - 1 + 7 - days_since_monday) / 7;
         Self { year, week: week as u8 }
+    }
+
+    /// The week of a date.
+    pub fn of_date(date: jiff::civil::Date) -> Self {
+        let since_monday = date.weekday().to_monday_zero_offset();
+        Self::of_day(
+            date.year().unsigned_abs(),
+            date.day_of_year().unsigned_abs(),
+            since_monday.unsigned_abs().into(),
+        )
+    }
+
+    /// The last week that has begun anywhere on Earth: a label after it is later than now, whatever time zone it was
+    /// made in.
+    pub fn last_begun(now: Timestamp) -> Self {
+        Self::of_date(now.plus_seconds(AHEAD).in_calendar().to_zoned(jiff::tz::TimeZone::UTC).date())
     }
 }
 
@@ -93,6 +113,14 @@ mod tests {
         // 2024-01-01 is a Monday: week 01. 2023-01-01 is a Sunday: week 00.
         assert_eq!(Week::of_day(2024, 1, 0).to_string(), "2024-01");
         assert_eq!(Week::of_day(2023, 1, 6).to_string(), "2023-00");
+    }
+
+    #[test]
+    fn a_week_begins_first_on_the_easternmost_islands() {
+        let last = |moment: &str| Week::last_begun(Timestamp::parse_rfc3339(moment).unwrap()).to_string();
+        // 2025-04-06 is a Sunday; on Kiritimati it is Monday from 10:00 UTC on, and an hour is for clocks that differ.
+        assert_eq!(last("2025-04-06T08:59:59Z"), "2025-13");
+        assert_eq!(last("2025-04-06T09:00:00Z"), "2025-14");
     }
 
     #[test]

@@ -29,6 +29,24 @@ pub fn this_week(archive: &Archive) -> Result<Week, Error> {
     }
 }
 
+/// Refuses a week that somebody has named and that has not begun: by the store's clock, by ours where that agrees or is not
+/// to be asked.
+///
+/// # Errors
+/// [`Error::FutureWeek`]; [`Error::Repo`].
+pub fn check_begun(archive: &Archive, week: Week, ask_store: bool) -> Result<(), Error> {
+    let ours = now();
+    let asked = if ask_store { archive.check_clock(ours) } else { Ok(()) };
+    let by = match asked {
+        Ok(()) => ours,
+        Err(RepoError::Clock { store, .. }) => store,
+        Err(error) => return Err(error.into()),
+    };
+    let this = week_of(by);
+    // Of two clocks that agree one may be in the next week for up to an hour.
+    if week > week_of(by.plus_seconds(3600)) { Err(Error::FutureWeek { week, this }) } else { Ok(()) }
+}
+
 /// The week of a moment in the local time zone (`TZ`, or `/etc/localtime`), as `date +%Y-%W` prints it.
 pub fn week_of(moment: Timestamp) -> Week {
     let moment = moment.in_calendar();
@@ -37,12 +55,7 @@ pub fn week_of(moment: Timestamp) -> Week {
 
 /// The week of a date.
 pub fn week_of_date(date: jiff::civil::Date) -> Week {
-    let since_monday = date.weekday().to_monday_zero_offset();
-    Week::of_day(
-        date.year().unsigned_abs(),
-        date.day_of_year().unsigned_abs(),
-        since_monday.unsigned_abs().into(),
-    )
+    Week::of_date(date)
 }
 
 /// RFC 3339, in UTC; see [`Timestamp::rfc3339`].

@@ -92,6 +92,17 @@ pub enum Error {
         /// By the store's.
         store: Week,
     },
+    /// A week that has not begun.
+    #[error(
+        "week {week} is later than now, which is week {this}: nothing was published; if that is the week that is meant, \
+         give --force"
+    )]
+    FutureWeek {
+        /// The week that was named.
+        week: Week,
+        /// The week that it is.
+        this: Week,
+    },
     /// A path is not what the command needs.
     #[error("{path} is {what}")]
     WrongKind {

@@ -82,6 +82,9 @@ pub(super) struct BackupArgs {
     /// Back up a source that is empty, though its last manifest was not
     #[arg(long, env = "WEEKVAULT_ALLOW_EMPTY")]
     allow_empty: bool,
+    /// Back up what looks like a mistake: a week later than now
+    #[arg(long, env = "WEEKVAULT_FORCE")]
+    force: bool,
     /// Read and compare, but write nothing and push nothing
     #[arg(long, env = "WEEKVAULT_DRY_RUN")]
     dry_run: bool,
@@ -162,6 +165,7 @@ fn attempt(context: &Context, args: &BackupArgs, begun: Instant) -> Result<Outco
     let archive = opened.archive;
     match args.week {
         None if !args.dry_run => options.week = clock::this_week(&archive)?,
+        Some(week) if !args.force => clock::check_begun(&archive, week, !args.dry_run)?,
         // A store that has told its time needs fewer looks. Whether it is right is asked before anything is retired.
         Some(_) if !args.dry_run => drop(archive.check_clock(clock::now())),
         _ => {}
