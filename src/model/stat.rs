@@ -49,3 +49,14 @@ pub struct Stat {
     /// Bytes that the content takes on disk; fewer than `size` for a sparse file.
     pub allocated: u64,
 }
+
+impl Stat {
+    /// Whether this and `other` are looks at one file, which has not changed in between. Device and inode number alone do
+    /// not say so: a file system may give the number of a file that was removed to the next one, and some give one number
+    /// to several files. The ctime is not asked: it changes with each name that comes or goes.
+    pub fn is_same_file(&self, other: &Self) -> bool {
+        let identity = |s: &Self| (s.device, s.inode, s.kind, s.links);
+        let state = |s: &Self| (s.size, s.mtime, s.mode, s.uid, s.gid);
+        identity(self) == identity(other) && state(self) == state(other)
+    }
+}

@@ -75,7 +75,7 @@ pub enum LeftOutReason {
     /// It is a mount point or the root of another file system. A directory is in the manifest, what is in it is not; of
     /// anything else nothing is.
     Mount,
-    /// It is the store.
+    /// It is the store, or a directory of it. The directory is in the manifest, what is in it is not.
     Store,
     /// It is what a killed restore left behind.
     Leftover,

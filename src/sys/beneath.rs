@@ -13,9 +13,17 @@ use std::path::Path;
 /// What the kernel says; [`is_blocked`] tells a symbolic link, or what is not a directory, on the way. With
 /// [`OFlags::PATH`] a symbolic link at the end is opened itself.
 pub fn open_beneath(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd> {
+    open_within(root, path, flags, ResolveFlags::empty())
+}
+
+/// The same, with more that the kernel sees to on the way where it knows `openat2`.
+///
+/// # Errors
+/// As [`open_beneath`].
+pub fn open_within(root: BorrowedFd<'_>, path: &Path, flags: OFlags, more: ResolveFlags) -> Result<OwnedFd> {
     let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let name = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | more;
     let mut retries = 0;
     loop {
         match rustix::fs::openat2(root, name, flags, Mode::empty(), resolve) {

@@ -1,7 +1,15 @@
 //! What goes wrong with a source or a target.
 
 use crate::model::{ArchivePath, Problem, is_passing};
+use rustix::io::Errno;
 use std::io;
+
+/// Whether an error says that nothing stands where something was looked for: the name is not there, a directory on the way
+/// is something else by now, or an open handle leads to nothing any more.
+pub(super) fn is_absent(error: &io::Error) -> bool {
+    const ABSENT: [Errno; 4] = [Errno::NOENT, Errno::NOTDIR, Errno::STALE, Errno::LOOP];
+    error.raw_os_error().is_some_and(|code| ABSENT.iter().any(|e| e.raw_os_error() == code))
+}
 
 /// An operation on the outside file system that failed: which, on what, and why.
 #[derive(Debug, thiserror::Error)]
@@ -26,9 +34,10 @@ impl SourceError {
         is_passing(&self.source)
     }
 
-    /// Whether the path is gone.
-    pub fn is_not_found(&self) -> bool {
-        self.source.kind() == io::ErrorKind::NotFound
+    /// Whether nothing was found at the path. Whether it is gone is another question:
+    /// [`SourceReader::is_gone`](super::SourceReader::is_gone).
+    pub fn is_absent(&self) -> bool {
+        is_absent(&self.source)
     }
 }
 

@@ -2,7 +2,9 @@
 
 use crate::model::ArchivePath;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
-use std::path::Path;
+use rustix::fs::{Mode, OFlags};
+use std::io::Read;
+use std::os::fd::BorrowedFd;
 
 /// Patterns in gitignore's syntax, matched against paths relative to a source's root.
 #[derive(Clone, Debug)]
@@ -56,17 +58,14 @@ impl Excludes {
     }
 }
 
-/// Whether the folder carries a valid `CACHEDIR.TAG` (<https://bford.info/cachedir/>).
-pub(super) fn is_cache_folder(folder: &Path) -> bool {
-    use std::io::Read;
+/// Whether the cache tag in a folder is valid (<https://bford.info/cachedir/>).
+pub(super) fn is_cache_tag(folder: BorrowedFd<'_>) -> bool {
     const SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
-    let tag = folder.join(CACHE_TAG);
-    // Looked at first: opening a fifo of this name would wait for a writer.
-    if !tag.symlink_metadata().is_ok_and(|m| m.is_file()) {
-        return false;
-    }
+    // A fifo or a link of this name may have come since it was looked at: neither waited for nor followed.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let Ok(tag) = rustix::fs::openat(folder, CACHE_TAG, flags, Mode::empty()) else { return false };
     let mut start = [0; SIGNATURE.len()];
-    std::fs::File::open(tag).and_then(|mut f| f.read_exact(&mut start)).is_ok() && start == SIGNATURE
+    std::fs::File::from(tag).read_exact(&mut start).is_ok() && start == SIGNATURE
 }
 
 /// The file that marks a cache folder.

@@ -3,6 +3,7 @@
 use crate::model::{PvcName, Week};
 use std::io;
 use std::path::{Path, PathBuf};
+use walkdir::WalkDir;
 
 /// A copy of a source in a week's folder.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -81,9 +82,13 @@ impl Farm {
 fn list(folder: &Path) -> Result<Vec<(PathBuf, Node)>, (PathBuf, io::Error)> {
     let failed = |error| (folder.to_path_buf(), error);
     let mut names = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let node = match entry.file_type().map_err(failed)? {
+    let broken = |error: walkdir::Error| {
+        let message = error.to_string();
+        failed(error.into_io_error().unwrap_or_else(|| io::Error::other(message)))
+    };
+    for entry in WalkDir::new(folder).min_depth(1).max_depth(1) {
+        let entry = entry.map_err(broken)?;
+        let node = match entry.file_type() {
             t if t.is_dir() => Node::Folder,
             t if t.is_symlink() => Node::Link,
             _ => Node::Other,

@@ -1,65 +1,238 @@
 //! One folder of a live tree: its names, and what stands at each.
 
+use super::error::is_absent;
+use super::exclude::{CACHE_TAG, is_cache_tag};
+use super::root::{Absence, SourceRoot, each_name, refresh};
 use super::stat::stat_at;
 use super::store_place::{STORE_JSON, StorePlace};
-use crate::model::{Name, Patience, Stat, is_passing};
-use rustix::fs::{Mode, OFlags};
+use crate::model::{ArchivePath, Excerpt, Name, NodeKind, Patience, Stat, is_passing};
+use rustix::fs::ResolveFlags;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
-use walkdir::WalkDir;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
 
 /// What a look at a folder showed.
 #[derive(Default, Debug)]
 pub(super) struct Folder {
-    /// Sorted by raw bytes.
+    /// Sorted by raw bytes, each name once.
     pub(super) children: Vec<Child>,
     /// Why names may be missing.
     pub(super) errors: Vec<io::Error>,
+    /// Why it could not be opened at all.
+    pub(super) closed: Option<io::Error>,
     /// It is the store's root: nothing in it is of the tree.
     pub(super) is_store: bool,
+    /// Whether it has a valid cache tag; only where that was asked.
+    pub(super) is_cache: bool,
 }
 
 /// A name in a folder.
 #[derive(Debug)]
 pub(super) struct Child {
     pub(super) name: Name,
-    pub(super) stat: io::Result<Stat>,
+    pub(super) what: What,
 }
 
-/// Lists a folder, which may be no symbolic link, and looks at each name by way of the folder: the kernel then need not
-/// go all the way from the root.
-pub(super) fn list(path: &Path, patience: &Patience, store: &StorePlace) -> Folder {
+/// What stands at a name.
+#[derive(Debug)]
+pub(super) enum What {
+    There(Stat),
+    /// Nothing any more.
+    Gone,
+    /// It cannot be told.
+    Unknown(io::Error),
+}
+
+/// How to look at folders.
+#[derive(Clone, Default, Debug)]
+pub(super) struct How {
+    /// What is not to be taken for a part of the tree.
+    pub(super) store: Arc<StorePlace>,
+    /// Whether to look for cache tags.
+    pub(super) tags: bool,
+    /// Whether to stay on the root's mount.
+    pub(super) one_mount: bool,
+}
+
+impl How {
+    fn resolve(&self) -> ResolveFlags {
+        if self.one_mount { ResolveFlags::NO_XDEV } else { ResolveFlags::empty() }
+    }
+}
+
+/// What a listing says of a name: inode number and type.
+type Said = (u64, u32);
+
+/// Lists a folder below the root, and looks at each name by way of the folder's handle.
+pub(super) fn list(root: &SourceRoot, path: &ArchivePath, how: &How, patience: &Patience) -> Folder {
     let mut folder = Folder::default();
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let open = || rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from);
+    let open = || root.open_folder(path, how.resolve()).map_err(io::Error::from);
     let handle = match patience.run(std::thread::sleep, is_passing, open) {
         Ok(handle) => handle,
         Err(error) => {
-            folder.errors.push(error);
+            folder.closed = Some(error);
             return folder;
         }
     };
-    let below = WalkDir::new(path).min_depth(1).max_depth(1).follow_root_links(false);
-    for entry in below.sort_by(|a, b| a.file_name().as_bytes().cmp(b.file_name().as_bytes())) {
-        match entry {
-            Ok(entry) => {
-                // What the kernel lists is a name.
-                let Ok(name) = Name::new(entry.file_name().as_bytes()) else { continue };
-                let look = || Ok(stat_at(handle.as_fd(), name.as_bytes())?);
-                let stat = patience.run(std::thread::sleep, is_passing, look);
-                folder.children.push(Child { name, stat });
-            }
-            Err(error) => {
-                let message = error.to_string();
-                folder.errors.push(error.into_io_error().unwrap_or_else(|| io::Error::other(message)));
-            }
+    let mut names: Vec<(Name, Said)> = Vec::new();
+    let listed = each_name(handle.as_fd(), |name, said| match Name::new(name) {
+        Ok(name) => names.push((name, said)),
+        // Of Linux' own file systems none has such names; vfat and its kin have longer ones.
+        Err(_) => folder.errors.push(io::Error::other(format!(
+            "it has a name of {} bytes that no manifest can hold: \"{}\"",
+            name.len(),
+            Excerpt(name)
+        ))),
+    });
+    match listed {
+        // It has been removed, with all that was in it.
+        Err(error) if is_absent(&error.into()) => {
+            return Folder { closed: Some(error.into()), ..Folder::default() };
         }
+        Err(error) => folder.errors.push(error.into()),
+        Ok(()) => {}
     }
-    let describes = |child: &Child| child.name.as_bytes() == STORE_JSON;
-    if folder.children.iter().any(describes) && store.is_described_in(handle.as_fd()) {
+    let mut doubts = BTreeMap::new();
+    for (name, twice) in each_once(names) {
+        let what = match twice {
+            true => Err(listed_twice()),
+            false => look(handle.as_fd(), &name, patience),
+        };
+        let what = what.map_or_else(What::Unknown, What::There);
+        if matches!(&what, What::Unknown(error) if twice || is_absent(error)) {
+            doubts.insert(name.clone(), folder.children.len());
+        }
+        folder.children.push(Child { name, what });
+    }
+    if !doubts.is_empty() {
+        look_again(root, path, how, patience, &mut doubts, &mut folder.children);
+    }
+    if find(&folder, STORE_JSON).is_some() && how.store.is_described_in(handle.as_fd()) {
         return Folder { is_store: true, ..Folder::default() };
     }
+    folder.is_cache = how.tags && has_tag(&folder, &handle);
     folder
+}
+
+/// The names in order, each once, and whether it was listed as several things: a directory that changes while it is listed
+/// may list a name twice, and so do some file systems.
+fn each_once(mut names: Vec<(Name, Said)>) -> Vec<(Name, bool)> {
+    names.sort_unstable();
+    names.dedup();
+    let mut once: Vec<(Name, bool)> = Vec::with_capacity(names.len());
+    for (name, _) in names {
+        match once.last_mut() {
+            Some((last, twice)) if *last == name => *twice = true,
+            _ => once.push((name, false)),
+        }
+    }
+    once
+}
+
+fn look(folder: BorrowedFd<'_>, name: &Name, patience: &Patience) -> io::Result<Stat> {
+    let look = || Ok(stat_at(folder, name.as_bytes())?);
+    patience.run(std::thread::sleep, is_passing, look)
+}
+
+fn listed_twice() -> io::Error {
+    io::Error::other("the directory lists it twice, as different files")
+}
+
+/// Lists a folder anew for names that were listed and not found, or were listed twice: what it lists no more is gone, and
+/// what it goes on to list without showing it is a problem.
+fn look_again(
+    root: &SourceRoot,
+    path: &ArchivePath,
+    how: &How,
+    patience: &Patience,
+    doubts: &mut BTreeMap<Name, usize>,
+    children: &mut [Child],
+) {
+    for attempt in 0..root.attempts() {
+        if attempt > 1 {
+            // Something comes and goes; not in step with us.
+            std::thread::sleep(Duration::from_millis(1 << attempt));
+        }
+        let mut again: BTreeMap<&Name, Vec<Said>> = BTreeMap::new();
+        let listed = root.open_folder(path, how.resolve()).and_then(|folder| {
+            refresh(folder.as_fd());
+            each_name(folder.as_fd(), |name, said| {
+                let known = Name::new(name).ok().and_then(|name| Some(doubts.get_key_value(&name)?.0));
+                if let Some(name) = known {
+                    let all = again.entry(name).or_default();
+                    if !all.contains(&said) {
+                        all.push(said);
+                    }
+                }
+            })?;
+            Ok(folder)
+        });
+        let mut settled = BTreeSet::new();
+        for (name, &at) in doubts.iter() {
+            let what = match (&listed, again.get(name).map(Vec::as_slice)) {
+                (Err(error), _) => match is_absent(&(*error).into()) {
+                    true => gone_with_folder(root, path),
+                    false => What::Unknown((*error).into()),
+                },
+                (Ok(_), None | Some([])) => What::Gone,
+                (Ok(folder), Some([_])) => {
+                    look(folder.as_fd(), name, patience).map_or_else(What::Unknown, What::There)
+                }
+                (Ok(_), Some(_)) => What::Unknown(listed_twice()),
+            };
+            let settles = !matches!(&what, What::Unknown(_));
+            if let Some(child) = children.get_mut(at) {
+                child.what = what;
+            }
+            if settles {
+                settled.insert(name.clone());
+            }
+        }
+        doubts.retain(|name, _| !settled.contains(name));
+        if doubts.is_empty() {
+            return;
+        }
+    }
+    root.found_haunted();
+    for &at in doubts.values() {
+        if let Some(Child { what: What::Unknown(error), .. }) = children.get_mut(at)
+            && is_absent(error)
+        {
+            *error = io::Error::other(format!("the directory lists it, but: {error}"));
+        }
+    }
+}
+
+/// What is in a folder that is not found any more.
+fn gone_with_folder(root: &SourceRoot, folder: &ArchivePath) -> What {
+    match Absence::of(root).is_gone(folder) {
+        Ok(true) => What::Gone,
+        Ok(false) => What::Unknown(rustix::io::Errno::NOENT.into()),
+        Err(error) => What::Unknown(error),
+    }
+}
+
+fn find<'a>(folder: &'a Folder, name: &[u8]) -> Option<&'a What> {
+    let at = folder.children.binary_search_by(|child| child.name.as_bytes().cmp(name)).ok()?;
+    folder.children.get(at).map(|child| &child.what)
+}
+
+fn has_tag(folder: &Folder, handle: &OwnedFd) -> bool {
+    let tag = find(folder, CACHE_TAG.as_bytes());
+    matches!(tag, Some(What::There(stat)) if stat.kind == NodeKind::File) && is_cache_tag(handle.as_fd())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_name_once() {
+        let name = |n: &str| Name::new(n.as_bytes()).unwrap();
+        let listed = [("b", 2), ("a", 1), ("c", 3), ("a", 1), ("c", 4), ("c", 3)];
+        let listed = listed.map(|(n, inode)| (name(n), (inode, 8))).to_vec();
+        assert_eq!(each_once(listed), [(name("a"), false), (name("b"), false), (name("c"), true)]);
+    }
 }

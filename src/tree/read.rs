@@ -1,19 +1,20 @@
 //! Reading what a walk found, with a check that it did not change meanwhile.
 
 use super::SourceError;
-use super::stat::stat_open;
+use super::root::{Absence, SourceRoot};
+use super::stat::{stat_at, stat_open};
 use super::xattrs::{self, Place};
-use crate::model::{ArchivePath, ContentHash, NodeKind, Patience, Stat, Xattr};
+use crate::model::{ArchivePath, ContentHash, Name, NodeKind, Patience, Stat, Xattr};
 use crate::sys::open_beneath;
-use rustix::fs::{Mode, OFlags, SeekFrom};
+use rustix::fs::{OFlags, SeekFrom};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::ControlFlow;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// A file that changes is read this often before its last state is taken as it is.
 const ATTEMPTS: u32 = 3;
@@ -62,8 +63,10 @@ pub struct ReadContent {
 
 /// Reads the files of one tree. Cheap to clone a thread's own from.
 pub struct SourceReader {
-    root: PathBuf,
-    folder: OwnedFd,
+    root: SourceRoot,
+    absence: Absence,
+    /// The folder of the last path that was asked for by way of it.
+    last: Option<(ArchivePath, OwnedFd)>,
     patience: Arc<Patience>,
 }
 
@@ -76,27 +79,63 @@ impl SourceReader {
     /// # Errors
     /// [`SourceError`] when the root cannot be opened.
     pub fn new(root: &Path) -> Result<Self, SourceError> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let folder = rustix::fs::open(root, flags, Mode::empty());
-        let folder = folder.map_err(|e| SourceError::new(&ArchivePath::root(), "open", e))?;
-        Ok(Self { root: root.to_path_buf(), folder, patience: Arc::default() })
+        Ok(Self::of(&SourceRoot::open(root)?))
+    }
+
+    /// A reader of a tree whose root is open.
+    pub fn of(root: &SourceRoot) -> Self {
+        Self { root: root.clone(), absence: Absence::of(root), last: None, patience: Arc::default() }
+    }
+
+    /// Whether a path at which nothing was found is gone, as far as its folder says.
+    ///
+    /// # Errors
+    /// [`SourceError`] where that cannot be told.
+    pub fn is_gone(&mut self, path: &ArchivePath) -> Result<bool, SourceError> {
+        // What was kept may be of what stood there before.
+        self.last = None;
+        self.absence.is_gone(path).map_err(|e| SourceError::new(path, "look for", e))
+    }
+
+    /// What stands at a path now.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    pub fn look(&mut self, path: &ArchivePath) -> Result<Stat, SourceError> {
+        let found = match path.is_root() {
+            true => stat_open(self.root.handle()),
+            false => self.parent(path).and_then(|(folder, name)| stat_at(folder, name.as_bytes())),
+        };
+        found.map_err(|e| SourceError::new(path, "stat", e))
     }
 
     /// Opens without following any symbolic link, so that a tree that is changed under us cannot lead outside.
     fn open(&self, path: &ArchivePath, flags: OFlags) -> rustix::io::Result<OwnedFd> {
         let flags = flags | OFlags::RDONLY | OFlags::NONBLOCK;
         // Only a file's owner and root may leave its access time alone.
-        match open_beneath(self.folder.as_fd(), path.as_path(), flags | OFlags::NOATIME) {
-            Err(Errno::PERM) => open_beneath(self.folder.as_fd(), path.as_path(), flags),
+        match open_beneath(self.root.handle(), path.as_path(), flags | OFlags::NOATIME) {
+            Err(Errno::PERM) => open_beneath(self.root.handle(), path.as_path(), flags),
             result => result,
         }
+    }
+
+    /// A handle of the folder that holds a path, and the name in it. The last one is kept: what follows is mostly in it.
+    fn parent(&mut self, path: &ArchivePath) -> rustix::io::Result<(BorrowedFd<'_>, Name)> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(Errno::INVAL) };
+        if self.last.as_ref().is_none_or(|(known, _)| *known != parent) {
+            let folder =
+                open_beneath(self.root.handle(), parent.as_path(), OFlags::PATH | OFlags::DIRECTORY)?;
+            self.last = Some((parent, folder));
+        }
+        let (_, folder) = self.last.as_ref().ok_or(Errno::INVAL)?;
+        Ok((folder.as_fd(), name))
     }
 
     /// The extended attributes of anything but a regular file.
     ///
     /// # Errors
     /// [`SourceError`].
-    pub fn xattrs(&self, path: &ArchivePath, kind: NodeKind) -> Result<Vec<Xattr>, SourceError> {
+    pub fn xattrs(&mut self, path: &ArchivePath, kind: NodeKind) -> Result<Vec<Xattr>, SourceError> {
         let failed = |e: Errno| SourceError::new(path, "read the attributes of", e);
         if kind == NodeKind::Directory {
             let fd = self.open(path, OFlags::DIRECTORY);
@@ -105,15 +144,26 @@ impl SourceReader {
                 return xattrs::read(Place::Open(fd.as_fd())).map_err(failed);
             }
         }
-        xattrs::read(Place::Path(&path.below(&self.root))).map_err(failed)
+        // The call takes no handle of these, but a path by way of one.
+        let place = if path.is_root() {
+            proc_path(self.root.handle()).map(|folder| folder.join("."))
+        } else {
+            let (folder, name) = self.parent(path).map_err(failed)?;
+            proc_path(folder).map(|folder| folder.join(name.as_os_str()))
+        };
+        // Without /proc there is no other way than by the path.
+        let place = place.unwrap_or_else(|| path.below(self.root.path()));
+        xattrs::read(Place::Path(&place)).map_err(failed)
     }
 
     /// The target of a symbolic link.
     ///
     /// # Errors
     /// [`SourceError`].
-    pub fn link_target(&self, path: &ArchivePath) -> Result<Vec<u8>, SourceError> {
-        let target = rustix::fs::readlinkat(&self.folder, path.as_path(), Vec::new());
+    pub fn link_target(&mut self, path: &ArchivePath) -> Result<Vec<u8>, SourceError> {
+        let target = self
+            .parent(path)
+            .and_then(|(folder, name)| rustix::fs::readlinkat(folder, name.as_bytes(), Vec::new()));
         target.map(|t| t.into_bytes()).map_err(|e| SourceError::new(path, "read the link", e))
     }
 
@@ -156,11 +206,7 @@ impl SourceReader {
         path: &ArchivePath,
         sink: &mut dyn ContentSink,
     ) -> Result<ReadContent, SourceError> {
-        let fd = self.open(path, OFlags::empty()).map_err(|e| match e {
-            // A symbolic link stands where the walk saw a file.
-            Errno::LOOP => SourceError::new(path, "open", io::ErrorKind::NotFound),
-            e => SourceError::new(path, "open", e),
-        })?;
+        let fd = self.open(path, OFlags::empty()).map_err(|e| SourceError::new(path, "open", e))?;
         let mut file = File::from(fd);
         let mut attempt = 1;
         loop {
@@ -233,6 +279,12 @@ impl SourceReader {
         }
         Ok((at, hasher.finalize().into()))
     }
+}
+
+/// A path to what a handle is of, where /proc is there.
+fn proc_path(handle: BorrowedFd<'_>) -> Option<PathBuf> {
+    static HAS_PROC: LazyLock<bool> = LazyLock::new(|| Path::new("/proc/self/fd").exists());
+    HAS_PROC.then(|| PathBuf::from(format!("/proc/self/fd/{}", handle.as_raw_fd())))
 }
 
 fn look(path: &ArchivePath, file: &File) -> Result<Stat, SourceError> {

@@ -1,11 +1,10 @@
 //! Looking at folders ahead of the walk, several at once: where each question crosses a network, the answers' time is
 //! nearly all waiting.
 
-use super::list::{Folder, list};
-use super::store_place::StorePlace;
+use super::list::{Child, Folder, How, What, list};
+use super::root::SourceRoot;
 use crate::model::{ArchivePath, NodeKind, Patience, Stat};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
@@ -24,10 +23,10 @@ pub(super) struct Scouts {
 }
 
 struct Shared {
-    root: PathBuf,
+    root: SourceRoot,
+    how: How,
     enters: Box<Enters>,
     patience: Arc<Patience>,
-    store: Arc<StorePlace>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -51,6 +50,10 @@ impl Shared {
         self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn list(&self, path: &ArchivePath) -> Folder {
+        list(&self.root, path, &self.how, &self.patience)
+    }
+
     fn scout(&self) {
         let mut state = self.state();
         loop {
@@ -64,7 +67,7 @@ impl Shared {
             };
             state.busy.insert(path.clone());
             drop(state);
-            let folder = list(&path.below(&self.root), &self.patience, &self.store);
+            let folder = self.list(&path);
             let ahead = self.folders(&path, &folder);
             state = self.state();
             state.want(ahead);
@@ -77,10 +80,13 @@ impl Shared {
 
     /// The folders in a folder that the walk would enter.
     fn folders(&self, path: &ArchivePath, folder: &Folder) -> Vec<ArchivePath> {
-        let enters = |child: &super::list::Child| {
-            let stat = child.stat.as_ref().ok().filter(|stat| stat.kind == NodeKind::Directory)?;
-            let path = path.child(&child.name);
-            (self.enters)(&path, stat).then_some(path)
+        // In a cache folder only the tag is of interest.
+        let enters = |child: &Child| match &child.what {
+            What::There(stat) if stat.kind == NodeKind::Directory && !folder.is_cache => {
+                let path = path.child(&child.name);
+                (self.enters)(&path, stat).then_some(path)
+            }
+            _ => None,
         };
         folder.children.iter().filter_map(enters).collect()
     }
@@ -107,19 +113,24 @@ impl Scouts {
     /// folder. Without any, each folder is looked at when it is asked for.
     pub(super) fn start(
         number: usize,
-        root: PathBuf,
-        store: Arc<StorePlace>,
+        root: SourceRoot,
+        how: How,
         patience: Arc<Patience>,
         enters: Box<Enters>,
     ) -> Self {
         let (state, changed) = (Mutex::default(), Condvar::new());
-        let shared = Arc::new(Shared { root, enters, patience, store, state, changed });
+        let shared = Arc::new(Shared { root, how, enters, patience, state, changed });
         let scout = |_| {
             let shared = Arc::clone(&shared);
             Builder::new().spawn(move || shared.scout()).ok()
         };
         let threads = (0..number).map_while(scout).collect();
         Self { shared, threads }
+    }
+
+    /// Another look at a folder.
+    pub(super) fn look_again(&self, path: &ArchivePath) -> Folder {
+        self.shared.list(path)
     }
 
     /// The look at a folder; it is taken here and now if nobody has begun with it.
@@ -136,7 +147,7 @@ impl Scouts {
         }
         state.wanted.remove(path);
         drop(state);
-        let folder = list(&path.below(&self.shared.root), &self.shared.patience, &self.shared.store);
+        let folder = self.shared.list(path);
         if !self.threads.is_empty() {
             let ahead = self.shared.folders(path, &folder);
             self.shared.state().want(ahead);

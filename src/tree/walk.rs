@@ -1,18 +1,19 @@
 //! The entries of a live tree in path order.
 
-use super::exclude::{CACHE_TAG, Excludes, is_cache_folder};
+use super::error::is_absent;
+use super::exclude::{CACHE_TAG, Excludes};
 use super::leftover::is_leftover;
-use super::list::Child;
+use super::list::{Child, How, What};
+use super::root::{Absence, SourceRoot};
 use super::scouts::{Enters, Scouts};
-use super::stat::{Home, stat_at};
+use super::stat::Home;
 use super::store_place::StorePlace;
 use crate::model::{ArchivePath, LeftOut, LeftOutReason, NodeKind, Patience, Problem, Stat, is_passing};
-use rustix::fs::CWD;
+use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How to walk.
 #[derive(Clone, Debug)]
@@ -42,8 +43,8 @@ impl WalkOptions {
     }
 
     /// Whether the walk stays in the tree with what stands at a path.
-    fn stays(&self, home: Option<&Home>, stat: &Stat) -> bool {
-        self.cross_filesystems || home.is_none_or(|home| home.has(stat))
+    fn stays(&self, home: Home, stat: &Stat) -> bool {
+        self.cross_filesystems || home.has(stat)
     }
 
     /// Everything below the root, on every file system.
@@ -93,19 +94,18 @@ pub enum Skip {
     LostAndFound,
 }
 
-/// Walks a tree depth first, siblings by raw bytes, the root first; follows no symbolic link.
+/// Walks a tree depth first, siblings by raw bytes, the root first; follows no symbolic link. All of it is reached below
+/// the root's handle.
 pub struct Walk {
-    root: PathBuf,
+    root: SourceRoot,
     options: WalkOptions,
     store: Arc<StorePlace>,
     /// None until the root has been looked at.
     scouts: Option<Scouts>,
-    /// Where the root is, once known.
-    home: Option<Home>,
+    home: Home,
+    absence: Absence,
     /// The folders that the walk is in, with the names still to come.
     levels: Vec<Level>,
-    /// The folder that comes next.
-    enter: Option<ArchivePath>,
     /// The cache folder that the walk is in.
     cache: Option<ArchivePath>,
     pending: VecDeque<Walked>,
@@ -118,16 +118,16 @@ struct Level {
 }
 
 impl Walk {
-    /// A walk of the folder `root`, which must not be a symbolic link.
-    pub fn new(root: &Path, options: WalkOptions) -> Self {
+    /// A walk of the tree below `root`.
+    pub fn new(root: &SourceRoot, options: WalkOptions) -> Self {
         Self {
-            root: root.to_path_buf(),
+            root: root.clone(),
             options,
             store: Arc::default(),
             scouts: None,
-            home: None,
+            home: Home::of(&root.stat()),
+            absence: Absence::of(root),
             levels: Vec::new(),
-            enter: None,
             cache: None,
             pending: VecDeque::new(),
             patience: Arc::default(),
@@ -147,69 +147,98 @@ impl Walk {
     }
 
     fn start(&mut self) -> Walked {
-        let look = || Ok(stat_at(CWD, self.root.as_os_str().as_bytes())?);
-        let stat = self.patience.run(std::thread::sleep, is_passing, look);
-        let home = stat.as_ref().ok().map(Home::of);
-        self.home = home;
-        let (options, store) = (self.options.clone(), Arc::clone(&self.store));
+        let (options, home, store) = (self.options.clone(), self.home, Arc::clone(&self.store));
         let enters: Box<Enters> = Box::new(move |path, stat| {
-            let is_left_out = is_leftover(path) || store.is_root(stat) || !options.stays(home.as_ref(), stat);
+            let is_left_out = is_leftover(path) || store.is_root(stat) || !options.stays(home, stat);
             !is_left_out && options.excludes(path, true).is_none()
         });
+        let how = How {
+            store: Arc::clone(&self.store),
+            tags: self.options.exclude_caches,
+            one_mount: !self.options.cross_filesystems,
+        };
         let patience = Arc::clone(&self.patience);
-        self.scouts = Some(Scouts::start(
-            self.options.scouts,
-            self.root.clone(),
-            Arc::clone(&self.store),
-            patience,
-            enters,
-        ));
-        self.meet(ArchivePath::root(), stat)
+        let scouts = Scouts::start(self.options.scouts, self.root.clone(), how, patience, enters);
+        let look = || self.root.look(&ArchivePath::root());
+        let stat = self.patience.run(std::thread::sleep, is_passing, look);
+        let root = self.meet(&scouts, ArchivePath::root(), stat.map_or_else(What::Unknown, What::There));
+        self.scouts = Some(scouts);
+        root
     }
 
-    /// Looks into a folder; its own entry has been handed out.
-    fn go_in(&mut self, path: ArchivePath) {
-        let Some(scouts) = &self.scouts else { return };
-        let folder = scouts.take(&path);
-        // A place is left out once.
-        if folder.is_store && self.cache.as_ref() != Some(&path) {
-            let path = path.clone();
-            self.pending.push_back(Walked::LeftOut(LeftOut { path, reason: LeftOutReason::Store }));
-        }
-        self.pending.extend(folder.errors.iter().map(|error| failed(path.clone(), "list", error)));
-        self.levels.push(Level { path, children: folder.children.into_iter() });
-    }
-
-    fn meet(&mut self, path: ArchivePath, stat: io::Result<Stat>) -> Walked {
-        let is_folder = stat.as_ref().is_ok_and(|stat| stat.kind == NodeKind::Directory);
+    fn meet(&mut self, scouts: &Scouts, path: ArchivePath, what: What) -> Walked {
+        let is_folder = matches!(&what, What::There(stat) if stat.kind == NodeKind::Directory);
         if let Some(skip) = self.skip_reason(&path, is_folder) {
             return Walked::Skipped(path, skip);
         }
-        let left_out = |path, reason| Walked::LeftOut(LeftOut { path, reason });
         if is_leftover(&path) {
             return left_out(path, LeftOutReason::Leftover);
         }
-        let stat = match stat {
-            Ok(stat) => stat,
-            Err(error) => return failed(path, "stat", &error),
+        let stat = match what {
+            What::There(stat) => stat,
+            What::Gone => return Walked::Vanished(path),
+            What::Unknown(error) => return failed(path, "stat", &error),
         };
-        let is_mounted = self.home.is_some_and(|home| !home.has(&stat));
-        let stays = self.options.stays(self.home.as_ref(), &stat);
-        if !stays && !is_folder {
-            return left_out(path, LeftOutReason::Mount);
-        }
         let id = (stat.device, stat.inode);
-        if is_folder && (self.store.is_root(&stat) || (is_mounted && self.store.is_inner(id))) {
+        let is_store = || self.store.is_root(&stat) || (!self.home.has(&stat) && self.store.is_inner(id));
+        if is_folder && is_store() {
             self.pending.push_back(left_out(path.clone(), LeftOutReason::Store));
-        } else if !stays {
-            self.pending.push_back(left_out(path.clone(), LeftOutReason::Mount));
-        } else if is_folder {
-            self.enter = Some(path.clone());
-            if self.options.exclude_caches && is_cache_folder(&path.below(&self.root)) {
-                self.cache = Some(path.clone());
-                self.pending.push_back(left_out(path.clone(), LeftOutReason::Cache));
-            }
+            return Walked::Found(Found { path, stat });
         }
+        match (self.options.stays(self.home, &stat), is_folder) {
+            (true, true) => self.meet_folder(scouts, path, stat),
+            (true, false) => Walked::Found(Found { path, stat }),
+            (false, true) => {
+                self.pending.push_back(left_out(path.clone(), LeftOutReason::Mount));
+                Walked::Found(Found { path, stat })
+            }
+            (false, false) => left_out(path, LeftOutReason::Mount),
+        }
+    }
+
+    /// A folder is looked into before it is handed out: one that is gone by then, or that cannot be found though it is
+    /// listed, must not become an empty one.
+    fn meet_folder(&mut self, scouts: &Scouts, path: ArchivePath, mut stat: Stat) -> Walked {
+        let mut folder = scouts.take(&path);
+        for attempt in 1.. {
+            let Some(error) = folder.closed.as_ref().filter(|error| is_absent(error)) else { break };
+            if self.absence.is_gone(&path).is_ok_and(|gone| gone) {
+                return Walked::Vanished(path);
+            }
+            if attempt > 1 {
+                std::thread::sleep(Duration::from_millis(1 << attempt));
+            }
+            // Another may have taken its place.
+            match self.root.look(&path) {
+                Ok(now) if now.kind == NodeKind::Directory && attempt < self.root.attempts() => stat = now,
+                Ok(now) if now.kind != NodeKind::Directory => {
+                    let error = io::Error::other("it is no directory any more");
+                    return failed(path, "list", &error);
+                }
+                _ => {
+                    self.root.found_haunted();
+                    return failed(path, "list", error);
+                }
+            }
+            folder = scouts.look_again(&path);
+        }
+        match &folder.closed {
+            // Something has been mounted there since, or just now by our coming.
+            Some(error) if error.raw_os_error() == Some(Errno::XDEV.raw_os_error()) => {
+                self.pending.push_back(left_out(path.clone(), LeftOutReason::Mount));
+            }
+            Some(error) => self.pending.push_back(failed(path.clone(), "list", error)),
+            None => {}
+        }
+        self.pending.extend(folder.errors.iter().map(|error| failed(path.clone(), "list", error)));
+        if folder.is_store {
+            self.pending.push_back(left_out(path.clone(), LeftOutReason::Store));
+        }
+        if folder.is_cache {
+            self.cache = Some(path.clone());
+            self.pending.push_back(left_out(path.clone(), LeftOutReason::Cache));
+        }
+        self.levels.push(Level { path: path.clone(), children: folder.children.into_iter() });
         Walked::Found(Found { path, stat })
     }
 }
@@ -219,10 +248,11 @@ fn is_tag_of(cache: &ArchivePath, path: &ArchivePath) -> bool {
         && path.file_name().is_some_and(|n| n.as_bytes() == CACHE_TAG.as_bytes())
 }
 
+fn left_out(path: ArchivePath, reason: LeftOutReason) -> Walked {
+    Walked::LeftOut(LeftOut { path, reason })
+}
+
 fn failed(path: ArchivePath, operation: &str, error: &io::Error) -> Walked {
-    if error.kind() == io::ErrorKind::NotFound && !path.is_root() {
-        return Walked::Vanished(path);
-    }
     Walked::Problem(Problem { path, operation: operation.to_owned(), error: error.to_string() })
 }
 
@@ -230,13 +260,16 @@ impl Iterator for Walk {
     type Item = Walked;
 
     fn next(&mut self) -> Option<Walked> {
-        if self.scouts.is_none() {
-            return Some(self.start());
-        }
+        let Some(scouts) = self.scouts.take() else { return Some(self.start()) };
+        let next = self.step(&scouts);
+        self.scouts = Some(scouts);
+        next
+    }
+}
+
+impl Walk {
+    fn step(&mut self, scouts: &Scouts) -> Option<Walked> {
         loop {
-            if let Some(path) = self.enter.take() {
-                self.go_in(path);
-            }
             if let Some(pending) = self.pending.pop_front() {
                 return Some(pending);
             }
@@ -244,7 +277,7 @@ impl Iterator for Walk {
             match level.children.next() {
                 Some(child) => {
                     let path = level.path.child(&child.name);
-                    return Some(self.meet(path, child.stat));
+                    return Some(self.meet(scouts, path, child.what));
                 }
                 None => drop(self.levels.pop()),
             }
@@ -257,6 +290,11 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::fs;
+    use std::path::Path;
+
+    fn walk(root: &Path, options: WalkOptions) -> Walk {
+        Walk::new(&SourceRoot::open(root).unwrap(), options)
+    }
 
     /// Makes folders of folders and files, as the numbers have it.
     fn grow(folder: &Path, numbers: &mut impl Iterator<Item = u8>, depth: usize) {
@@ -280,8 +318,8 @@ mod tests {
             grow(dir.path(), &mut numbers.into_iter(), 6);
             let excludes = Some(Excludes::new(["1*-0", "2*/"]).unwrap());
             let options = WalkOptions { excludes, ..WalkOptions::everything() };
-            let alone: Vec<Walked> = Walk::new(dir.path(), options.clone()).collect();
-            let helped: Vec<Walked> = Walk::new(dir.path(), WalkOptions { scouts, ..options }).collect();
+            let alone: Vec<Walked> = walk(dir.path(), options.clone()).collect();
+            let helped: Vec<Walked> = walk(dir.path(), WalkOptions { scouts, ..options }).collect();
             let path = |walked: &Walked| match walked {
                 Walked::Found(found) => found.path.clone(),
                 Walked::Skipped(path, _) | Walked::Vanished(path) => path.clone(),
@@ -298,20 +336,18 @@ mod tests {
     fn a_walk_that_is_given_up_ends_its_scouts() {
         let dir = tempfile::tempdir().unwrap();
         grow(dir.path(), &mut (4..255u8).cycle().take(2000), 8);
-        let mut walk = Walk::new(dir.path(), WalkOptions { scouts: 4, ..WalkOptions::everything() });
+        let mut walk = walk(dir.path(), WalkOptions { scouts: 4, ..WalkOptions::everything() });
         assert!(walk.next().is_some() && walk.next().is_some());
         drop(walk);
     }
 
     #[test]
-    fn what_cannot_be_listed_is_told_after_its_own_entry() {
+    fn a_folder_that_goes_before_it_is_entered_is_no_empty_one() {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("a")).unwrap();
-        let mut walk = Walk::new(dir.path(), WalkOptions::everything());
+        let mut walk = walk(dir.path(), WalkOptions::everything());
         let root = walk.next();
         assert!(matches!(&root, Some(Walked::Found(f)) if f.path.is_root()), "{root:?}");
-        let folder = walk.next();
-        assert!(matches!(&folder, Some(Walked::Found(f)) if f.path.as_bytes() == b"a"), "{folder:?}");
         // Between being looked at and being entered it goes.
         fs::remove_dir(dir.path().join("a")).unwrap();
         assert!(matches!(walk.next(), Some(Walked::Vanished(p)) if p.as_bytes() == b"a"));

@@ -84,10 +84,14 @@ fn row(source: &BackedUp) -> Vec<String> {
         bytes(c.new_stored_bytes),
         c.skipped.to_string(),
     ]);
-    row.push(match missing(source) {
-        0 => String::new(),
-        missing => format!("PARTIAL: {missing} not read"),
-    });
+    let mut notes = Vec::new();
+    if missing(source) > 0 {
+        notes.push(format!("PARTIAL: {} not read", missing(source)));
+    }
+    if c.vanished > 0 {
+        notes.push(format!("{} vanished", c.vanished));
+    }
+    row.push(notes.join(", "));
     row
 }
 

@@ -26,7 +26,7 @@ use crate::model::{
     Week,
 };
 use crate::repo::{Archive, Inventory, ManifestId, PendingManifest, RepoError, SharedTrash, look_again};
-use crate::tree::{OwnerNames, SourceReader, StorePlace, Walk, WalkOptions, is_remote};
+use crate::tree::{OwnerNames, SourceReader, SourceRoot, StorePlace, Walk, WalkOptions, is_remote};
 use collect::Collected;
 use copies::Copy;
 use cut::Cutting;
@@ -236,6 +236,7 @@ fn prepare(
     let failed = |error| Error::Source { pvc: source.pvc.clone(), error };
     let io = |e| crate::tree::SourceError::new(&ArchivePath::root(), "open", e);
     let root = source.path.canonicalize().map_err(|e| failed(io(e)))?;
+    let root = SourceRoot::open(&root).map_err(failed)?;
     let mut unreadable = 0u64;
     let compact = options.origin == Origin::Live;
     let mut previous = Previous::find(archive, inventory, &source.pvc, options.week, compact, |error| {
@@ -243,7 +244,7 @@ fn prepare(
         observer.warn(&format!("not compared with: {error}"));
     })?;
     if let Some(previous) = previous.as_mut().filter(|_| !options.dry_run) {
-        let mut reader = SourceReader::new(&root).map_err(failed)?;
+        let mut reader = SourceReader::of(&root);
         let mut packer = Packer::new(archive, inventory, options, &SharedTrash::default(), observer)?;
         mend::mend(previous, &mut reader, &mut packer, observer)?;
     }
@@ -254,17 +255,8 @@ fn prepare(
     };
     let mut collected = Collected::default();
     let read_before = observer.counters().bytes_read.get();
-    run_pipeline(
-        &root,
-        inventory,
-        previous,
-        options,
-        observer,
-        manifest.as_mut(),
-        &mut collected,
-        archive,
-        &failed,
-    )?;
+    run_pipeline(&root, inventory, previous, options, observer, manifest.as_mut(), &mut collected, archive)?;
+    check_still_there(&root, source)?;
     let mut counts = collected.counts;
     counts.bytes_read = observer.counters().bytes_read.get() - read_before;
     if let Some(problem) = collected.problems.iter().find(|p| p.path.is_root()) {
@@ -333,9 +325,23 @@ fn prepare(
     Ok(Prepared { result, manifest: ready.transpose()? })
 }
 
+/// Refuses what was read where the source's path leads to something else by now, or to nothing: what was found below the
+/// handle may be an old state, or what is left of one.
+fn check_still_there(root: &SourceRoot, source: &Source) -> Result<(), Error> {
+    let reason = match root.is_still_there() {
+        Ok(true) => return Ok(()),
+        Ok(false) => {
+            "was replaced while it was read (moved away, or something else is mounted there)".to_owned()
+        }
+        Err(error) => format!("went away while it was read ({error})"),
+    };
+    let reason = format!("{reason}; run the backup again when it is there to stay");
+    Err(Error::BadSource { pvc: source.pvc.clone(), path: source.path.clone(), reason })
+}
+
 #[expect(clippy::too_many_arguments, reason = "the stages' ends, joined here and nowhere else")]
 fn run_pipeline(
-    root: &std::path::Path,
+    root: &SourceRoot,
     inventory: &Inventory,
     previous: Option<&Previous>,
     options: &BackupOptions,
@@ -343,7 +349,6 @@ fn run_pipeline(
     manifest: Option<&mut PendingManifest>,
     collected: &mut Collected,
     archive: &Archive,
-    failed: &dyn Fn(crate::tree::SourceError) -> Error,
 ) -> Result<(), Error> {
     let chunks = archive.config().chunks;
     let sizes = CutSizes { min: chunks.min as usize, avg: chunks.avg as usize, max: chunks.max as usize };
@@ -356,7 +361,7 @@ fn run_pipeline(
         was_partial: p.summary.completeness != Completeness::Complete,
     });
     let threads = options.threads.max(1);
-    let waiting = if is_remote(root) { threads.max(REMOTE_READERS) } else { threads };
+    let waiting = if is_remote(root.path()) { threads.max(REMOTE_READERS) } else { threads };
     let reader_threads = options.readers.unwrap_or(waiting).max(1);
     // More readers than cores are there to wait: for small pieces, each of little memory, and the walk likewise.
     let (pieces, scouts) =
@@ -371,7 +376,7 @@ fn run_pipeline(
     let mut packers = Vec::new();
     let trash = SharedTrash::default();
     for _ in 0..reader_threads {
-        readers.push(SourceReader::new(root).map_err(failed)?);
+        readers.push(SourceReader::of(root));
     }
     for _ in 0..threads {
         packers.push(Packer::new(archive, inventory, options, &trash, observer)?);

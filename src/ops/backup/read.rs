@@ -5,6 +5,7 @@ use crate::model::{ArchivePath, Entry, FileContent, Kind, Meta, NodeKind, Observ
 use crate::ops::parallel::{Closed, Output, Pool};
 use crate::tree::{ContentSink, Found, ReadContent, Restart, SourceError, SourceReader};
 use std::ops::{ControlFlow, Range};
+use std::time::Duration;
 
 /// What the read stage puts out.
 #[derive(Debug)]
@@ -59,6 +60,9 @@ impl NewFile {
     }
 }
 
+/// How often a file is looked for that is listed and not found.
+const LOOKS: u32 = 4;
+
 /// A worker of this stage.
 pub(super) struct Reading<'a> {
     pub(super) source: SourceReader,
@@ -81,11 +85,7 @@ impl Reading<'_> {
         for step in steps {
             match step {
                 Step::Keep(entry) => batch.items.push(Item::Ready(entry)),
-                Step::Link { found, target } => {
-                    let xattrs = self.xattrs(&found, &mut batch);
-                    let entry = entry_of(&found.path, &found.stat, xattrs, Kind::HardLink(target));
-                    batch.items.push(Item::Link(entry, found.path));
-                }
+                Step::Link { found, target } => self.link(found, target, &mut batch)?,
                 Step::Problem(problem) => {
                     self.observer.problem(&problem);
                     batch.items.push(Item::Problem { problem, lost: true });
@@ -101,30 +101,54 @@ impl Reading<'_> {
         Ok(())
     }
 
-    fn xattrs(&self, found: &Found, batch: &mut Batch<'_>) -> Vec<Xattr> {
-        match self.source.xattrs(&found.path, found.stat.kind) {
-            Ok(xattrs) => xattrs,
-            Err(error) => {
-                self.note(&error, false, batch);
-                Vec::new()
+    /// Another name of a file, if it is as the walk saw it: then the file is, whose content came with its first name.
+    fn link(&mut self, found: Found, target: ArchivePath, batch: &mut Batch<'_>) -> Result<(), Closed> {
+        match self.source.look(&found.path) {
+            Ok(now) if now.is_same_file(&found.stat) => {
+                if let Some(xattrs) = self.xattrs(&found, batch) {
+                    let entry = entry_of(&found.path, &found.stat, xattrs, Kind::HardLink(target));
+                    batch.items.push(Item::Link(entry, found.path));
+                }
             }
+            Ok(stat) if stat.kind == NodeKind::File => {
+                return self.file(Found { stat, ..found }, None, batch);
+            }
+            Ok(stat) if stat.kind != NodeKind::Directory => self.other(&Found { stat, ..found }, None, batch),
+            Ok(_) => {
+                let error = std::io::Error::other("it is a directory by now");
+                self.note_problem(&SourceError::new(&found.path, "link", error), true, batch);
+            }
+            Err(error) => drop(self.note(&error, true, batch)),
+        }
+        Ok(())
+    }
+
+    /// Attributes; none where there is nothing any more that could have some.
+    fn xattrs(&mut self, found: &Found, batch: &mut Batch<'_>) -> Option<Vec<Xattr>> {
+        match self.source.xattrs(&found.path, found.stat.kind) {
+            Ok(xattrs) => Some(xattrs),
+            Err(error) => self.note(&error, false, batch).then(Vec::new),
         }
     }
 
-    fn note(&self, error: &SourceError, lost: bool, batch: &mut Batch<'_>) {
-        if error.is_not_found() {
-            if lost {
-                batch.items.push(Item::Vanished(error.path.clone()));
-            }
-            return;
+    /// Notes that something failed; returns whether the path is still there, as far as can be told.
+    fn note(&mut self, error: &SourceError, lost: bool, batch: &mut Batch<'_>) -> bool {
+        if error.is_absent() && self.source.is_gone(&error.path).is_ok_and(|gone| gone) {
+            batch.items.push(Item::Vanished(error.path.clone()));
+            return false;
         }
+        self.note_problem(error, lost, batch);
+        true
+    }
+
+    fn note_problem(&self, error: &SourceError, lost: bool, batch: &mut Batch<'_>) {
         let problem = Problem::from(error);
         self.observer.problem(&problem);
         batch.items.push(Item::Problem { problem, lost });
     }
 
     /// Everything but a regular file's content.
-    fn other(&self, found: &Found, before: Option<Entry>, batch: &mut Batch<'_>) {
+    fn other(&mut self, found: &Found, before: Option<Entry>, batch: &mut Batch<'_>) {
         let kind = match (found.stat.kind, before.map(|b| b.kind)) {
             (NodeKind::File, Some(Kind::File(content))) => Kind::File(content),
             // The scan asks for a file without its content only where it was one before.
@@ -132,18 +156,62 @@ impl Reading<'_> {
             (NodeKind::Directory, _) => Kind::Directory,
             (NodeKind::Symlink, _) => match self.source.link_target(&found.path) {
                 Ok(target) => Kind::Symlink(target),
-                Err(error) => return self.note(&error, true, batch),
+                Err(error) => {
+                    self.note(&error, true, batch);
+                    return;
+                }
             },
             (NodeKind::Fifo, _) => Kind::Fifo,
             (NodeKind::Socket, _) => Kind::Socket,
             (NodeKind::CharDevice(device), _) => Kind::CharDevice(device),
             (NodeKind::BlockDevice(device), _) => Kind::BlockDevice(device),
         };
-        let xattrs = self.xattrs(found, batch);
-        batch.items.push(Item::Ready(entry_of(&found.path, &found.stat, xattrs, kind)));
+        if let Some(xattrs) = self.xattrs(found, batch) {
+            batch.items.push(Item::Ready(entry_of(&found.path, &found.stat, xattrs, kind)));
+        }
     }
 
-    fn file(&mut self, found: Found, before: Option<Entry>, batch: &mut Batch<'_>) -> Result<(), Closed> {
+    /// A regular file with its content. One that cannot be found though it is listed is looked for again: another may be
+    /// taking its place.
+    fn file(
+        &mut self,
+        mut found: Found,
+        mut before: Option<Entry>,
+        batch: &mut Batch<'_>,
+    ) -> Result<(), Closed> {
+        for attempt in 1.. {
+            let Some(error) = self.content(&found, &mut before, batch)? else { return Ok(()) };
+            if error.is_absent() && self.source.is_gone(&found.path).is_ok_and(|gone| gone) {
+                batch.items.push(Item::Vanished(found.path));
+                return Ok(());
+            }
+            match self.source.look(&found.path) {
+                Ok(stat) if stat.kind == NodeKind::File && error.is_absent() && attempt < LOOKS => {
+                    std::thread::sleep(Duration::from_millis(1 << attempt));
+                }
+                Ok(stat) if !matches!(stat.kind, NodeKind::File | NodeKind::Directory) => {
+                    // Something else took its place since the walk: names of the file are not names of this.
+                    batch.items.push(Item::Replaced(found.path.clone()));
+                    found.stat = stat;
+                    self.other(&found, None, batch);
+                    return Ok(());
+                }
+                _ => {
+                    self.note_problem(&error, true, batch);
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a file; an error where it could not be read at all.
+    fn content(
+        &mut self,
+        found: &Found,
+        before: &mut Option<Entry>,
+        batch: &mut Batch<'_>,
+    ) -> Result<Option<SourceError>, Closed> {
         let start = batch.bytes.len();
         let mut sink = FileSink {
             start,
@@ -162,32 +230,32 @@ impl Reading<'_> {
         match read {
             Ok(read) => {
                 if let Err(error) = &read.xattrs {
-                    self.note(error, false, batch);
+                    self.note_problem(error, false, batch);
                 }
-                let same_inode = (read.stat.device, read.stat.inode) == (found.stat.device, found.stat.inode);
-                if found.stat.links > 1 && !same_inode {
+                if found.stat.links > 1 && !read.stat.is_same_file(&found.stat) {
                     // Another file took its place since the walk: the inode's other names are not names of this one.
                     batch.items.push(Item::Replaced(found.path.clone()));
                 }
-                let file = Box::new(NewFile { entry: file_entry(&found.path, read), before });
+                let file = Box::new(NewFile { entry: file_entry(&found.path, read), before: before.take() });
                 if streams {
                     batch.flush()?;
                     batch.output.send(Fed::Large(file))?;
                 } else {
                     batch.items.push(Item::Small(file, start..batch.bytes.len()));
                 }
+                Ok(None)
             }
             Err(error) if streams => {
                 let problem = Problem::from(&error);
                 self.observer.problem(&problem);
                 batch.output.send(Fed::LargeFailed(problem))?;
+                Ok(None)
             }
             Err(error) => {
                 batch.bytes.truncate(start);
-                self.note(&error, true, batch);
+                Ok(Some(error))
             }
         }
-        Ok(())
     }
 }
 

@@ -4,13 +4,13 @@ use super::copies::Copy;
 use super::previous::Previous;
 use crate::data::{Change, Compare, Cursor};
 use crate::format::MAX_LEFT_OUT;
-use crate::model::{ArchivePath, Entry, Kind, LeftOut, LeftOutReason, NodeKind, Observer, Problem};
+use crate::model::{ArchivePath, Entry, Kind, LeftOut, LeftOutReason, NodeKind, Observer, Problem, Stat};
 use crate::ops::Error;
 use crate::ops::parallel::{Work, start};
 use crate::repo::RepoError;
 use crate::tree::{Found, Walk, Walked};
 use std::collections::HashMap;
-use std::collections::hash_map::Entry::{Occupied, Vacant};
+use std::collections::hash_map::Entry::Occupied;
 
 /// What is to be done about a path.
 #[derive(Debug)]
@@ -70,7 +70,15 @@ impl LeftOuts {
 
 /// The first names of inodes, with how many names are still to come: forgotten with the last, so that memory grows only
 /// with the names that are outside of the source.
-type Heads = HashMap<(u64, u64), (ArchivePath, u64)>;
+type Heads = HashMap<(u64, u64), Head>;
+
+#[derive(Debug)]
+struct Head {
+    path: ArchivePath,
+    /// What the file was like then: another name of it is like that too, and what is not is another file.
+    stat: Stat,
+    left: u64,
+}
 
 /// How large a piece of work is at most.
 #[derive(Clone, Copy, Debug)]
@@ -180,13 +188,16 @@ fn step(
     let may_have_links = copy.as_ref().is_none_or(|copy| copy.has_links(stat));
     if stat.links > 1 && stat.kind != NodeKind::Directory && may_have_links {
         match heads.entry((stat.device, stat.inode)) {
-            Occupied(mut head) => {
-                let (target, left) = head.get_mut();
-                *left = left.saturating_sub(1);
-                let target = if *left == 0 { head.remove().0 } else { target.clone() };
+            Occupied(mut known) if known.get().stat.is_same_file(stat) => {
+                let head = known.get_mut();
+                head.left = head.left.saturating_sub(1);
+                let target = if head.left == 0 { known.remove().path } else { head.path.clone() };
                 return Ok(Step::Link { target, found });
             }
-            Vacant(place) => drop(place.insert((found.path.clone(), stat.links - 1))),
+            place => {
+                let head = Head { path: found.path.clone(), stat: *stat, left: stat.links - 1 };
+                let _ = place.insert_entry(head);
+            }
         }
     }
     let same = match (copy, compare) {

@@ -1,7 +1,7 @@
 //! A dry run: what there is to read, told without reading it.
 
 use crate::model::{NodeKind, Observer, PvcName};
-use crate::tree::{Found, Walk, WalkOptions, Walked};
+use crate::tree::{Found, SourceRoot, Walk, WalkOptions, Walked};
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -34,7 +34,14 @@ impl Surveying {
     ) -> Surveyed {
         let mut surveyed = Surveyed::default();
         let mut files = Vec::new();
-        for walked in Walk::new(path, options.clone()) {
+        let root = match SourceRoot::open(path) {
+            Ok(root) => root,
+            Err(error) => {
+                observer.problem(&(&error).into());
+                return Surveyed { unreadable: 1, ..surveyed };
+            }
+        };
+        for walked in Walk::new(&root, options.clone()) {
             if observer.cancelled() {
                 break;
             }
