@@ -92,6 +92,19 @@ fn a_backup_leaves_out_a_store_that_it_meets_by_another_mount() {
     let [place] = &manifest.left_out().unwrap()[..] else { panic!("one place is left out") };
     assert_eq!((place.path.to_string().as_str(), place.reason), ("vault", LeftOutReason::Store));
     assert!(fs::read_dir(share.path("share/vault/objects")).unwrap().count() <= before + 1);
+    // Its own directory, which changes with each week, is not for a restore to mend.
+    fs::remove_file(share.path("share/data/file")).unwrap();
+    let (before, modified) =
+        (share.store(), fs::metadata(share.path("share/vault")).unwrap().modified().unwrap());
+    for more in ["", " --delete"] {
+        let restore =
+            share.words(&format!("restore --json --week latest --pvc share --target {{}}/share{more}"));
+        let report = share.run("share/vault", "other", &restore).expect(0).json();
+        assert_eq!((&report["failed"], report["changes"].get("delete")), (&0.into(), None), "{report}");
+        assert_eq!(before.differences(&share.store()), "");
+        assert_eq!(fs::metadata(share.path("share/vault")).unwrap().modified().unwrap(), modified);
+    }
+    assert!(share.path("share/data/file").exists());
     // With threads that look ahead, too.
     share.run("share/vault", "other", &[&backup[..], &["--readers=8".into()]].concat()).expect(0);
     share.vault.verify();

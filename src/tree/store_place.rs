@@ -27,7 +27,10 @@ pub struct StorePlace {
     path: Option<PathBuf>,
     /// What the store calls itself; empty where that is not known.
     id: String,
+    /// Directories directly in it.
     inner: OnceLock<Vec<Id>>,
+    /// The root, where it exists, and the directories above it.
+    above: OnceLock<Vec<Id>>,
 }
 
 impl StorePlace {
@@ -35,7 +38,7 @@ impl StorePlace {
     /// may show it as another device, so a directory with a `store.json` of this id is the store as well.
     pub fn new(root: Option<(u64, u64)>, path: Option<&Path>, id: &str) -> Self {
         let (path, id) = (path.map(Path::to_path_buf), id.to_owned());
-        Self { root, path, id, inner: OnceLock::new() }
+        Self { root, path, id, inner: OnceLock::new(), above: OnceLock::new() }
     }
 
     /// The place of a store that is, or would be, at `path`.
@@ -110,8 +113,11 @@ impl StorePlace {
         if self.is_root_at(path) {
             return true;
         }
-        let real = self.path.as_deref().and_then(existing);
-        real.is_some_and(|real| real.ancestors().any(|above| id_at(above) == Some(id)))
+        let look = || {
+            let real = self.path.as_deref().and_then(existing).unwrap_or_default();
+            real.ancestors().filter_map(id_at).collect()
+        };
+        self.above.get_or_init(look).contains(&id)
     }
 
     fn is_root_at(&self, path: &Path) -> bool {

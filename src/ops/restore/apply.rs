@@ -55,6 +55,10 @@ impl Restoring<'_, '_, '_> {
         if let Some(folder) = path.parent().filter(|_| action != Action::None) {
             self.target.keep_off_store(&folder)?;
         }
+        // The store's own directory, which a backup has without what is in it, is as it should be.
+        if action == Action::Mend && entry.kind == Kind::Directory && self.target.is_store(&path) {
+            action = Action::None;
+        }
         self.make_ancestors()?;
         self.make_lost_folders(&path)?;
         // Two entries of their own that are one inode in the target must be parted.

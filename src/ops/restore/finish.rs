@@ -5,7 +5,7 @@ use super::{Report, Selection};
 use crate::model::{ArchivePath, Entry, Kind, Name, NodeKind};
 use crate::ops::Error;
 use crate::repo::RepoError;
-use crate::tree::{OwnerMap, SourceError, Target};
+use crate::tree::{IN_STORE, OwnerMap, SourceError, Target};
 use std::collections::{BTreeSet, HashSet};
 use std::hash::{BuildHasher, RandomState};
 
@@ -141,8 +141,11 @@ impl Finishing<'_> {
     }
 
     fn leave(&mut self, path: &ArchivePath, open: &Open) {
-        if let Err(error) = self.try_leave(path, open) {
-            self.report.problem((&error).into());
+        match self.try_leave(path, open) {
+            // The store's own directory is its own business.
+            Err(error) if error.operation == IN_STORE && error.path == *path => {}
+            Err(error) => self.report.problem((&error).into()),
+            Ok(()) => {}
         }
     }
 
@@ -158,8 +161,10 @@ impl Finishing<'_> {
                     continue;
                 }
                 let extra = path.child(&name);
-                if let Err(error) = self.clearing.remove_tree(&mut self.target, &extra) {
-                    self.report.problem((&error).into());
+                match self.clearing.remove_tree(&mut self.target, &extra) {
+                    Err(error) if error.operation == IN_STORE && error.path == *path => return Err(error),
+                    Err(error) => self.report.problem((&error).into()),
+                    Ok(_) => {}
                 }
             }
         }

@@ -69,6 +69,11 @@ impl Target {
         Ok(())
     }
 
+    /// Whether a directory is the store's root.
+    pub fn is_store(&mut self, folder: &ArchivePath) -> bool {
+        self.keep_off_store(folder).is_err_and(|error| error.operation == IN_STORE && error.path == *folder)
+    }
+
     /// The same for what is about to get other metadata.
     pub(super) fn keep_off_store_at(&mut self, path: &ArchivePath, kind: Option<NodeKind>) -> Result<()> {
         match (kind, path.parent()) {
