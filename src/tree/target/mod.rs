@@ -158,7 +158,9 @@ impl Target {
     pub fn make_folder(&mut self, path: &ArchivePath) -> Result<()> {
         let (folder, name) = self.parent_to_change(path, "open the folder of")?;
         rustix::fs::mkdirat(folder.as_fd(), name.as_bytes(), Mode::RWXU)
-            .map_err(|e| SourceError::new(path, "make", e))
+            .map_err(|e| SourceError::new(path, "make", e))?;
+        self.outside.note(path.clone());
+        Ok(())
     }
 
     /// Makes a symbolic link, fifo, socket or device at a free path, with its metadata.

@@ -6,11 +6,16 @@ use crate::sys::open_beneath;
 use crate::tree::{SourceError, StorePlace};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The operation of an error that says that something of the store would be changed.
 pub const IN_STORE: &str = "change what is in";
+
+/// So many directories are kept in mind.
+const MAX_KNOWN: usize = 1 << 16;
 
 /// What is known to lie outside the store.
 #[derive(Clone, Default)]
@@ -18,11 +23,30 @@ pub(super) struct Outside {
     store: Arc<StorePlace>,
     /// A directory that is neither the store nor in it, and so are those above it.
     last: Option<ArchivePath>,
+    /// More of them, as hashes.
+    known: Arc<Mutex<HashSet<u64>>>,
+    hasher: RandomState,
 }
 
 impl Outside {
     pub(super) fn of(store: Arc<StorePlace>) -> Self {
-        Self { store, last: None }
+        Self { store, ..Self::default() }
+    }
+
+    fn knows(&self, path: &ArchivePath) -> bool {
+        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        self.last.as_ref().is_some_and(|last| last.is_within(path))
+            || known().contains(&self.hasher.hash_one(path))
+    }
+
+    /// Notes a directory that is outside, with those above it.
+    pub(super) fn note(&mut self, path: ArchivePath) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MAX_KNOWN {
+            known.clear();
+        }
+        known.insert(self.hasher.hash_one(&path));
+        self.last = Some(path);
     }
 
     /// Makes sure that a directory of the tree at `root` is neither the store nor in it; what is missing is not. Returns a
@@ -31,9 +55,8 @@ impl Outside {
     /// # Errors
     /// [`SourceError`], of the operation [`IN_STORE`] with the path of the store in the tree.
     pub(super) fn check(&mut self, root: BorrowedFd<'_>, folder: &ArchivePath) -> Result<Option<OwnedFd>> {
-        let known = |path: &ArchivePath| self.last.as_ref().is_some_and(|last| last.is_within(path));
         let above = std::iter::successors(Some(folder.clone()), ArchivePath::parent);
-        let mut unknown: Vec<ArchivePath> = above.take_while(|path| !known(path)).collect();
+        let mut unknown: Vec<ArchivePath> = above.take_while(|path| !self.knows(path)).collect();
         let mut handle = None;
         while let Some(path) = unknown.pop() {
             let failed = |e: Errno| SourceError::new(&path, "open", e);
@@ -47,7 +70,7 @@ impl Outside {
                 return Err(SourceError::new(&path, IN_STORE, std::io::Error::other(error)));
             }
             handle = Some(opened);
-            self.last = Some(path);
+            self.note(path);
         }
         Ok(handle)
     }
