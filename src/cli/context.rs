@@ -3,11 +3,12 @@
 use super::args::{Color, Global};
 use super::bug::bug;
 use super::failure::Failure;
+use super::human::document_line;
 use super::place;
 use super::progress::{Progress, Stderr};
 use crate::cache::{Cache, keep_private};
 use crate::edge::Interrupt;
-use crate::model::{Observer, PvcName, WeekRef};
+use crate::model::{Observer, PvcName, Shown, WeekRef, lines};
 use crate::ops::Error;
 use crate::repo::Archive;
 use crate::tree::StorePlace;
@@ -103,8 +104,8 @@ impl Context {
             let message = format!(
                 "the cache {} is inside the store {}: what may be deleted at any time must not be there; \
                  give another --cache-dir, or --no-cache",
-                folder.display(),
-                store.display()
+                Shown::path(&folder),
+                Shown::path(&store)
             );
             return Err(Failure::Usage(message));
         }
@@ -139,7 +140,8 @@ impl Context {
     /// command ended.
     pub(super) fn print(&self, document: &serde_json::Value, text: &str) -> Result<(), Failure> {
         self.progress.finish();
-        let text = if self.global.json { format!("{document}\n") } else { text.to_owned() };
+        let document = self.global.json.then(|| document_line(document));
+        let text = document.map_or_else(|| lines(text), Into::into);
         let mut out = io::stdout().lock();
         match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
             Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Output(e)),

@@ -1,5 +1,6 @@
 //! The border where errors become messages and exit codes.
 
+use super::human::document_line;
 use crate::format::FormatError;
 use crate::ops::Error;
 use crate::repo::RepoError;
@@ -74,7 +75,7 @@ impl Failure {
         }
         let document = json!({ "error": self.to_string(), "exit_code": self.code(), "hint": self.hint() });
         // Where stdout cannot be written there is nobody to tell.
-        let _ = writeln!(io::stdout(), "{document}");
+        let _ = io::stdout().write_all(document_line(&document).as_bytes());
     }
 
     /// What helps, where the error alone does not say.

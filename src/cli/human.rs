@@ -1,6 +1,6 @@
 //! Numbers for people, paths for programs.
 
-use crate::model::ArchivePath;
+use crate::model::{ArchivePath, json_line, one_line};
 use serde_json::{Value, json};
 
 /// A size in IEC units: one digit behind the point below ten, none above.
@@ -41,6 +41,11 @@ pub(super) fn path_json(path: &ArchivePath, more: Value) -> Value {
     merge(named, more)
 }
 
+/// A document on a line of its own.
+pub(super) fn document_line(document: &Value) -> String {
+    format!("{}\n", json_line(&document.to_string()))
+}
+
 /// One document of the members of two.
 pub(super) fn merge(mut document: Value, more: Value) -> Value {
     if let (Value::Object(members), Value::Object(more)) = (&mut document, more) {
@@ -50,13 +55,16 @@ pub(super) fn merge(mut document: Value, more: Value) -> Value {
 }
 
 /// Lays out rows in columns; the first column and those in `left` are aligned to the left, the others to the right.
+/// What cells say is on one line each, whatever they say.
 pub(super) fn table(rows: &[Vec<String>], left: &[usize]) -> String {
+    let cells = |row: &Vec<String>| row.iter().map(|cell| one_line(cell).into_owned()).collect();
+    let rows: Vec<Vec<String>> = rows.iter().map(cells).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width =
         |c: usize| rows.iter().filter_map(|r| r.get(c)).map(|cell| cell.chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut text = String::new();
-    for row in rows {
+    for row in &rows {
         let cells = row.iter().zip(&widths).enumerate().map(|(c, (cell, &width))| {
             if c == 0 || left.contains(&c) { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
         });

@@ -3,6 +3,7 @@
 use super::args::help_end;
 use super::context::Context;
 use super::failure::{DONE, Failure};
+use crate::model::Shown;
 use clap::Args;
 use serde_json::json;
 
@@ -23,8 +24,9 @@ pub(super) fn run(context: &Context) -> Result<u8, Failure> {
         ));
     }
     let opened = context.create_anew()?;
-    let (path, config) = (context.global.store.display(), opened.archive.config());
-    let document = json!({ "store": path.to_string(), "id": config.id, "created": config.created });
-    context.print(&document, &format!("a new store at {path}, with the id {}\n", config.id))?;
+    let (path, config) = (&context.global.store, opened.archive.config());
+    let document = json!({ "store": path.to_string_lossy(), "id": config.id, "created": config.created });
+    context
+        .print(&document, &format!("a new store at {}, with the id {}\n", Shown::path(path), config.id))?;
     Ok(DONE)
 }

@@ -3,8 +3,8 @@
 use super::args::{Which, help_end};
 use super::context::Context;
 use super::failure::{DONE, Failure};
-use super::human::{merge, path_json};
-use crate::model::{ArchivePath, DeviceNumber, Entry, FileContent, Kind, Owners};
+use super::human::{document_line, merge, path_json};
+use crate::model::{ArchivePath, DeviceNumber, Entry, FileContent, Kind, Owners, Shown};
 use crate::ops::browse::{self, Depth};
 use crate::ops::{Error, clock};
 use clap::Args;
@@ -42,11 +42,12 @@ pub(super) fn run(context: &Context, args: &LsArgs) -> Result<u8, Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     browse::ls(&manifest, &path, depth, |path, entry, owners| {
         let line = match (context.global.json, args.long) {
-            (true, _) => document(path, entry, owners).to_string(),
-            (_, true) => long_line(path, entry, owners),
-            _ => path.to_string(),
+            (true, _) => document_line(&document(path, entry, owners)),
+            (_, true) => long_line(path, entry, owners) + "\n",
+            _ => format!("{path}\n"),
         };
-        writeln!(out, "{line}").map_err(|source| Error::System { operation: "write the output", source })
+        out.write_all(line.as_bytes())
+            .map_err(|source| Error::System { operation: "write the output", source })
     })?;
     out.flush()?;
     Ok(DONE)
@@ -60,8 +61,7 @@ pub(super) fn parse_path(path: Option<&OsString>) -> Result<ArchivePath, Failure
 }
 
 fn owner_name(name: Option<&[u8]>, id: u32) -> String {
-    // Escaped: a hostile name could say anything to a terminal.
-    name.map_or_else(|| id.to_string(), |n| String::from_utf8_lossy(n).escape_debug().to_string())
+    name.map_or_else(|| id.to_string(), |n| Shown(n).to_string())
 }
 
 fn long_line(path: &ArchivePath, entry: &Entry, owners: &Owners) -> String {
@@ -84,7 +84,7 @@ fn long_line(path: &ArchivePath, entry: &Entry, owners: &Owners) -> String {
         clock::rfc3339(meta.mtime)
     );
     match &entry.kind {
-        Kind::Symlink(target) => line.push_str(&format!(" -> {}", target.escape_ascii())),
+        Kind::Symlink(target) => line.push_str(&format!(" -> {}", Shown(target))),
         Kind::HardLink(first) => line.push_str(&format!(" = {first}")),
         Kind::File(content) if content.changed_while_read => line.push_str("  (changed while it was read)"),
         _ => {}

@@ -4,7 +4,7 @@ use super::args::{Which, help_end};
 use super::context::Context;
 use super::failure::{DONE, Failure};
 use super::restore::{FAILED, How, carry_out, hint_at_owners, report};
-use crate::model::{PvcName, WeekRef};
+use crate::model::{PvcName, Shown, WeekRef};
 use crate::ops::materialize::{Materialized, materialize_all};
 use crate::ops::restore::RestoreOptions;
 use crate::repo::Archive;
@@ -44,7 +44,7 @@ pub(super) fn run(context: &Context, args: &MaterializeArgs) -> Result<u8, Failu
     };
     if !is_new_or_empty(&args.dir)? {
         let message =
-            format!("{} is not empty; give a new folder, or use `weekvault restore`", args.dir.display());
+            format!("{} is not empty; give a new folder, or use `weekvault restore`", Shown::path(&args.dir));
         return Err(Failure::Usage(message));
     }
     let options = args.how.options(context, args.dir.clone());
@@ -81,7 +81,7 @@ fn all(
     Err(Failure::Incomplete(format!(
         "{failed} of {} trees in {} are not as the manifests have them: see the warnings",
         made.len(),
-        options.target.display()
+        Shown::path(&options.target)
     )))
 }
 

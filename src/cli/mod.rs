@@ -27,6 +27,7 @@ mod verify;
 
 pub use args::command;
 
+use crate::model::one_line;
 use args::{Cli, Command};
 use context::Context;
 use failure::Failure;
@@ -37,7 +38,7 @@ use std::process::ExitCode;
 pub fn main() -> ExitCode {
     bug::listen();
     let untold = |failure: Failure| {
-        let _ = writeln!(std::io::stderr(), "error: {failure}");
+        let _ = writeln!(std::io::stderr(), "error: {}", one_line(&failure.to_string()));
         failure.code()
     };
     bug::caught(|| Ok(parse_and_run())).unwrap_or_else(untold).into()
@@ -52,7 +53,7 @@ fn parse_and_run() -> u8 {
     let context = match Context::new(global) {
         Ok(context) => context,
         Err(failure) => {
-            let _ = writeln!(std::io::stderr(), "error: {failure}");
+            let _ = writeln!(std::io::stderr(), "error: {}", one_line(&failure.to_string()));
             if json {
                 failure.print_json();
             }

@@ -1,8 +1,8 @@
 //! Progress on stderr: a bar on a terminal, else a plain line now and then.
 
-use super::human::{bytes, path_json};
+use super::human::{bytes, document_line, path_json};
 use crate::edge::Interrupt;
-use crate::model::{ArchivePath, Counters, Observer, Problem};
+use crate::model::{ArchivePath, Counters, Observer, Problem, lines, one_line};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 use std::io::{self, Write};
@@ -51,7 +51,10 @@ pub(super) struct Stderr;
 
 impl Write for Stderr {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let _ = io::stderr().write_all(bytes);
+        let text = String::from_utf8_lossy(bytes);
+        // Colours are ours: what is written into a message or a log has none of its own by now.
+        let parts: Vec<_> = text.split('\x1b').map(lines).collect();
+        let _ = io::stderr().write_all(parts.join("\x1b").as_bytes());
         Ok(bytes.len())
     }
 
@@ -117,6 +120,8 @@ impl Progress {
     }
 
     fn line(&self, kind: &str, color: u8, message: &str) {
+        // Whatever a store or a source has made of it, it is one line.
+        let message = one_line(message);
         let line = match self.shared.colored {
             true => format!("\x1b[1;{color}m{kind}:\x1b[0m {message}\n"),
             false => format!("{kind}: {message}\n"),
@@ -211,7 +216,7 @@ impl Observer for Progress {
         let line = match *lock(&self.itemise) {
             Itemise::No => return,
             Itemise::Text => format!("{what:<8} {path}\n"),
-            Itemise::Json => format!("{}\n", path_json(path, json!({ "change": what }))),
+            Itemise::Json => document_line(&path_json(path, json!({ "change": what }))),
         };
         // Whoever reads may leave before the end; what is being done goes on.
         let _ = io::stdout().write_all(line.as_bytes());

@@ -5,6 +5,7 @@ use super::context::Context;
 use super::failure::{DONE, Failure};
 use super::human::bytes;
 use super::progress::Itemise;
+use crate::model::Shown;
 use crate::ops::restore::{Owner, RestoreOptions, Restored, Selection, restore};
 use crate::repo::{Archive, Manifest, ManifestId};
 use clap::Args;
@@ -137,7 +138,7 @@ pub(super) fn carry_out(
     hint_at_owners(context, options, &restored);
     Err(Failure::Incomplete(format!(
         "{} is not as the manifest has it: see the warnings",
-        options.target.display()
+        Shown::path(&options.target)
     )))
 }
 
@@ -166,7 +167,7 @@ pub(super) fn report(
     restored: &Restored,
     written: u64,
 ) -> (Value, String) {
-    let target = options.target.display();
+    let target = Shown::path(&options.target);
     let change = |&(word, to_do, done): &(&str, &str, &str)| {
         let n = restored.changes.get(word)?;
         Some(if options.dry_run { format!("{n} to {to_do}") } else { format!("{n} {done}") })
@@ -186,7 +187,7 @@ pub(super) fn report(
         "week": id.week.to_string(),
         "pvc": id.pvc.as_str(),
         "partial": id.partial,
-        "target": target.to_string(),
+        "target": options.target.to_string_lossy(),
         "changes": restored.changes,
         "unchanged": restored.unchanged,
         "written_bytes": written,

@@ -4,7 +4,7 @@ use super::context::{Context, TOOL};
 use super::failure::Failure;
 use crate::cache::Places;
 use crate::format::ChunkSizes;
-use crate::model::RunId;
+use crate::model::{RunId, Shown};
 use crate::ops::{Error, clock};
 use crate::repo::{Archive, NewStore, RepoError};
 use crate::store::{LocalStore, MemoryStore, Store};
@@ -82,7 +82,7 @@ impl Context {
                 return Ok(Opened { archive, is_new: false });
             }
         }
-        let path = self.global.store.display();
+        let path = Shown::path(&self.global.store);
         if let Some(id) = &self.global.store_id {
             return Err(Failure::Refused(format!(
                 "no store at {path}, so none with the id {id}; is its share mounted?"
@@ -116,7 +116,7 @@ impl Context {
                 Archive::check_place(store.as_ref())?;
             }
             let archive = Archive::open_or_create(Arc::new(MemoryStore::default()), &new)?;
-            let path = self.global.store.display();
+            let path = Shown::path(&self.global.store);
             self.progress.note(&format!("there is no store at {path}: without --dry-run one would be made"));
             return Ok(Opened { archive, is_new: false });
         }
@@ -131,7 +131,7 @@ impl Context {
             self.observer().warn(&format!(
                 "this machine knows another store at {}, with the id {before}: if its share is not mounted, mount it, and \
                  remove the new store below its mount point",
-                self.global.store.display()
+                Shown::path(&self.global.store)
             ));
         }
         self.remember(&archive);
@@ -146,7 +146,7 @@ impl Context {
             Err(error) => Err(error.into()),
             Ok(archive) => Err(Failure::Refused(format!(
                 "there is a store at {} already, with the id {}; nothing was done",
-                self.global.store.display(),
+                Shown::path(&self.global.store),
                 archive.config().id
             ))),
         }
@@ -155,7 +155,7 @@ impl Context {
     /// The store, unless it is another one than `--store-id` says.
     fn expected(&self, archive: Archive) -> Result<Archive, Failure> {
         let Some(wanted) = &self.global.store_id else { return Ok(archive) };
-        let path = self.global.store.display();
+        let path = Shown::path(&self.global.store);
         match archive.config().id.as_str() {
             found if found == wanted => Ok(archive),
             "" => Err(Failure::Refused(format!(
@@ -181,7 +181,7 @@ impl Context {
 
 /// Whether the store's directory is there; where it is not, the one that it is to be made in must be.
 fn check_root(path: &Path) -> Result<bool, Failure> {
-    let named = path.display();
+    let named = Shown::path(path);
     let refused = |message: String| Err(Failure::Refused(message));
     match fs::metadata(path) {
         Ok(found) if found.is_dir() => return Ok(true),
@@ -192,26 +192,28 @@ fn check_root(path: &Path) -> Result<bool, Failure> {
     if let Ok(target) = fs::read_link(path) {
         return refused(format!(
             "{named} is a symbolic link to {}, which does not exist: is its share mounted?",
-            target.display()
+            Shown::path(&target)
         ));
     }
     let parent = path.parent().unwrap_or(path);
     match fs::metadata(parent) {
         Ok(found) if found.is_dir() => Ok(false),
-        Ok(_) => refused(format!("no store can be made at {named}: {} is not a directory", parent.display())),
+        Ok(_) => {
+            refused(format!("no store can be made at {named}: {} is not a directory", Shown::path(parent)))
+        }
         Err(e) if e.kind() == ErrorKind::NotFound => refused(format!(
             "no store can be made at {named}: {} does not exist; is its share mounted? If the path is right, make that \
              directory first",
-            parent.display()
+            Shown::path(parent)
         )),
-        Err(e) => Err(Failure::File(format!("look at {}", parent.display()), e)),
+        Err(e) => Err(Failure::File(format!("look at {}", Shown::path(parent)), e)),
     }
 }
 
 fn make_root(path: &Path) -> Result<(), Failure> {
     match DirBuilder::new().mode(0o700).create(path) {
         Err(e) if e.kind() != ErrorKind::AlreadyExists => {
-            Err(Failure::File(format!("make the directory {}", path.display()), e))
+            Err(Failure::File(format!("make the directory {}", Shown::path(path)), e))
         }
         _ => {
             // The store makes its own names durable, but not that of its root. Not every file system can.

@@ -7,7 +7,7 @@ use super::failure::{DAMAGED, DONE, Failure, UNCHECKED};
 use super::human::{bytes, count, path_json};
 use super::metrics::{Gateway, push_verify};
 use crate::edge::VerifyReport;
-use crate::model::{PvcName, WeekRef};
+use crate::model::{PvcName, WeekRef, one_line};
 use crate::ops::clock;
 use crate::ops::verify::{Repair, Slice, Verified, VerifyOptions, verify};
 use clap::Args;
@@ -92,7 +92,12 @@ pub(super) fn run(context: &Context, args: &VerifyArgs) -> Result<u8, Failure> {
 fn text(args: &VerifyArgs, verified: &Verified) -> String {
     let mut text = String::new();
     for (id, damage) in &verified.damaged_manifests {
-        text.push_str(&format!("damaged manifest: {damage}\n  hurts {} {}: all of it\n", id.week, id.pvc));
+        text.push_str(&format!(
+            "damaged manifest: {}\n  hurts {} {}: all of it\n",
+            one_line(damage),
+            id.week,
+            id.pvc
+        ));
     }
     if verified.lacks_manifests {
         text.push_str(
@@ -100,13 +105,18 @@ fn text(args: &VerifyArgs, verified: &Verified) -> String {
         );
     }
     for (id, why) in &verified.unchecked_manifests {
-        text.push_str(&format!("not checked: {why}\n  concerns {} {}: all of it\n", id.week, id.pvc));
+        text.push_str(&format!(
+            "not checked: {}\n  concerns {} {}: all of it\n",
+            one_line(why),
+            id.week,
+            id.pvc
+        ));
     }
     for object in &verified.unchecked_objects {
-        text.push_str(&format!("object {} is {}\n", object.id, object.damage));
+        text.push_str(&format!("object {} is {}\n", object.id, one_line(&object.damage.to_string())));
     }
     for object in &verified.damaged_objects {
-        text.push_str(&format!("object {} is {}\n", object.id, object.damage));
+        text.push_str(&format!("object {} is {}\n", object.id, one_line(&object.damage.to_string())));
         for (manifest, paths) in &object.hurts {
             for path in paths {
                 text.push_str(&format!("  hurts {} {}: {path}\n", manifest.week, manifest.pvc));

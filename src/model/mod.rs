@@ -9,6 +9,7 @@ mod patience;
 mod stat;
 mod stats;
 mod summary;
+mod text;
 mod time;
 mod week;
 
@@ -21,4 +22,5 @@ pub use patience::{Patience, is_passing};
 pub use stat::{NodeKind, Stat};
 pub use stats::{Counter, Counters, Stats};
 pub use summary::{Completeness, Counts, LeftOut, LeftOutReason, Problem, Summary};
+pub use text::{Shown, json_line, lines, one_line};
 pub use week::{InvalidWeek, Week, WeekRef};

@@ -1,5 +1,6 @@
 //! Names and paths inside a source: raw bytes, never text.
 
+use super::Shown;
 use std::cmp::Ordering;
 use std::ffi::OsStr;
 use std::fmt;
@@ -178,22 +179,12 @@ impl PartialOrd for ArchivePath {
 }
 
 impl fmt::Display for ArchivePath {
-    /// Readable on one line: bytes that are not UTF-8 and control characters are escaped.
+    /// Readable on one line: see [`Shown`].
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_root() {
             return f.write_str(".");
         }
-        for part in self.0.utf8_chunks() {
-            for c in part.valid().chars() {
-                if c.is_control() || c == '\\' {
-                    write!(f, "{}", c.escape_default())?
-                } else {
-                    write!(f, "{c}")?
-                }
-            }
-            write!(f, "{}", part.invalid().escape_ascii())?;
-        }
-        Ok(())
+        Shown(&self.0).fmt(f)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Error;
 use crate::cache::Cache;
-use crate::model::{ArchivePath, Entry, Extent, Kind, Observer, Owners, Summary};
+use crate::model::{ArchivePath, Entry, Extent, Kind, Observer, Owners, Shown, Summary};
 use crate::repo::{Archive, Manifest, ManifestId, ObjectReader};
 use std::io::Write;
 use std::sync::Arc;
@@ -123,7 +123,7 @@ pub fn cat(
     let Kind::File(content) = entry.kind else {
         let what = match entry.kind {
             Kind::Directory => "a folder, not a file; `weekvault ls` shows what is in it".to_owned(),
-            Kind::Symlink(target) => format!("a symbolic link to {}", target.escape_ascii()),
+            Kind::Symlink(target) => format!("a symbolic link to {}", Shown(&target)),
             _ => "no regular file".to_owned(),
         };
         return Err(Error::WrongKind { path: path.clone(), what });

@@ -1,6 +1,6 @@
 //! Why an operation failed.
 
-use crate::model::{ArchivePath, PvcName, Week};
+use crate::model::{ArchivePath, PvcName, Shown, Week};
 use crate::repo::RepoError;
 use crate::tree::SourceError;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ pub enum Error {
         error: SourceError,
     },
     /// There is no such folder.
-    #[error("source \"{pvc}\": {} {reason}; nothing was published", path.display())]
+    #[error("source \"{pvc}\": {} {reason}; nothing was published", Shown::path(path))]
     BadSource {
         /// Which.
         pvc: PvcName,
@@ -33,7 +33,7 @@ pub enum Error {
     #[error(
         "source \"{pvc}\" at {} is empty, and its last manifest {}: is the volume mounted? \
          Nothing was published; --allow-empty backs up the empty folder",
-        path.display(),
+        Shown::path(path),
         if *entries == u64::MAX { "cannot be read".to_owned() } else { format!("has {entries} entries") }
     )]
     EmptySource {
@@ -45,7 +45,7 @@ pub enum Error {
         entries: u64,
     },
     /// A folder that has nothing to import.
-    #[error("{} {reason}", path.display())]
+    #[error("{} {reason}", Shown::path(path))]
     Farm {
         /// Which.
         path: PathBuf,
@@ -66,7 +66,7 @@ pub enum Error {
         reason: &'static str,
     },
     /// Something of a target.
-    #[error("target {}: {reason}", path.display())]
+    #[error("target {}: {reason}", Shown::path(path))]
     Target {
         /// Where.
         path: PathBuf,

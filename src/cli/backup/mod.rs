@@ -9,7 +9,7 @@ use super::context::{Context, TOOL, host};
 use super::failure::{DONE, Failure, PARTIAL};
 use super::metrics;
 use super::stores::if_missing;
-use crate::model::{Completeness, PvcName, Week};
+use crate::model::{Completeness, PvcName, Shown, Week};
 use crate::ops::backup::{BackedUp, BackupOptions, Origin, Source, backup, check_source_folders};
 use crate::ops::gc::{CleanedUp, clean_up};
 use crate::ops::{Error, clock};
@@ -190,7 +190,7 @@ fn attempt(context: &Context, args: &BackupArgs, begun: Instant) -> Result<Outco
 fn options(context: &Context, args: &BackupArgs) -> Result<BackupOptions, Failure> {
     let mut patterns: Vec<String> = args.exclude.iter().flat_map(|e| e.lines().map(str::to_owned)).collect();
     if let Some(file) = &args.exclude_from {
-        let failed = |e| Failure::Usage(format!("--exclude-from {}: {e}", file.display()));
+        let failed = |e| Failure::Usage(format!("--exclude-from {}: {e}", Shown::path(file)));
         let text = std::fs::read_to_string(file).map_err(failed)?;
         patterns.splice(..0, text.lines().map(str::to_owned));
     }

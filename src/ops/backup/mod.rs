@@ -22,8 +22,8 @@ use super::clock::now;
 use super::parallel::{Bounds, Pool, ordered, start};
 use crate::data::{Compare, CutSizes};
 use crate::model::{
-    ArchivePath, Completeness, Counts, ObjectRow, Observer, Owners, Problem, PvcName, Summary, Timestamp,
-    Week,
+    ArchivePath, Completeness, Counts, ObjectRow, Observer, Owners, Problem, PvcName, Shown, Summary,
+    Timestamp, Week,
 };
 use crate::repo::{Archive, Inventory, ManifestId, PendingManifest, RepoError, SharedTrash, look_again};
 use crate::tree::{OwnerNames, SourceReader, SourceRoot, StorePlace, Walk, WalkOptions, is_remote};
@@ -210,7 +210,7 @@ pub fn check_source_folders(sources: &[Source], place: &StorePlace, location: &s
             Err(e) => return Err(bad(format!("cannot be opened: {e}"))),
         }
         let store = format!("the store {location}");
-        let source = format!("source \"{}\" ({})", source.pvc, source.path.display());
+        let source = format!("source \"{}\" ({})", source.pvc, Shown::path(&source.path));
         let nested = |inner, outer| {
             let reason = "a backup would back itself up; give a store outside of every source";
             Err(Error::Nested { inner, outer, reason })

@@ -11,7 +11,7 @@ pub use survey::Surveyed;
 use super::Error;
 use super::backup::{BackedUp, BackupOptions, Origin, Source, backup};
 use crate::format::Section;
-use crate::model::{Observer, PvcName, Week};
+use crate::model::{Observer, PvcName, Shown, Week};
 use crate::repo::{Archive, ManifestId, is_own};
 use crate::tree::{Farm, PassedOver, StorePlace, WeeklyCopy};
 use std::collections::{BTreeMap, BTreeSet};
@@ -77,7 +77,7 @@ pub fn find(store: &Path, options: &ImportOptions) -> Result<Farm, Error> {
     let bad = |reason: String| Error::Farm { path: root.clone(), reason };
     let mut farm = Farm::look(root).map_err(|(path, error)| match path == *root {
         true => bad(format!("cannot be listed: {error}")),
-        false => bad(format!("cannot be imported: listing {} failed: {error}", path.display())),
+        false => bad(format!("cannot be imported: listing {} failed: {error}", Shown::path(&path))),
     })?;
     if StorePlace::at(store).is(root) {
         farm.passed_over.retain(|passed| !is_own(&passed.path));
@@ -117,11 +117,11 @@ pub fn import(
 ) -> Result<Import, Error> {
     let Farm { copies, passed_over } = farm;
     for PassedOver { path, reason } in &passed_over {
-        observer.warn(&format!("{} is passed over: {reason}", options.farm.join(path).display()));
+        observer.warn(&format!("{} is passed over: {reason}", Shown::path(&options.farm.join(path))));
     }
     let known: BTreeSet<&PvcName> = copies.iter().map(|copy| &copy.pvc).collect();
     for source in options.sources.iter().filter(|source| !known.contains(&source.pvc)) {
-        observer.warn(&format!("{} has nothing of source \"{}\"", options.farm.display(), source.pvc));
+        observer.warn(&format!("{} has nothing of source \"{}\"", Shown::path(&options.farm), source.pvc));
     }
     let published: BTreeSet<ManifestId> = archive.manifests()?.into_iter().map(|m| m.id).collect();
     let mut surveying = Surveying::default();

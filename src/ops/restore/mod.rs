@@ -23,7 +23,7 @@ pub use select::{InvalidPattern, Selection};
 use super::Error;
 use super::parallel::{Bounds, Room, ordered, start};
 use crate::data::Compare;
-use crate::model::{ArchivePath, Kind, Observer, Problem};
+use crate::model::{ArchivePath, Kind, Observer, Problem, Shown};
 use crate::repo::{Archive, Manifest, RepoError};
 use crate::tree::{OwnerMap, OwnerNames, SourceError, SourceReader, StorePlace, Target};
 use apply::Restoring;
@@ -194,7 +194,7 @@ fn owners(manifest: &Manifest, options: &RestoreOptions, report: &Report<'_>) ->
 /// Refuses a target inside the store, and a store inside a target from which extra files would be deleted.
 fn check_target(target: &Path, archive: &Archive, place: &StorePlace, delete: bool) -> Result<(), Error> {
     let nested = |inner: String, outer: String, reason| Err(Error::Nested { inner, outer, reason });
-    let (t, s) = (format!("the target {}", target.display()), format!("the store {}", archive.location()));
+    let (t, s) = (format!("the target {}", Shown::path(target)), format!("the store {}", archive.location()));
     if place.contains(target) {
         return nested(t, s, "restoring there would write into the store; give a target outside of it");
     }
