@@ -105,7 +105,7 @@ impl Context {
                 "the cache {} is inside the store {}: what may be deleted at any time must not be there; \
                  give another --cache-dir, or --no-cache",
                 Shown::path(&folder),
-                Shown::path(&store)
+                Shown::path(store)
             );
             return Err(Failure::Usage(message));
         }
