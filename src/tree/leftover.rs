@@ -8,7 +8,18 @@ const PREFIX: &[u8] = b".weekvault-";
 /// Whether a path's last component is a name that restores give to what they have not finished: after the prefix only
 /// hexadecimal digits, in at least three groups. Nobody else gives such names, and nothing else may be left out.
 pub(super) fn is_leftover(path: &ArchivePath) -> bool {
-    let name = path.as_bytes().rsplit(|&b| b == b'/').next().unwrap_or_default();
+    is_leftover_name(path.as_bytes().rsplit(|&b| b == b'/').next().unwrap_or_default())
+}
+
+/// A new name of that kind, which nobody can guess.
+pub(super) fn leftover_name() -> rustix::io::Result<String> {
+    let mut random = [0; 8];
+    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
+    Ok(format!(".weekvault-{:x}-{:x}-0", std::process::id(), u64::from_ne_bytes(random)))
+}
+
+/// The same of a name.
+pub(super) fn is_leftover_name(name: &[u8]) -> bool {
     let Some(rest) = name.strip_prefix(PREFIX) else { return false };
     let groups = || rest.split(|&b| b == b'-');
     let is_hex = |b: &u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');

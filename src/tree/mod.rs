@@ -24,5 +24,5 @@ pub use read::{ContentSink, ReadContent, Restart, SourceReader};
 pub use remote::is_remote;
 pub use root::SourceRoot;
 pub use store_place::StorePlace;
-pub use target::{IN_STORE, NewFile, Target, Unrestored};
+pub use target::{IN_STORE, Inode, NewFile, Target, Unrestored};
 pub use walk::{Found, Skip, Walk, WalkOptions, Walked};

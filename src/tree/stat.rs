@@ -3,43 +3,7 @@
 use crate::model::{DeviceNumber, NodeKind, Stat, Timestamp};
 use rustix::fs::{AtFlags, FileType, StatxFlags, StatxTimestamp};
 use rustix::io::Errno;
-use std::fs::Metadata;
 use std::os::fd::BorrowedFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-
-/// The model's view of a file's metadata.
-pub(super) fn stat_of(metadata: &Metadata) -> Stat {
-    let device = || {
-        let number = metadata.rdev();
-        DeviceNumber { major: rustix::fs::major(number), minor: rustix::fs::minor(number) }
-    };
-    let kind = metadata.file_type();
-    let kind = match kind {
-        t if t.is_file() => NodeKind::File,
-        t if t.is_dir() => NodeKind::Directory,
-        t if t.is_symlink() => NodeKind::Symlink,
-        t if t.is_fifo() => NodeKind::Fifo,
-        t if t.is_socket() => NodeKind::Socket,
-        t if t.is_char_device() => NodeKind::CharDevice(device()),
-        _ => NodeKind::BlockDevice(device()),
-    };
-    // The kernel counts nanoseconds forward from the second, before 1970 too.
-    let time = |secs, nanos: i64| Timestamp { secs, nanos: nanos.clamp(0, 999_999_999) as u32 };
-    Stat {
-        kind,
-        mode: metadata.mode() & 0o7777,
-        uid: metadata.uid(),
-        gid: metadata.gid(),
-        size: metadata.size(),
-        mtime: time(metadata.mtime(), metadata.mtime_nsec()),
-        ctime: time(metadata.ctime(), metadata.ctime_nsec()),
-        inode: metadata.ino(),
-        device: metadata.dev(),
-        mount: None,
-        links: metadata.nlink(),
-        allocated: metadata.blocks() * 512,
-    }
-}
 
 /// What stands at a name in a folder; a symbolic link is not followed.
 pub(super) fn stat_at(folder: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<Stat> {
@@ -129,6 +93,11 @@ impl Home {
         Self { mount: root.mount, device: root.device }
     }
 
+    /// What file systems that are reached by one mount have in common.
+    pub(super) fn key(&self) -> (Option<u64>, u64) {
+        (self.mount, self.device)
+    }
+
     /// Whether what stands at a path below the root is part of the tree, and not a mount point or, without being one,
     /// the root of another file system.
     ///
@@ -179,9 +148,7 @@ mod tests {
         let file = std::fs::File::open(dir.path().join("f")).unwrap();
         let at = stat_at(folder.as_fd(), b"f").unwrap();
         assert_eq!(at, stat_open(file.as_fd()).unwrap());
-        let without = Stat { mount: None, ..at };
-        assert_eq!(without, stat_of(&file.metadata().unwrap()));
-        assert_eq!(without, from_stat(&rustix::fs::fstat(&file).unwrap()));
+        assert_eq!(Stat { mount: None, ..at }, from_stat(&rustix::fs::fstat(&file).unwrap()));
         // Linux from 5.8 on says it.
         assert_eq!(at.mount, stat_open(folder.as_fd()).unwrap().mount);
     }

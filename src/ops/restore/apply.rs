@@ -7,6 +7,7 @@ use super::finish::{FirstNames, no_first_name};
 use super::look::{Action, Looked, Looking};
 use super::missing::MissingFolders;
 use super::report::Report;
+use super::siblings::Siblings;
 use super::write::Writer;
 use crate::model::{ArchivePath, Entry, Kind, NodeKind, Problem, Stat};
 use crate::repo::{Manifest, RepoError};
@@ -30,6 +31,7 @@ pub(super) struct Restoring<'a, 'b, 'c> {
     /// Inodes with several names that an entry of its own has been found to be.
     pub(super) inodes: HashSet<(u64, u64)>,
     pub(super) firsts: FirstNames,
+    pub(super) siblings: Siblings,
 }
 
 impl Restoring<'_, '_, '_> {
@@ -42,7 +44,7 @@ impl Restoring<'_, '_, '_> {
     }
 
     fn try_apply(&mut self, looked: Looked, selected: bool) -> Result<(), SourceError> {
-        let Looked { path, entry, action, shared } = looked;
+        let Looked { path, entry, action, stat } = looked;
         let mut action = action?;
         self.ancestors.enter(&path);
         if !selected {
@@ -63,12 +65,13 @@ impl Restoring<'_, '_, '_> {
         self.make_lost_folders(&path)?;
         // Two entries of their own that are one inode in the target must be parted.
         let stays = matches!(action, Action::None);
-        if let Some(inode) = shared
+        if let Some(stat) = stat.filter(Looked::is_shared)
             && stays
-            && !self.inodes.insert(inode)
+            && !self.inodes.insert((stat.device, stat.inode))
         {
             action = Action::Rewrite;
         }
+        self.siblings.check(&path, stat.as_ref())?;
         if let Kind::HardLink(first) = &entry.kind {
             match self.options.selection.would_select(first) {
                 true => self.firsts.want(first),
@@ -99,7 +102,7 @@ impl Restoring<'_, '_, '_> {
         if action == Action::None {
             return Ok(());
         }
-        self.carry_out(path, entry, action)
+        self.carry_out(path, entry, action, stat)
     }
 
     /// Whether what is to be made is there by another name now.
@@ -115,8 +118,16 @@ impl Restoring<'_, '_, '_> {
         }
     }
 
-    fn carry_out(&mut self, path: ArchivePath, entry: Entry, action: Action) -> Result<(), SourceError> {
+    fn carry_out(
+        &mut self,
+        path: ArchivePath,
+        entry: Entry,
+        action: Action,
+        stat: Option<Stat>,
+    ) -> Result<(), SourceError> {
         let replaced = matches!(action, Action::Replace { .. });
+        // A directory that stood there has been removed.
+        let looked = stat.filter(|stat| stat.kind != NodeKind::Directory).map(|s| (s.device, s.inode));
         match &entry.kind {
             // A folder's metadata is set when all that is in it is done.
             Kind::Directory if action == Action::Mend => {}
@@ -128,18 +139,16 @@ impl Restoring<'_, '_, '_> {
                     self.target.make_folder(&path)?;
                 }
             }
-            _ if action == Action::Mend => {
-                let unrestored = self.target.set_metadata(&path, &entry.meta)?;
+            _ if action == Action::Mend
+                && let Some(stat) = stat =>
+            {
+                let unrestored = self.target.set_metadata(&path, &entry.meta, &stat)?;
                 self.report.unrestored(&unrestored);
             }
-            // A file takes the place of another in one step; a folder that was there has been removed.
-            Kind::File(content) => self.writer.add(path, entry.meta, content),
+            // It takes the place of another in one step.
+            Kind::File(content) => self.writer.add(path, entry.meta, content, looked),
             kind => {
-                let in_the_way = replaced || action == Action::Rewrite;
-                if in_the_way && self.target.stat(&path)?.is_some() {
-                    self.target.remove(&path, false)?;
-                }
-                let unrestored = self.target.make_node(&path, kind, &entry.meta)?;
+                let unrestored = self.target.make_node(&path, kind, &entry.meta, looked)?;
                 self.report.unrestored(&unrestored);
             }
         }

@@ -176,7 +176,7 @@ impl Finishing<'_> {
         let owned = self.owners.owner(meta).is_none_or(|owner| owner == (stat.uid, stat.gid));
         let same = owned && stat.mode == meta.mode && stat.mtime == meta.mtime;
         if !same || !self.target.has_xattrs(path, NodeKind::Directory, &meta.xattrs)? {
-            let unrestored = self.target.set_metadata(path, meta)?;
+            let unrestored = self.target.set_metadata(path, meta, &stat)?;
             self.report.unrestored(&unrestored);
         }
         Ok(())

@@ -39,8 +39,15 @@ pub(super) struct Looked {
     pub(super) path: ArchivePath,
     pub(super) entry: Entry,
     pub(super) action: Result<Action, SourceError>,
-    /// (device, inode) of what stands there, where that has other names too.
-    pub(super) shared: Option<(u64, u64)>,
+    /// What stands there.
+    pub(super) stat: Option<Stat>,
+}
+
+impl Looked {
+    /// Whether an inode has other names, so that changing it would change what stands there too.
+    pub(super) fn is_shared(stat: &Stat) -> bool {
+        stat.links > 1 && stat.kind != NodeKind::Directory
+    }
 }
 
 /// Entries that are looked at together.
@@ -59,7 +66,7 @@ pub(super) struct Looking<'a> {
     pub(super) owners: &'a OwnerMap,
     pub(super) compare: Compare,
     /// See [`Looked`]; of the path that is being looked at.
-    pub(super) shared: Option<(u64, u64)>,
+    pub(super) found: Option<Stat>,
     pub(super) observer: &'a dyn Observer,
     /// A folder that was not there: what is to be in it need not be looked for.
     pub(super) missing: Option<ArchivePath>,
@@ -75,9 +82,9 @@ impl Looking<'_> {
 
     /// Looks at one path.
     pub(super) fn look(&mut self, path: ArchivePath, entry: Entry) -> Looked {
-        self.shared = None;
+        self.found = None;
         let action = self.action(&path, &entry);
-        Looked { path, entry, action, shared: self.shared.take() }
+        Looked { path, entry, action, stat: self.found.take() }
     }
 
     fn action(&mut self, path: &ArchivePath, entry: &Entry) -> Result<Action, SourceError> {
@@ -87,8 +94,7 @@ impl Looking<'_> {
             return Ok(Action::None);
         }
         let Some(stat) = self.stat(path, entry.kind == Kind::Directory)? else { return Ok(Action::Create) };
-        let is_shared = stat.links > 1 && stat.kind != NodeKind::Directory;
-        self.shared = is_shared.then_some((stat.device, stat.inode));
+        self.found = Some(stat);
         if !same_kind(&entry.kind, stat.kind) {
             return Ok(Action::Replace { folder: stat.kind == NodeKind::Directory });
         }
@@ -111,7 +117,8 @@ impl Looking<'_> {
             return Ok(Action::None);
         }
         // Mending an inode with other names would change what stands there too, and they may be right as they are.
-        Ok(if is_shared { Action::Rewrite } else { Action::Mend })
+        let anew = Looked::is_shared(&stat) || gives_rights(&entry.meta, &stat, self.owners);
+        Ok(if anew && entry.kind != Kind::Directory { Action::Rewrite } else { Action::Mend })
     }
 
     fn stat(&mut self, path: &ArchivePath, is_folder: bool) -> Result<Option<Stat>, SourceError> {
@@ -142,6 +149,17 @@ impl Looking<'_> {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Whether a file is to run with rights that it does not have now. Whoever has it open or mapped could still change it
+/// then: an inode of its own is made, which nobody has.
+fn gives_rights(meta: &Meta, stat: &Stat, owners: &OwnerMap) -> bool {
+    let special = meta.mode & 0o6000;
+    let runs_as_another = special != 0
+        && (stat.mode & special != special
+            || owners.owner(meta).is_some_and(|owner| owner != (stat.uid, stat.gid)));
+    let has_capabilities = meta.xattrs.iter().any(|x| x.name == b"security.capability");
+    stat.kind == NodeKind::File && (runs_as_another || has_capabilities)
 }
 
 /// Whether an entry's owner, mode and time are those of a path; a symbolic link has no mode of its own.

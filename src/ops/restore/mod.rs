@@ -14,6 +14,7 @@ mod look;
 mod missing;
 mod report;
 mod select;
+mod siblings;
 mod write;
 
 pub use before::Before;
@@ -143,6 +144,7 @@ pub fn restore_beside(
         detached: BTreeMap::new(),
         inodes: HashSet::new(),
         firsts: FirstNames::default(),
+        siblings: siblings::Siblings::default(),
     };
     let workers = make_workers(options, &owners, compare, observer).map_err(bad_target)?;
     let mut selection = options.selection.clone();
@@ -153,6 +155,8 @@ pub fn restore_beside(
         restoring.detached_links(manifest, &mut looking)?;
     }
     restoring.writer.flush();
+    // Before directories get their times, and before what is extra is told from what is not.
+    target.close_workshop();
     let Restoring { made, detached, firsts, .. } = restoring;
     let finishing = Finishing {
         target,
@@ -288,8 +292,8 @@ fn make_workers<'a>(
     let make = |_| {
         let target = Target::open(&options.target, owners.clone())?;
         let reader = SourceReader::new(&options.target)?;
-        let (buffer, shared, missing) = (Vec::new(), None, None);
-        Ok(Looking { target, reader, buffer, owners, compare, shared, observer, missing })
+        let (buffer, found, missing) = (Vec::new(), None, None);
+        Ok(Looking { target, reader, buffer, owners, compare, found, observer, missing })
     };
     (0..options.threads.max(1)).map(make).collect()
 }

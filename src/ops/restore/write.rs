@@ -5,7 +5,7 @@ use crate::data::{Placement, Window};
 use crate::model::{ArchivePath, FileContent, Meta, ObjectRow, Observer, Problem};
 use crate::ops::parallel::start_some;
 use crate::repo::{Archive, ObjectReader, RepoError, SharedTrash};
-use crate::tree::{NewFile, SourceError, Target};
+use crate::tree::{Inode, NewFile, SourceError, Target};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,6 +14,8 @@ struct Job {
     path: ArchivePath,
     meta: Meta,
     size: u64,
+    /// What stands there and is to be replaced.
+    looked: Option<Inode>,
     /// It has no slice at all. Not to be told from `left`, which another thread brings to 0 meanwhile.
     empty: bool,
     /// Slices still to come.
@@ -42,7 +44,6 @@ pub(super) struct Writer<'a> {
     weight: usize,
     /// Counts the temporary files of this run.
     written: u64,
-    unique: String,
 }
 
 impl<'a> Writer<'a> {
@@ -55,8 +56,6 @@ impl<'a> Writer<'a> {
         observer: &'a dyn Observer,
         report: &'a Report<'a>,
     ) -> Self {
-        let now = crate::ops::clock::now();
-        let unique = format!("{:x}-{:x}{:08x}", std::process::id(), now.secs, now.nanos);
         Self {
             archive,
             objects,
@@ -70,17 +69,23 @@ impl<'a> Writer<'a> {
             jobs: Vec::new(),
             weight: 0,
             written: 0,
-            unique,
         }
     }
 
     /// Adds a file; writes what is there once enough has come together.
-    pub(super) fn add(&mut self, path: ArchivePath, meta: Meta, content: &FileContent) {
+    /// It will replace `looked`, what was found at its path, and nothing else.
+    pub(super) fn add(
+        &mut self,
+        path: ArchivePath,
+        meta: Meta,
+        content: &FileContent,
+        looked: Option<Inode>,
+    ) {
         let (_, slices) = self.window.add(&content.extents);
         let (left, size) = (AtomicU32::new(slices), content.size);
         let (failed, made) = (AtomicBool::new(false), Mutex::new(false));
         self.weight += path.as_bytes().len() + meta.weight() + size_of::<Job>();
-        self.jobs.push(Job { path, meta, size, empty: slices == 0, left, failed, made });
+        self.jobs.push(Job { path, meta, size, looked, empty: slices == 0, left, failed, made });
         if self.window.is_full() || self.weight >= MAX_WEIGHT {
             self.flush();
         }
@@ -109,8 +114,7 @@ impl<'a> Writer<'a> {
         for (number, job) in (0..).zip(&jobs) {
             let made = *job.made.lock().unwrap_or_else(PoisonError::into_inner);
             if made && job.left.load(Ordering::Acquire) > 0 {
-                let unique = format!("{}-{}", self.unique, base + number);
-                self.target.abandon(&job.path, &unique);
+                self.target.abandon(base + number);
             }
         }
         self.target.forget();
@@ -160,8 +164,8 @@ impl Hand<'_, '_> {
         }
     }
 
-    fn unique(&self, number: u32) -> String {
-        format!("{}-{}", self.writer.unique, self.base + u64::from(number))
+    fn unique(&self, number: u32) -> u64 {
+        self.base + u64::from(number)
     }
 
     /// Writes an object's slices, those of one file after each other.
@@ -188,8 +192,8 @@ impl Hand<'_, '_> {
         let mut new = {
             let mut made = job.made.lock().unwrap_or_else(PoisonError::into_inner);
             let new = match *made {
-                true => self.target.reopen(&job.path, &unique)?,
-                false => self.target.create(&job.path, &unique)?,
+                true => self.target.reopen(&job.path, unique)?,
+                false => self.target.create(&job.path, unique)?,
             };
             *made = true;
             new
@@ -211,14 +215,14 @@ impl Hand<'_, '_> {
 
     fn finish(&mut self, number: u32, job: &Job) {
         let unique = self.unique(number);
-        let finished = self.target.create(&job.path, &unique).and_then(|new| self.put_in_place(new, job));
+        let finished = self.target.create(&job.path, unique).and_then(|new| self.put_in_place(new, job));
         if let Err(error) = finished {
             self.fail(number, job, &error);
         }
     }
 
     fn put_in_place(&mut self, new: NewFile, job: &Job) -> Result<(), SourceError> {
-        let unrestored = self.target.finish(new, &job.path, job.size, &job.meta)?;
+        let unrestored = self.target.finish(new, &job.path, job.size, &job.meta, job.looked)?;
         self.writer.report.unrestored(&unrestored);
         self.writer.observer.counters().files_restored.add(1);
         Ok(())
@@ -228,7 +232,7 @@ impl Hand<'_, '_> {
         if !job.failed.swap(true, Ordering::AcqRel) {
             self.writer.report.lost(Problem::from(error));
         }
-        self.target.abandon(&job.path, &self.unique(number));
+        self.target.abandon(self.unique(number));
     }
 
     /// An object is not to be had: the files that need it are left as they are.
@@ -242,7 +246,7 @@ impl Hand<'_, '_> {
             }
             let made = job.made.lock().unwrap_or_else(PoisonError::into_inner);
             if *made {
-                self.target.abandon(&job.path, &self.unique(file));
+                self.target.abandon(self.unique(file));
             }
         }
     }
@@ -313,7 +317,7 @@ mod tests {
                 FileContent { size, hash: ContentHash([0; 32]), extents, changed_while_read: false };
             let path = ArchivePath::parse(name.as_bytes()).unwrap();
             let meta = Meta { mode: 0o644, ..Meta::default() };
-            writer.add(path, meta, &content);
+            writer.add(path, meta, &content, None);
         }
         let (objects, jobs) = (writer.window.take(), std::mem::take(&mut writer.jobs));
         let next = AtomicU32::new(0);

@@ -88,7 +88,10 @@ impl Target {
     /// As [`Outside::check`].
     pub fn keep_off_store(&mut self, folder: &ArchivePath) -> Result<()> {
         let opened = self.outside.check(self.folder.as_fd(), folder)?;
-        self.last = opened.map(|fd| (folder.clone(), Arc::new(fd))).or(self.last.take());
+        if let Some(handle) = opened {
+            self.last = Some((folder.clone(), Arc::new(handle)));
+            self.last_home = None;
+        }
         Ok(())
     }
 
