@@ -44,6 +44,12 @@ impl Share {
         self.dir.path().join(name)
     }
 
+    /// A directory of objects, relative to the share's parent.
+    fn objects(&self) -> String {
+        let first = fs::read_dir(self.path("share/vault/objects")).unwrap().next().unwrap().unwrap();
+        format!("share/vault/objects/{}", first.file_name().to_str().unwrap())
+    }
+
     /// What is in the store, its own path given.
     fn store(&self) -> Tree {
         Tree::of(&self.vault.store)
@@ -148,6 +154,7 @@ fn a_source_that_is_the_store_or_in_it_is_refused_by_any_path() {
         ("share/vault", "other", "inside source \"s\""),
         ("share/vault", "other/objects", "inside the store"),
         ("share/vault/objects", "other", "inside the store"),
+        (&share.objects(), "other", "inside the store"),
         ("share", "other", "inside source \"s\""),
         ("share", "other/vault/objects", "inside the store"),
     ] {
@@ -172,6 +179,7 @@ fn a_target_in_the_store_is_refused_by_any_path() {
         ("share/vault", "gone/../other/new"),
         ("share/vault/objects", "other"),
         ("share/vault/objects", "other/new"),
+        (&share.objects(), "other"),
         ("share/vault/2025-14", "other/new"),
         ("share", "other/vault/new"),
     ] {

@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -27,7 +27,7 @@ pub struct StorePlace {
     path: Option<PathBuf>,
     /// What the store calls itself; empty where that is not known.
     id: String,
-    /// Directories directly in it.
+    /// What is in it.
     inner: OnceLock<Vec<Id>>,
     /// The root, where it exists, and the directories above it.
     above: OnceLock<Vec<Id>>,
@@ -52,10 +52,9 @@ impl StorePlace {
         self.root == Some((stat.device, stat.inode))
     }
 
-    /// Whether this open directory is the store's root, or directly in that. What is a copy of the store says the same of
-    /// itself.
-    pub(super) fn has(&self, folder: BorrowedFd<'_>, id: (u64, u64)) -> bool {
-        self.root == Some(id) || self.is_inner(id) || self.is_described_in(folder)
+    /// Whether this open directory is the store's root. What is a copy of the store says the same of itself.
+    pub(super) fn is_root_open(&self, folder: BorrowedFd<'_>, stat: &Stat) -> bool {
+        self.is_root(stat) || self.is_described_in(folder)
     }
 
     /// Whether a directory has a `store.json` with the store's id.
@@ -84,21 +83,18 @@ impl StorePlace {
     pub fn contains(&self, path: &Path) -> bool {
         let Some(real) = existing(path) else { return false };
         real.ancestors()
-            .any(|above| self.is_root_at(above) || id_at(above).is_some_and(|id| self.is_inner(id)))
+            .any(|above| self.is_root_at(above) || id_at(above).is_some_and(|id| self.is_inner_id(id)))
     }
 
     /// Whether a path is in what the store keeps for itself: in it, but not in the directory of a week, where there may
     /// also be copies that another tool made.
     pub fn keeps(&self, path: &Path) -> bool {
         let Some(real) = existing(path) else { return false };
-        let is_week = |name: Option<&OsStr>| {
-            name.and_then(OsStr::to_str).is_some_and(|name| name.parse::<Week>().is_ok())
-        };
         let mut below: Option<&Path> = None;
         for above in real.ancestors() {
             match below {
                 Some(child) if self.is_root_at(above) => return !is_week(child.file_name()),
-                _ if id_at(above).is_some_and(|id| self.is_inner(id)) && !is_week(above.file_name()) => {
+                _ if id_at(above).is_some_and(|id| self.is_inner_id(id)) && !is_week(above.file_name()) => {
                     return true;
                 }
                 _ => below = Some(above),
@@ -128,18 +124,37 @@ impl StorePlace {
         }
     }
 
-    /// Whether this is a directory that is directly in the store: one of those may be mounted elsewhere by itself.
-    pub(super) fn is_inner(&self, id: (u64, u64)) -> bool {
+    /// Whether this is a directory in the store: one of those may be mounted elsewhere by itself.
+    pub(super) fn is_inner(&self, stat: &Stat) -> bool {
+        self.is_inner_id((stat.device, stat.inode))
+    }
+
+    fn is_inner_id(&self, id: Id) -> bool {
         // Asked of the store only where it may be.
         self.root.is_some_and(|(device, _)| device == id.0)
             && self.inner.get_or_init(|| self.look_inside()).contains(&id)
     }
 
+    /// What is in the store, two levels deep: an object's directory is the deepest that is known by name. By the numbers of
+    /// the listings alone, which cost no look at each.
     fn look_inside(&self) -> Vec<Id> {
-        let listed = self.path.as_ref().and_then(|path| path.read_dir().ok());
-        let folders = listed.into_iter().flatten().filter_map(|entry| entry.ok()?.metadata().ok());
-        folders.filter(std::fs::Metadata::is_dir).map(|m| (m.dev(), m.ino())).collect()
+        let Some((path, (device, _))) = self.path.as_ref().zip(self.root) else { return Vec::new() };
+        let list = |folder: &Path| folder.read_dir().into_iter().flatten().flatten();
+        let mut inner = Vec::new();
+        for entry in list(path) {
+            inner.push((device, entry.ino()));
+            // A week has no directories but those of other tools.
+            if !is_week(Some(&entry.file_name())) && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                let folders = list(&entry.path()).filter(|e| e.file_type().is_ok_and(|kind| kind.is_dir()));
+                inner.extend(folders.map(|entry| (device, entry.ino())));
+            }
+        }
+        inner
     }
+}
+
+fn is_week(name: Option<&OsStr>) -> bool {
+    name.and_then(OsStr::to_str).is_some_and(|name| name.parse::<Week>().is_ok())
 }
 
 fn open(path: &Path) -> Option<OwnedFd> {

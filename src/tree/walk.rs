@@ -179,8 +179,7 @@ impl Walk {
             What::Gone => return Walked::Vanished(path),
             What::Unknown(error) => return failed(path, "stat", &error),
         };
-        let id = (stat.device, stat.inode);
-        let is_store = || self.store.is_root(&stat) || (!self.home.has(&stat) && self.store.is_inner(id));
+        let is_store = || self.store.is_root(&stat) || (!self.home.has(&stat) && self.store.is_inner(&stat));
         if is_folder && is_store() {
             self.pending.push_back(left_out(path.clone(), LeftOutReason::Store));
             return Walked::Found(Found { path, stat });

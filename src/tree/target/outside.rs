@@ -3,6 +3,7 @@
 use super::{Result, Target};
 use crate::model::{ArchivePath, Name, NodeKind};
 use crate::sys::open_beneath;
+use crate::tree::stat::stat_open;
 use crate::tree::{SourceError, StorePlace};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -26,6 +27,8 @@ pub(super) struct Outside {
     /// More of them, as hashes.
     known: Arc<Mutex<HashSet<u64>>>,
     hasher: RandomState,
+    /// The root's mount, once known.
+    mount: Option<u64>,
 }
 
 impl Outside {
@@ -64,8 +67,14 @@ impl Outside {
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
                 opened => opened.map_err(failed)?,
             };
-            let found = rustix::fs::fstat(&opened).map_err(failed)?;
-            if self.store.has(opened.as_fd(), (found.st_dev, found.st_ino)) {
+            let found = stat_open(opened.as_fd()).map_err(failed)?;
+            if path.is_root() {
+                self.mount = found.mount;
+            }
+            // Of what is in the store only a mount can lead into a tree that the store is not in.
+            let is_mounted = path.is_root() || found.mount.is_none() || found.mount != self.mount;
+            if self.store.is_root_open(opened.as_fd(), &found) || (is_mounted && self.store.is_inner(&found))
+            {
                 let error = "it is the store, or a copy of it: nothing in it is changed";
                 return Err(SourceError::new(&path, IN_STORE, std::io::Error::other(error)));
             }
