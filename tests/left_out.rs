@@ -129,3 +129,57 @@ fn the_lower_layer_of_an_overlay_is_no_mount() {
     let (left_out, entries) = told(&vault);
     assert_eq!((left_out, entries), (vec![], [".", "dir", "dir/low", "up"].map(str::to_owned).to_vec()));
 }
+
+/// Restores in place and deletes what is extra.
+fn restore_and_delete(vault: &Vault, source: &Path) {
+    vault.restore(WEEK, "pvc", source, &["--delete"]).expect(0);
+}
+
+#[test]
+fn a_restore_deletes_nothing_that_the_backup_did_not_look_at() {
+    let dir = tempfile::tempdir().unwrap();
+    let (vault, source) = (Vault::new(dir.path().join("store")), dir.path().join("source"));
+    put(source.join("cache/CACHEDIR.TAG"), TAG);
+    put(source.join("cache/deep/object"), "object");
+    put(source.join("file"), "file");
+    let mut arguments = backup_arguments(WEEK, &[("pvc", &source)]);
+    arguments.push("--exclude-caches".into());
+    vault.run(arguments).expect(0);
+    put(source.join("extra/file"), "extra");
+    put(source.join(".weekvault-1f-67f4d2e805f5e100-0"), "half a file");
+    restore_and_delete(&vault, &source);
+    assert!(source.join("cache/deep/object").exists());
+    assert!(!source.join("extra").exists() && !source.join(".weekvault-1f-67f4d2e805f5e100-0").exists());
+}
+
+#[test]
+fn a_restore_spares_a_cache_whose_manifest_does_not_tell_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (vault, source) = (Vault::new(dir.path().join("store")), dir.path().join("source"));
+    // As an older version's manifest has a cache directory: the tag and nothing else.
+    put(source.join("cache/CACHEDIR.TAG"), TAG);
+    put(source.join("no-cache/CACHEDIR.TAG"), "no signature");
+    vault.backup(WEEK, &[("pvc", &source)]);
+    for name in ["cache/object", "no-cache/object"] {
+        put(source.join(name), "object");
+    }
+    restore_and_delete(&vault, &source);
+    assert!(source.join("cache/object").exists() && !source.join("no-cache/object").exists());
+}
+
+#[test]
+fn a_restore_deletes_nothing_of_what_was_mounted() {
+    let dir = tempfile::tempdir().unwrap();
+    let (vault, source) = (Vault::new(dir.path().join("store")), dir.path().join("source"));
+    fs::create_dir_all(source.join("volume")).unwrap();
+    put(source.join("config"), "of the image");
+    let mounts =
+        "mount -t tmpfs none volume && echo inner >volume/inner && mount --bind /etc/hostname config";
+    let Some(ran) = backup_with_mounts(&vault, &source, mounts, &[]) else { return };
+    ran.expect(0);
+    put(source.join("volume/inner"), "not mounted now");
+    put(source.join("extra"), "extra");
+    restore_and_delete(&vault, &source);
+    assert!(source.join("volume/inner").exists() && source.join("config").exists());
+    assert!(!source.join("extra").exists());
+}

@@ -69,7 +69,7 @@ pub(super) fn is_cache_tag(folder: BorrowedFd<'_>) -> bool {
 }
 
 /// The file that marks a cache folder.
-pub(super) const CACHE_TAG: &str = "CACHEDIR.TAG";
+pub const CACHE_TAG: &str = "CACHEDIR.TAG";
 
 #[cfg(test)]
 mod tests {

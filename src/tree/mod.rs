@@ -17,7 +17,7 @@ mod walk;
 mod xattrs;
 
 pub use error::SourceError;
-pub use exclude::{Excludes, InvalidGlob};
+pub use exclude::{CACHE_TAG, Excludes, InvalidGlob};
 pub use farm::{Farm, PassedOver, WeeklyCopy};
 pub use owners::{OwnerMap, OwnerNames};
 pub use read::{ContentSink, ReadContent, Restart, SourceReader};

@@ -1,16 +1,17 @@
 //! Removing what a target has and the manifest has not.
 
 use super::Report;
-use crate::model::{ArchivePath, Completeness, NodeKind, Observer};
+use crate::model::{ArchivePath, Completeness, LeftOutReason, Name, NodeKind, Observer};
 use crate::repo::{Manifest, RepoError};
-use crate::tree::{Excludes, SourceError, Target};
+use crate::tree::{CACHE_TAG, Excludes, SourceError, Target};
+use std::collections::BTreeSet;
 use std::io::Error as IoError;
 
 /// Removes extra paths, where that was asked for and is safe.
 pub(super) struct Clearing<'a> {
     report: &'a Report<'a>,
-    /// Paths that the backup could not read: not in the manifest, and not extra.
-    unread: Vec<ArchivePath>,
+    /// Paths that the backup could not read, or did not look at: what the manifest has not of them is not extra.
+    unknown: BTreeSet<ArchivePath>,
     /// What the backup was told to leave out: not extra either.
     excluded: Excludes,
     delete: bool,
@@ -27,26 +28,33 @@ impl<'a> Clearing<'a> {
         observer: &dyn Observer,
     ) -> Result<Self, RepoError> {
         let summary = manifest.summary();
-        let unread: Vec<ArchivePath> = match manifest.problems() {
-            Ok(problems) => problems.into_iter().map(|p| p.path).collect(),
-            // Only deleting needs them.
-            Err(RepoError::Format { .. }) if !delete => Vec::new(),
-            Err(error @ RepoError::Format { .. }) => {
-                report.damaged(&error);
-                Vec::new()
-            }
-            Err(error) => return Err(error),
-        };
-        let all_listed = match summary.completeness {
-            Completeness::Complete => true,
-            Completeness::Partial { missing } => missing == unread.len() as u64,
-        };
-        let excluded = Excludes::new(summary.excludes.iter().map(String::as_str));
-        if delete && !(all_listed && excluded.is_ok()) {
-            observer.warn("the manifest does not say all that the backup left out: nothing extra is deleted");
+        let nothing =
+            Self { report, unknown: BTreeSet::new(), excluded: Excludes::none(), delete: false, dry_run };
+        if !delete {
+            return Ok(nothing);
         }
-        let delete = delete && all_listed && excluded.is_ok();
-        Ok(Self { report, unread, excluded: excluded.unwrap_or_else(|_| Excludes::none()), delete, dry_run })
+        let (problems, left_out) = match (manifest.problems(), manifest.left_out()) {
+            (Ok(problems), Ok(left_out)) => (problems, left_out),
+            (Err(error @ RepoError::Format { .. }), _) | (_, Err(error @ RepoError::Format { .. })) => {
+                report.damaged(&error);
+                return Ok(nothing);
+            }
+            (Err(error), _) | (_, Err(error)) => return Err(error),
+        };
+        let all_listed = left_out.iter().all(|place| place.reason != LeftOutReason::Unlisted)
+            && match summary.completeness {
+                Completeness::Complete => true,
+                Completeness::Partial { missing } => missing == problems.len() as u64,
+            };
+        let excluded = Excludes::new(summary.excludes.iter().map(String::as_str));
+        let Some(excluded) = excluded.ok().filter(|_| all_listed) else {
+            observer.warn("the manifest does not say all that the backup left out: nothing extra is deleted");
+            return Ok(nothing);
+        };
+        // What a killed restore left behind is nobody's.
+        let left_out = left_out.into_iter().filter(|place| place.reason != LeftOutReason::Leftover);
+        let unknown = problems.into_iter().map(|p| p.path).chain(left_out.map(|place| place.path)).collect();
+        Ok(Self { unknown, excluded, delete, ..nothing })
     }
 
     /// Whether extra paths are to go at all. What a damaged part of the manifest had is not extra.
@@ -54,10 +62,23 @@ impl<'a> Clearing<'a> {
         self.delete && !self.report.is_damaged()
     }
 
+    /// Whether a path is one that the backup did not look at, is in such, or has such in it.
+    fn is_unknown(&self, path: &ArchivePath) -> bool {
+        let mut above = std::iter::successors(Some(path.clone()), ArchivePath::parent);
+        above.any(|path| self.unknown.contains(&path))
+            || self.unknown.range(path..).next().is_some_and(|unknown| unknown.is_within(path))
+    }
+
+    /// Whether what the manifest has not of a directory is not extra: a cache that the backup left out, by a manifest that
+    /// does not say so. Of such it has the tag alone.
+    pub(super) fn is_cache(&self, target: &mut Target, folder: &ArchivePath, names: &BTreeSet<Name>) -> bool {
+        names.len() == 1
+            && names.first().is_some_and(|name| name.as_bytes() == CACHE_TAG.as_bytes())
+            && target.has_cache_tag(folder)
+    }
+
     fn spares(&self, path: &ArchivePath, is_folder: bool) -> bool {
-        path.as_bytes() == b"lost+found"
-            || self.unread.iter().any(|unread| unread.is_within(path) || path.is_within(unread))
-            || self.excluded.excludes(path, is_folder)
+        path.as_bytes() == b"lost+found" || self.is_unknown(path) || self.excluded.excludes(path, is_folder)
     }
 
     /// Removes what stands at `path` with all that is in it, deepest first; in a dry run only says so. What is spared

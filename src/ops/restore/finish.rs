@@ -155,7 +155,8 @@ impl Finishing<'_> {
         }
         let Some(stat) = self.target.stat(path)? else { return Ok(()) };
         // What is mounted in the tree was not backed up with it, so nothing in it is extra.
-        if self.clearing.deletes() && open.selected && self.target.is_own(&stat) {
+        let deletes = self.clearing.deletes() && open.selected && self.target.is_own(&stat);
+        if deletes && !self.clearing.is_cache(&mut self.target, path, &open.children) {
             for name in self.target.children(path)? {
                 if open.children.contains(&name) {
                     continue;

@@ -8,6 +8,7 @@ mod metadata;
 mod new;
 mod outside;
 
+use super::exclude::is_cache_tag;
 use super::stat::{Home, stat_at, stat_open};
 use super::xattrs::{self, Place};
 use super::{OwnerMap, SourceError};
@@ -212,6 +213,12 @@ impl Target {
         let flags = if is_folder { AtFlags::REMOVEDIR } else { AtFlags::empty() };
         self.last = None;
         rustix::fs::unlinkat(folder.as_fd(), name.as_bytes(), flags).map_err(failed)
+    }
+
+    /// Whether a directory carries a valid `CACHEDIR.TAG`.
+    pub fn has_cache_tag(&mut self, path: &ArchivePath) -> bool {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        open_beneath(self.folder.as_fd(), path.as_path(), flags).is_ok_and(|fd| is_cache_tag(fd.as_fd()))
     }
 
     /// Whether what stands at `path` has these extended attributes; those that are the machine's own may be there too.
