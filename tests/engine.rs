@@ -4,9 +4,9 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use weekvault::format::{ChunkSizes, Section};
-use weekvault::model::{Completeness, Silent, Timestamp, Week, WeekRef};
+use weekvault::model::{Completeness, Counters, Observer, Silent, Timestamp, Week, WeekRef};
 use weekvault::ops::Error;
 use weekvault::ops::backup::{BackedUp, BackupOptions, Origin, Source, backup};
 use weekvault::ops::clock::now;
@@ -48,6 +48,10 @@ impl Bench {
     }
 
     fn backup_as(&self, week: &str, pvc: &str) -> Result<BackedUp, Error> {
+        self.backup_watched(week, pvc, &Silent::default())
+    }
+
+    fn backup_watched(&self, week: &str, pvc: &str, observer: &dyn Observer) -> Result<BackedUp, Error> {
         let options = BackupOptions {
             week: week.parse().unwrap(),
             origin: Origin::Live,
@@ -65,7 +69,7 @@ impl Bench {
             tool: "test".into(),
         };
         let source = Source { pvc: pvc.parse().unwrap(), path: self.src() };
-        Ok(backup(&self.archive, &[source], &options, &Silent::default())?.remove(0))
+        Ok(backup(&self.archive, &[source], &options, observer)?.remove(0))
     }
 
     fn restore(&self, week: &str, target: &Path, delete: bool) -> Result<Restored, Error> {
@@ -281,4 +285,63 @@ fn restore_leaves_files_that_are_right_alone() {
     assert!(src.join("extra").exists());
     bench.restore("2025-01", &src, true).unwrap();
     assert!(!src.join("extra").exists());
+}
+
+/// Does something once, in the middle of a run.
+struct Meddling<F> {
+    counters: Counters,
+    once: Mutex<Option<F>>,
+}
+
+impl<F: FnOnce() + Send> Observer for Meddling<F> {
+    fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    fn cancelled(&self) -> bool {
+        if self.counters.entries.get() > 0
+            && let Some(act) = self.once.lock().unwrap().take()
+        {
+            act();
+        }
+        false
+    }
+}
+
+impl<F> Meddling<F> {
+    fn new(act: F) -> Self {
+        Self { counters: Counters::default(), once: Mutex::new(Some(act)) }
+    }
+}
+
+#[test]
+fn a_source_that_goes_away_in_mid_run_is_not_published() {
+    for comes_back in [false, true] {
+        let bench = Bench::new();
+        (0..3000).for_each(|n| bench.write(&format!("{}/{n}", n % 50), &[7; 10]));
+        bench.backup("2025-14").unwrap();
+        let (src, gone) = (bench.src(), bench.folder.path().join("gone"));
+        let meddling = Meddling::new(move || {
+            fs::rename(&src, &gone).unwrap();
+            if comes_back {
+                fs::create_dir(&src).unwrap();
+            }
+        });
+        let error = bench.backup_watched("2025-15", "p", &meddling).unwrap_err().to_string();
+        let what = if comes_back { "was replaced while it was read" } else { "went away while it was read" };
+        assert!(error.contains(what) && error.contains("nothing was published"), "{error}");
+        assert!(!bench.manifest("2025-15").exists());
+    }
+}
+
+#[test]
+fn what_really_vanishes_in_mid_run_is_no_problem() {
+    let bench = Bench::new();
+    (0..3000).for_each(|n| bench.write(&format!("{}/{n}", n % 50), &[7; 10]));
+    let src = bench.src();
+    let meddling =
+        Meddling::new(move || (0..50).for_each(|n| drop(fs::remove_dir_all(src.join(n.to_string())))));
+    let done = bench.backup_watched("2025-15", "p", &meddling).unwrap();
+    assert_eq!(done.completeness, Completeness::Complete, "{:?}", done.problems);
+    verify(&bench.archive, &VerifyOptions::default(), &Silent::default()).unwrap();
 }

@@ -243,31 +243,79 @@ pub(super) fn decode_entry(bytes: &[u8]) -> Result<(Entry, usize), FormatError> 
         (0, _) => return Err(invalid("the root has a name".into())),
         (_, name) => Some(Name::new(name).map_err(|e| invalid(e.to_string()))?),
     };
-    let of_entry = |reason: String| match &name {
-        Some(name) => invalid(format!("{name:?} {reason}")),
-        None => invalid(format!("the root {reason}")),
-    };
-    if record.mode > 0o7777 {
-        return Err(of_entry(format!("has mode {:o}", record.mode)));
-    }
+    let of_entry = |reason: String| of_entry(name.as_ref(), &reason);
     let xattrs = &record.xattrs.0;
-    if xattrs.iter().any(|(name, _)| name.0.is_empty() || name.0.contains(&0)) {
-        return Err(of_entry("has an extended attribute with an impossible name".into()));
-    }
-    if !xattrs.is_sorted_by(|a, b| a.0.0 < b.0.0) {
-        return Err(of_entry("has its extended attributes out of order".into()));
-    }
     let meta = Meta {
         mode: record.mode,
         uid: record.uid,
         gid: record.gid,
-        mtime: timestamp(record.mtime)?,
-        ctime: timestamp(record.ctime)?,
+        mtime: Timestamp { secs: record.mtime.0, nanos: record.mtime.1 },
+        ctime: Timestamp { secs: record.ctime.0, nanos: record.ctime.1 },
         inode: record.inode,
         xattrs: xattrs.iter().map(|(n, v)| Xattr { name: n.0.into(), value: v.0.into() }).collect(),
     };
     let kind = kind(record.kind).map_err(of_entry)?;
-    Ok((Entry { depth: record.depth, name, meta, kind }, used))
+    let entry = Entry { depth: record.depth, name, meta, kind };
+    check_entry(&entry)?;
+    Ok((entry, used))
+}
+
+fn of_entry(name: Option<&Name>, reason: &str) -> FormatError {
+    FormatError::invalid(
+        ENTRIES,
+        match name {
+            Some(name) => format!("{name:?} {reason}"),
+            None => format!("the root {reason}"),
+        },
+    )
+}
+
+/// Checks an entry by itself. What is read is checked by this, and what is to be written.
+///
+/// # Errors
+/// [`FormatError::Invalid`] for an entry that no reader takes.
+pub fn check_entry(entry: &Entry) -> Result<(), FormatError> {
+    let refuse = |reason: &str| Err(of_entry(entry.name.as_ref(), reason));
+    let Meta { mode, mtime, ctime, ref xattrs, .. } = entry.meta;
+    if (entry.depth == 0) != entry.name.is_none() {
+        return refuse("is at the wrong depth");
+    }
+    if mode > 0o7777 {
+        return refuse(&format!("has mode {mode:o}"));
+    }
+    if let Some(nanos) = [mtime.nanos, ctime.nanos].into_iter().find(|nanos| *nanos > 999_999_999) {
+        return Err(FormatError::invalid(ENTRIES, format!("a time has {nanos} nanoseconds")));
+    }
+    if xattrs.iter().any(|x| x.name.is_empty() || x.name.contains(&0)) {
+        return refuse("has an extended attribute with an impossible name");
+    }
+    if !xattrs.is_sorted_by(|a, b| a.name < b.name) {
+        return refuse("has its extended attributes out of order");
+    }
+    match &entry.kind {
+        Kind::Symlink(target) if target.is_empty() || target.contains(&0) => {
+            refuse("is a symbolic link to an impossible target")
+        }
+        Kind::HardLink(target) if target.is_root() => refuse("is a hard link to \"\""),
+        Kind::HardLink(target) => check_path(target),
+        Kind::File(content) => check_content(content).or_else(|reason| refuse(&reason)),
+        _ => Ok(()),
+    }
+}
+
+fn check_content(content: &FileContent) -> Result<(), String> {
+    let mut total = 0u64;
+    for extent in &content.extents {
+        let length = extent.length();
+        if length == 0 {
+            return Err("has an empty extent".into());
+        }
+        total = total.checked_add(length).ok_or("has extents of more than 2^64 bytes")?;
+    }
+    match total == content.size {
+        true => Ok(()),
+        false => Err(format!("has {} bytes in {total} bytes of extents", content.size)),
+    }
 }
 
 /// The depth of the entry at the start of `bytes`, which is its record's first field.
@@ -275,24 +323,14 @@ pub(super) fn decode_depth(bytes: &[u8]) -> Result<u32, FormatError> {
     decode::<u32>(bytes, ENTRIES).map(|(depth, _)| depth)
 }
 
-fn timestamp((secs, nanos): (i64, u32)) -> Result<Timestamp, FormatError> {
-    if nanos > 999_999_999 {
-        return Err(FormatError::invalid(ENTRIES, format!("a time has {nanos} nanoseconds")));
-    }
-    Ok(Timestamp { secs, nanos })
-}
-
 fn kind(record: KindRecord<'_>) -> Result<Kind, String> {
     Ok(match record {
         KindRecord::Directory => Kind::Directory,
         KindRecord::File(file) => Kind::File(file_content(file)?),
-        KindRecord::Symlink(target) if target.is_empty() || target.contains(&0) => {
-            return Err("is a symbolic link to an impossible target".into());
-        }
         KindRecord::Symlink(target) => Kind::Symlink(target.into()),
         KindRecord::HardLink(target) => match path(target) {
-            Some(path) if !path.is_root() => Kind::HardLink(path),
-            _ => return Err(format!("is a hard link to \"{}\"", Excerpt(target))),
+            Some(path) => Kind::HardLink(path),
+            None => return Err(format!("is a hard link to \"{}\"", Excerpt(target))),
         },
         KindRecord::Fifo => Kind::Fifo,
         KindRecord::Socket => Kind::Socket,
@@ -305,20 +343,14 @@ fn file_content(file: FileRecord) -> Result<FileContent, String> {
     if file.flags > 1 {
         return Err(format!("has unknown flags {:#x}", file.flags));
     }
-    let mut total = 0u64;
     let mut extents = Vec::with_capacity(file.extents.0.len());
     for (row, offset, length) in file.extents.0 {
-        total = total.checked_add(length).ok_or("has extents of more than 2^64 bytes")?;
         extents.push(match (row.checked_sub(1), u32::try_from(length)) {
-            _ if length == 0 => return Err("has an empty extent".into()),
             (Some(object), Ok(length)) => Extent::Slice { object, offset, length },
             (Some(_), Err(_)) => return Err(format!("has a slice of {length} bytes")),
             (None, _) if offset != 0 => return Err("has a hole with an offset".into()),
             (None, _) => Extent::Hole { length },
         });
-    }
-    if total != file.size {
-        return Err(format!("has {} bytes in {total} bytes of extents", file.size));
     }
     let hash = ContentHash(file.hash);
     Ok(FileContent { size: file.size, hash, extents, changed_while_read: file.flags & 1 == 1 })

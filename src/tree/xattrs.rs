@@ -3,6 +3,7 @@
 use crate::model::Xattr;
 use rustix::fs;
 use rustix::io::Errno;
+use std::collections::BTreeSet;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 
@@ -25,8 +26,10 @@ pub(super) fn read(place: Place<'_>) -> rustix::io::Result<Vec<Xattr>> {
         Err(Errno::NOTSUP) => return Ok(Vec::new()),
         names => names?,
     };
+    // Some file systems list a name twice.
+    let names: BTreeSet<&[u8]> = names.split(|&b| b == 0).filter(|n| !n.is_empty()).collect();
     let mut xattrs = Vec::new();
-    for name in names.split(|&b| b == 0).filter(|n| !n.is_empty()) {
+    for name in names {
         let get = |buffer: &mut Vec<u8>| match place {
             Place::Open(fd) => fs::fgetxattr(fd, name, buffer.as_mut_slice()),
             Place::Path(path) => fs::lgetxattr(path, name, buffer.as_mut_slice()),
@@ -38,7 +41,6 @@ pub(super) fn read(place: Place<'_>) -> rustix::io::Result<Vec<Xattr>> {
             Err(e) => return Err(e),
         }
     }
-    xattrs.sort_unstable();
     Ok(xattrs)
 }
 

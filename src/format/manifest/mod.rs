@@ -15,6 +15,7 @@
 mod index;
 mod objects;
 mod reader;
+mod sequence;
 mod writer;
 
 pub use index::{Block, Section};

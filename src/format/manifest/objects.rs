@@ -47,11 +47,19 @@ pub(super) fn decode_rows(bytes: &[u8], objects: &mut Vec<ObjectRow>) -> Result<
         let (id, numbers) = row.split_first_chunk::<32>().unwrap_or((&[0; 32], &[]));
         let mut values = numbers.as_chunks::<4>().0.iter().map(|n| u32::from_le_bytes(*n));
         let [chunk_length, stored_length, used] = [(); 3].map(|()| values.next().unwrap_or(0));
-        let id = ObjectId(*id);
-        if chunk_length == 0 || chunk_length > MAX_CHUNK_LENGTH || used > chunk_length || stored_length == 0 {
-            return Err(invalid(format!("object {id} has {chunk_length} bytes, {used} of them used")));
-        }
-        objects.push(ObjectRow { id, chunk_length, stored_length, used });
+        let row = ObjectRow { id: ObjectId(*id), chunk_length, stored_length, used };
+        check_row(&row)?;
+        objects.push(row);
+    }
+    Ok(())
+}
+
+/// Checks that a row can be that of an object.
+pub(super) fn check_row(row: &ObjectRow) -> Result<(), FormatError> {
+    let ObjectRow { id, chunk_length, stored_length, used } = *row;
+    if chunk_length == 0 || chunk_length > MAX_CHUNK_LENGTH || used > chunk_length || stored_length == 0 {
+        let reason = format!("object {id} has {chunk_length} bytes, {used} of them used");
+        return Err(FormatError::invalid(Section::Objects.part(), reason));
     }
     Ok(())
 }

@@ -5,13 +5,12 @@ use super::index::{
     decode_index,
 };
 use super::objects::{ROW, check_distinct, decode_rows};
+use super::sequence::{Sequence, check_slice, invalid};
 use crate::format::notes::{MAX_LEFT_OUT, check_left_out_order, decode_left_out, decode_problem};
 use crate::format::summary::decode_summary;
-use crate::format::wire::{MAX_PATH, MAX_RECORD, decode_context, decode_depth, decode_entry, decode_owners};
+use crate::format::wire::{MAX_RECORD, decode_context, decode_depth, decode_entry, decode_owners};
 use crate::format::{FormatError, Opener, Seal};
-use crate::model::{
-    ArchivePath, Digest, Entry, Extent, Kind, LeftOut, ObjectRow, Owners, PathStack, Problem, Summary,
-};
+use crate::model::{ArchivePath, Digest, Entry, LeftOut, ObjectRow, Owners, Problem, Summary};
 use std::io;
 
 /// So much of the file's end is read at once: it holds the index and the public sections of most manifests.
@@ -265,9 +264,7 @@ impl<R: RandomRead> ManifestReader<R> {
             plain: Vec::new(),
             at: 0,
             left: 0,
-            path: PathStack::default(),
-            last: None,
-            damaged: false,
+            sequence: Sequence::default(),
         })
     }
 }
@@ -297,11 +294,7 @@ pub struct Entries<'a, R> {
     plain: Vec<u8>,
     at: usize,
     left: u32,
-    path: PathStack,
-    /// The last entry's path, and whether it is a folder.
-    last: Option<(ArchivePath, bool)>,
-    /// A block was damaged: what comes next need not follow on what came before.
-    damaged: bool,
+    sequence: Sequence,
 }
 
 impl<R: RandomRead> Entries<'_, R> {
@@ -311,9 +304,9 @@ impl<R: RandomRead> Entries<'_, R> {
                 return Err(invalid("a block has bytes left over").into());
             }
             let Some(block) = self.blocks.find(|b| b.section == Section::Entries) else {
-                return match self.last {
-                    None if !self.damaged => Err(invalid("it has no root").into()),
-                    _ => Ok(None),
+                return match self.sequence.is_at_start() {
+                    true => Err(invalid("it has no root").into()),
+                    false => Ok(None),
                 };
             };
             self.open_block(block)?;
@@ -321,8 +314,11 @@ impl<R: RandomRead> Entries<'_, R> {
         let (entry, used) = decode_entry(self.plain.get(self.at..).unwrap_or_default())?;
         self.at += used;
         self.left -= 1;
-        let path = self.check(&entry)?;
-        Ok(Some((path, entry)))
+        let lengths = &self.lengths;
+        self.sequence.take(&entry, |path, object, end| {
+            check_slice(path, object, end, lengths.get(object as usize).copied().unwrap_or(0))
+        })?;
+        Ok(Some((self.sequence.path().clone(), entry)))
     }
 
     fn open_block(&mut self, block: &Block) -> Result<(), ReadError> {
@@ -330,15 +326,13 @@ impl<R: RandomRead> Entries<'_, R> {
         self.reader.plain(block, &mut self.opener, &mut self.plain)?;
         let (folder, used) = decode_context(&self.plain)?;
         // The context only repeats what the entries say: it is for readers that begin here.
-        if self.damaged {
-            self.path = PathStack::at(&folder);
-        }
-        let known = self.path.path();
+        self.sequence.resume(&folder);
+        let known = self.sequence.path();
         if !known.is_within(&folder) {
             return Err(invalid(format!("a block begins in {folder}, after {known}")).into());
         }
         let depth = decode_depth(self.plain.get(used..).unwrap_or_default())?;
-        let expected = if self.last.is_none() && !self.damaged { 0 } else { folder.depth() + 1 };
+        let expected = if self.sequence.is_at_start() { 0 } else { folder.depth() + 1 };
         if depth != expected {
             return Err(invalid(format!("a block in {folder} begins at depth {depth}")).into());
         }
@@ -346,55 +340,6 @@ impl<R: RandomRead> Entries<'_, R> {
         self.left = block.items;
         Ok(())
     }
-
-    /// Checks an entry against its place, and returns its path.
-    fn check(&mut self, entry: &Entry) -> Result<ArchivePath, FormatError> {
-        let refuse = |why: &str, path: &ArchivePath| Err(invalid(format!("{path} {why}")));
-        if !self.path.enter(entry.depth, entry.name.as_ref()) {
-            return refuse("is followed by an entry that skips a level", self.path.path());
-        }
-        let path = self.path.path().clone();
-        if path.as_bytes().len() > MAX_PATH {
-            return Err(invalid(format!("a path has more than {MAX_PATH} bytes")));
-        }
-        let is_folder = entry.kind == Kind::Directory;
-        match &self.last {
-            None if !self.damaged && (entry.depth > 0 || !is_folder) => {
-                return refuse("comes first, and is not a root folder", &path);
-            }
-            Some((last, _)) if *last >= path => return refuse("is out of order", &path),
-            Some((last, false)) if path.is_within(last) => {
-                return refuse("is below something that is no folder", &path);
-            }
-            _ => {}
-        }
-        match &entry.kind {
-            Kind::File(content) => self.check_extents(&path, &content.extents)?,
-            Kind::HardLink(target) if *target >= path => {
-                return refuse("is a hard link to a later path", &path);
-            }
-            _ => {}
-        }
-        self.last = Some((path.clone(), is_folder));
-        Ok(path)
-    }
-
-    fn check_extents(&self, path: &ArchivePath, extents: &[Extent]) -> Result<(), FormatError> {
-        for extent in extents {
-            if let Extent::Slice { object, offset, length } = *extent {
-                let chunk = self.lengths.get(object as usize).copied().unwrap_or(0);
-                if u64::from(offset) + u64::from(length) > chunk.into() {
-                    let range = format!("{path} needs {length} bytes at {offset} of object {object}");
-                    return Err(invalid(format!("{range}, which has {chunk}")));
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-fn invalid(reason: impl Into<String>) -> FormatError {
-    FormatError::invalid(Section::Entries.part(), reason)
 }
 
 impl<R: RandomRead> Iterator for Entries<'_, R> {
@@ -403,7 +348,7 @@ impl<R: RandomRead> Iterator for Entries<'_, R> {
     fn next(&mut self) -> Option<Self::Item> {
         let next = self.advance().transpose();
         if let Some(Err(_)) = next {
-            self.damaged = true;
+            self.sequence.break_off();
             (self.at, self.left) = (self.plain.len(), 0);
         }
         next

@@ -219,10 +219,80 @@ fn impossible_trees_are_refused() {
         ("later path", vec![link("x")]),
     ];
     for (message, rest) in cases {
+        let mut writer = ManifestWriter::new(Vec::new(), 3).unwrap();
         let entries = [vec![small()[0].clone()], rest].concat();
-        let error = read(&write(&entries, &table())).unwrap_err().to_string();
+        let written = entries.iter().try_for_each(|entry| writer.entry(entry));
+        let error = match written.and_then(|()| writer.finish(&owners(), &table(), &summary()).map(drop)) {
+            Err(error) => error.to_string(),
+            Ok(()) => panic!("{message}: written"),
+        };
         assert!(error.contains(message), "{error} for {message}");
     }
-    assert!(read(&write(&[fifo(1, "a")], &[])).is_err(), "no root");
-    assert!(read(&write(&[], &[])).is_err(), "nothing at all");
+    let written = |entries: &[Entry]| {
+        let mut writer = ManifestWriter::new(Vec::new(), 3).unwrap();
+        entries.iter().try_for_each(|entry| writer.entry(entry))?;
+        writer.finish(&owners(), &[], &summary()).map(drop)
+    };
+    assert!(written(&[fifo(1, "a")]).is_err(), "no root");
+    assert!(written(&[]).is_err(), "nothing at all");
+    assert!(written(&small()).is_ok());
+}
+
+/// Entries of which some are impossible by themselves.
+fn odd(entry: Entry, how: u8) -> Entry {
+    let mut odd = entry;
+    match how {
+        0 => odd.meta.mode |= 0o100_000,
+        1 => odd.meta.mtime.nanos = 1_000_000_000,
+        2 => odd.meta.xattrs = vec![Xattr { name: b"user.k".to_vec(), value: vec![] }; 2],
+        3 => odd.meta.xattrs = vec![Xattr { name: vec![], value: vec![] }],
+        4 => odd.kind = Kind::Symlink(Vec::new()),
+        5 => odd.kind = Kind::HardLink(ArchivePath::root()),
+        6 => odd.depth += 2,
+        _ => {}
+    }
+    odd
+}
+
+proptest! {
+    #[test]
+    fn what_the_writer_takes_the_reader_takes(
+        entries in tree(), swaps in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 0..4),
+        odds in prop::collection::vec(0..40u8, 60),
+    ) {
+        let mut entries: Vec<Entry> =
+            entries.into_iter().zip(odds.into_iter().chain(std::iter::repeat(9))).map(|(e, how)| odd(e, how)).collect();
+        for (a, b) in swaps {
+            let (a, b) = (a.index(entries.len()), b.index(entries.len()));
+            entries.swap(a, b);
+        }
+        let mut writer = ManifestWriter::new(Vec::new(), 3).unwrap();
+        // What is refused is left out, and costs nothing else.
+        entries.retain(|entry| writer.entry(entry).is_ok());
+        let written = writer.finish(&owners(), &table(), &summary());
+        prop_assert_eq!(written.is_ok(), !entries.is_empty());
+        if let Ok((bytes, ..)) = written {
+            prop_assert_eq!(read(&bytes).unwrap(), entries);
+        }
+    }
+}
+
+#[test]
+fn a_record_that_is_too_long_costs_itself() {
+    let long = |name: &str, megabytes: usize| {
+        let value = vec![7; megabytes << 20];
+        let xattrs = vec![Xattr { name: b"user.k".to_vec(), value }];
+        Entry {
+            name: Name::new(name.as_bytes()).ok(),
+            depth: 1,
+            meta: Meta { xattrs, ..Meta::default() },
+            kind: Kind::Fifo,
+        }
+    };
+    let mut writer = ManifestWriter::new(Vec::new(), 1).unwrap();
+    let entries = [small()[0].clone(), long("a", 31), long("b", 33), long("c", 31), long("d", 0)];
+    let taken = entries.each_ref().map(|entry| writer.entry(entry).is_ok());
+    assert_eq!(taken, [true, true, false, true, true]);
+    let bytes = writer.finish(&owners(), &[], &summary()).unwrap().0;
+    assert_eq!(read(&bytes).unwrap(), [0, 1, 3, 4].map(|at| entries[at].clone()));
 }

@@ -1,12 +1,16 @@
 //! Writes a manifest as a stream: memory holds one block, whatever the tree's size.
 
 use super::index::{Block, LEFT_OUT, Section, encode_index, header};
-use super::objects::{MAX_OBJECTS, encode_objects};
+use super::objects::{MAX_OBJECTS, check_distinct, check_row, encode_objects};
+use super::reader::MAX_PROBLEMS;
+use super::sequence::{Sequence, check_slice, invalid};
 use crate::format::notes::{MAX_LEFT_OUT, check_left_out_order, encode_left_out, encode_problem};
-use crate::format::summary::encode_summary;
-use crate::format::wire::{MAX_RECORD, check_path, encode_context, encode_entry, encode_owners};
+use crate::format::summary::{decode_summary, encode_summary};
+use crate::format::wire::{
+    MAX_RECORD, check_entry, decode_owners, encode_context, encode_entry, encode_owners,
+};
 use crate::format::{FormatError, Seal, Sealer};
-use crate::model::{ArchivePath, Digest, Entry, LeftOut, ObjectRow, Owners, PathStack, Problem, Summary};
+use crate::model::{ArchivePath, Digest, Entry, LeftOut, ObjectRow, Owners, Problem, Summary};
 use std::io::{self, Write};
 
 /// A block of records is closed once it has this many plain bytes.
@@ -23,7 +27,9 @@ pub struct ManifestWriter<W> {
     items: u32,
     blocks: Vec<Block>,
     offset: u64,
-    path: PathStack,
+    sequence: Sequence,
+    /// By row of the object table: so many bytes of the object are needed.
+    needed: Vec<u64>,
     problems: Vec<Problem>,
     left_out: Vec<LeftOut>,
 }
@@ -44,29 +50,83 @@ impl<W: Write> ManifestWriter<W> {
             items: 0,
             blocks: Vec::new(),
             offset: header.len() as u64,
-            path: PathStack::default(),
+            sequence: Sequence::default(),
+            needed: Vec::new(),
             problems: Vec::new(),
             left_out: Vec::new(),
         })
     }
 
-    /// Adds the next entry; entries come in path order, the root first.
+    /// Adds the next entry; entries come in path order, the root first. One that no reader would take is refused, and
+    /// changes nothing: others may follow.
     ///
     /// # Errors
-    /// What `out` returns, and [`FormatError`] (inside the I/O error) for an entry that cannot be recorded.
+    /// What `out` returns, and [`FormatError`] (inside the I/O error) for an entry that is refused.
     pub fn entry(&mut self, entry: &Entry) -> io::Result<()> {
-        if !self.path.enter(entry.depth, entry.name.as_ref()) {
-            let reason = format!("{:?} at depth {} follows {}", entry.name, entry.depth, self.path.path());
-            return Err(format_error(FormatError::invalid("the entries section", reason)));
+        check_entry(entry).map_err(format_error)?;
+        // Which objects there are is said at the end.
+        let mut needs = Vec::new();
+        self.sequence
+            .take(entry, |_, object, end| {
+                needs.push((object, end));
+                Ok(())
+            })
+            .map_err(format_error)?;
+        let length = self.plain.len();
+        let mut added = self.append(entry);
+        if self.plain.len() > MAX_RECORD && self.items > 0 && added.is_ok() {
+            // A long record in a block of its own.
+            self.plain.truncate(length);
+            self.close_block(Section::Entries)?;
+            added = self.append(entry);
         }
-        check_path(self.path.path()).map_err(format_error)?;
-        if self.items == 0 {
-            let folder = self.path.path().parent().unwrap_or_else(ArchivePath::root);
-            encode_context(&folder, &mut self.plain).map_err(format_error)?;
+        if added.is_ok() && self.plain.len() > MAX_RECORD {
+            let (size, limit) = (self.plain.len() as u64, MAX_RECORD as u64);
+            added =
+                Err(FormatError::TooLarge { what: format!("the record of {:?}", entry.name), size, limit });
         }
-        encode_entry(entry, &mut self.plain).map_err(format_error)?;
+        if let Err(error) = added {
+            self.plain.truncate(if self.items > 0 { length } else { 0 });
+            self.sequence.take_back();
+            return Err(format_error(error));
+        }
+        for (object, end) in needs {
+            self.need(object, end);
+        }
         self.items += 1;
         if self.plain.len() >= BLOCK_TARGET { self.close_block(Section::Entries) } else { Ok(()) }
+    }
+
+    fn append(&mut self, entry: &Entry) -> Result<(), FormatError> {
+        if self.items == 0 {
+            let folder = self.sequence.path().parent().unwrap_or_else(ArchivePath::root);
+            encode_context(&folder, &mut self.plain)?;
+        }
+        encode_entry(entry, &mut self.plain)
+    }
+
+    fn need(&mut self, object: u32, end: u64) {
+        let row = object as usize;
+        // Longer tables are refused at the end.
+        let rows = self.needed.len().max(row + 1).min(MAX_OBJECTS + 1);
+        self.needed.resize(rows, 0);
+        if let Some(needed) = self.needed.get_mut(row.min(MAX_OBJECTS)) {
+            *needed = end.max(*needed);
+        }
+    }
+
+    fn check_objects(&self, objects: &[ObjectRow]) -> Result<(), FormatError> {
+        if objects.len() > MAX_OBJECTS {
+            let (size, limit) = (objects.len() as u64, MAX_OBJECTS as u64);
+            return Err(FormatError::TooLarge { what: "the object table".into(), size, limit });
+        }
+        objects.iter().try_for_each(check_row)?;
+        check_distinct(objects)?;
+        for (row, &end) in (0..).zip(&self.needed) {
+            let chunk = objects.get(row as usize).map_or(0, |object| object.chunk_length);
+            check_slice(&ArchivePath::root(), row, end, chunk)?;
+        }
+        Ok(())
     }
 
     /// Notes a path that could not be read.
@@ -89,9 +149,13 @@ impl<W: Write> ManifestWriter<W> {
         objects: &[ObjectRow],
         summary: &Summary,
     ) -> io::Result<(W, Digest, Vec<Block>)> {
+        if self.sequence.is_at_start() {
+            return Err(format_error(invalid("it has no root")));
+        }
+        self.check_objects(objects).map_err(format_error)?;
         self.close_block(Section::Entries)?;
         let mut room = MAX_RECORD;
-        for problem in std::mem::take(&mut self.problems) {
+        for problem in std::mem::take(&mut self.problems).into_iter().take(MAX_PROBLEMS) {
             let before = self.plain.len();
             encode_problem(&problem, &mut self.plain).map_err(format_error)?;
             // What is beyond is only counted, in the summary.
@@ -107,18 +171,16 @@ impl<W: Write> ManifestWriter<W> {
         }
         self.close_block(Section::Missing)?;
         self.plain = encode_owners(owners).map_err(format_error)?;
+        decode_owners(&self.plain).map_err(format_error)?;
         self.items = 1;
         self.close_block(Section::Owners)?;
-        if objects.len() > MAX_OBJECTS {
-            let (size, limit) = (objects.len() as u64, MAX_OBJECTS as u64);
-            return Err(format_error(FormatError::TooLarge { what: "the object table".into(), size, limit }));
-        }
         for rows in objects.chunks(ROWS_PER_BLOCK) {
             self.plain = encode_objects(rows);
             self.items = rows.len() as u32;
             self.close_block(Section::Objects)?;
         }
         self.plain = encode_summary(summary).map_err(format_error)?;
+        decode_summary(&self.plain).map_err(format_error)?;
         self.items = 1;
         self.close_block(Section::Summary)?;
         self.write_left_out().map_err(format_error)?;

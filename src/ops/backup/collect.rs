@@ -4,11 +4,13 @@ use super::cut::{Class, Content, Row};
 use super::pack::{Packed, StoredChunk};
 use super::previous::Previous;
 use crate::data::StreamExtent;
-use crate::format::{FormatError, MAX_EXTENTS, MAX_PROBLEMS};
-use crate::model::{Counts, Entry, Extent, Kind, LeftOut, ObjectId, Observer, PathStack, Problem};
+use crate::format::{FormatError, MAX_EXTENTS, MAX_PROBLEMS, check_entry};
+use crate::model::{
+    ArchivePath, Counts, Entry, Extent, Kind, LeftOut, ObjectId, Observer, PathStack, Problem,
+};
 use crate::ops::Error;
-use crate::repo::PendingManifest;
-use std::collections::{BTreeSet, HashMap};
+use crate::repo::{PendingManifest, RepoError};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// What was collected for a manifest besides its entries.
 #[derive(Default)]
@@ -23,6 +25,8 @@ pub(super) struct Collected {
     pub(super) objects: Vec<(ObjectId, u64)>,
     pub(super) uids: BTreeSet<u32>,
     pub(super) gids: BTreeSet<u32>,
+    /// Paths that cannot be recorded.
+    refused: HashSet<ArchivePath>,
     /// Where the entries have come to.
     path: PathStack,
     rows: HashMap<ObjectId, u32>,
@@ -48,7 +52,7 @@ impl Collected {
                         return Err(Error::Cancelled);
                     }
                     for row in rows {
-                        self.row(row, previous, &mut manifest)?;
+                        self.row(row, previous, &mut manifest, observer)?;
                     }
                 }
             }
@@ -70,38 +74,75 @@ impl Collected {
         row: Row,
         previous: Option<&Previous>,
         manifest: &mut Option<&mut PendingManifest>,
+        observer: &dyn Observer,
     ) -> Result<(), Error> {
         match row {
             Row::Vanished => self.counts.vanished += 1,
-            Row::Problem(problem) => {
-                self.missing += 1;
-                if self.problems.len() < MAX_PROBLEMS {
-                    self.problems.push(problem.clone());
-                    if let Some(manifest) = manifest {
-                        manifest.problem(problem);
-                    }
-                }
-            }
-            Row::Entry { mut entry, content, class } => {
-                self.path.enter(entry.depth, entry.name.as_ref());
-                if let Content::Stream(extents) = &content
-                    && extents.len() > MAX_EXTENTS
-                {
-                    let (path, operation) = (self.path.path().clone(), "record".to_owned());
-                    let error = format!(
-                        "its content is in {} pieces, more than the {MAX_EXTENTS} of the format",
-                        extents.len()
-                    );
-                    return self.row(Row::Problem(Problem { path, operation, error }), previous, manifest);
-                }
-                self.resolve(&mut entry, content, previous)?;
-                self.count(&entry, class);
-                if let Some(manifest) = manifest {
-                    manifest.entry(&entry)?;
+            Row::Problem(problem) => self.problem(problem, manifest),
+            Row::Entry { entry, content, class } => {
+                if let Err(reason) = self.entry(entry, content, class, previous, manifest)? {
+                    // One odd path costs itself, and what needs it.
+                    let path = self.path.path().clone();
+                    self.refused.insert(path.clone());
+                    let problem = Problem { path, operation: "record".to_owned(), error: reason };
+                    observer.problem(&problem);
+                    self.problem(problem, manifest);
                 }
             }
         }
         Ok(())
+    }
+
+    fn problem(&mut self, problem: Problem, manifest: &mut Option<&mut PendingManifest>) {
+        self.missing += 1;
+        if self.problems.len() < MAX_PROBLEMS {
+            self.problems.push(problem.clone());
+            if let Some(manifest) = manifest {
+                manifest.problem(problem);
+            }
+        }
+    }
+
+    /// Records an entry. The inner error says why no manifest can have it.
+    fn entry(
+        &mut self,
+        mut entry: Entry,
+        content: Content,
+        class: Class,
+        previous: Option<&Previous>,
+        manifest: &mut Option<&mut PendingManifest>,
+    ) -> Result<Result<(), String>, Error> {
+        if !self.path.enter(entry.depth, entry.name.as_ref()) {
+            // The path is not known then, and no walk gives such.
+            return Ok(Err("it skips a level".to_owned()));
+        }
+        match &content {
+            Content::Stream(extents) if extents.len() > MAX_EXTENTS => {
+                let pieces = extents.len();
+                return Ok(Err(format!(
+                    "its content is in {pieces} pieces, more than the {MAX_EXTENTS} of the format"
+                )));
+            }
+            _ => {}
+        }
+        if let Kind::HardLink(first) = &entry.kind
+            && self.refused.contains(first)
+        {
+            return Ok(Err("its first name cannot be recorded".to_owned()));
+        }
+        self.resolve(&mut entry, content, previous)?;
+        let recorded = match manifest {
+            Some(manifest) => manifest.entry(&entry),
+            None => check_entry(&entry).map_err(|source| RepoError::Format { path: String::new(), source }),
+        };
+        match recorded {
+            Err(RepoError::Format { source, .. }) => Ok(Err(source.to_string())),
+            recorded => {
+                recorded?;
+                self.count(&entry, class);
+                Ok(Ok(()))
+            }
+        }
     }
 
     /// Gives a file's extents the rows of the new table.

@@ -65,7 +65,7 @@ fn lost(previous: &Previous, packer: &Packer<'_>) -> Result<BTreeMap<u32, Vec<Sl
         return Ok(lost);
     }
     let mut slices = 0;
-    for entry in previous.manifest.entries()? {
+    for entry in previous.entries(|_| {})? {
         let (path, entry) = entry?;
         let Kind::File(content) = entry.kind else { continue };
         let mut from = 0;

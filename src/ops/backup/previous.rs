@@ -2,7 +2,7 @@
 
 use crate::format::{Block, Section};
 use crate::model::{
-    ContentHash, Digest, Entry, Extent, FileContent, Kind, ObjectRow, PvcName, Summary, Week,
+    ArchivePath, ContentHash, Digest, Entry, Extent, FileContent, Kind, ObjectRow, PvcName, Summary, Week,
 };
 use crate::ops::Error;
 use crate::repo::{Archive, Inventory, Manifest, RepoError};
@@ -58,7 +58,13 @@ impl Previous {
         // Compaction: of an object that is mostly dead, the living part moves to new objects. Judged by what the
         // manifest before used of it, since what this run will use is known only once it is through.
         let alive = |used: u32, length: u32| !self.compact || u64::from(used) * 2 >= u64::from(length);
-        let usable = |row: &ObjectRow| alive(row.used, row.chunk_length) && inventory.is_known(&row.id);
+        // Where two manifests do not agree on an object's length, one of them lies: its content is read anew.
+        let agrees = |row: &ObjectRow| {
+            let known = inventory.rows(&[(row.id, 0)]);
+            known.is_some_and(|known| known.iter().all(|known| known.chunk_length == row.chunk_length))
+        };
+        let usable =
+            |row: &ObjectRow| alive(row.used, row.chunk_length) && inventory.is_known(&row.id) && agrees(row);
         self.usable = self.table.iter().map(usable).collect();
     }
 
@@ -71,12 +77,34 @@ impl Previous {
         self.manifest.reader().digest()
     }
 
-    /// Whether all objects of a content can be used again.
+    /// Whether all objects of a content can be used again, and have what is needed of them.
     pub(super) fn can_reuse(&self, extents: &[Extent]) -> bool {
-        extents.iter().all(|extent| match extent {
-            Extent::Slice { object, .. } => self.usable.get(*object as usize).copied().unwrap_or(false),
+        extents.iter().all(|extent| match *extent {
+            Extent::Slice { object, offset, length } => {
+                let row = object as usize;
+                let end = u64::from(offset) + u64::from(length);
+                self.usable.get(row).copied().unwrap_or(false)
+                    && self.table.get(row).is_some_and(|row| end <= u64::from(row.chunk_length))
+            }
             Extent::Hole { .. } => true,
         })
+    }
+
+    /// The entries in path order, as far as they can be made sense of: what cannot be is handed to `unreadable`, and is
+    /// as if it had not been there. A manifest whose hashes are right may still be one that no reader takes, as an older
+    /// program could write it; it must not end the runs that come after it.
+    pub(super) fn entries(
+        &self,
+        mut unreadable: impl FnMut(&RepoError),
+    ) -> Result<impl Iterator<Item = Result<(ArchivePath, Entry), RepoError>>, RepoError> {
+        let entries = self.manifest.entries()?;
+        Ok(entries.filter(move |entry| match entry {
+            Err(error @ RepoError::Format { .. }) => {
+                unreadable(error);
+                false
+            }
+            _ => true,
+        }))
     }
 
     /// The object in a row of its table.
@@ -171,7 +199,12 @@ impl<'a> FileIndex<'a> {
     fn build(&self) -> Result<Vec<(u64, u32, u32)>, RepoError> {
         let mut places = Vec::new();
         for (number, block) in (0..).zip(self.blocks()) {
-            for (at, entry) in (0..).zip(self.read(block)?) {
+            let entries = match self.read(block) {
+                // What cannot be made sense of has nothing to be found.
+                Err(RepoError::Format { .. }) => continue,
+                entries => entries?,
+            };
+            for (at, entry) in (0..).zip(entries) {
                 if let Kind::File(content) = &entry.kind
                     && let Some(key) = (self.key)(&entry, content)
                 {

@@ -108,7 +108,15 @@ pub(super) fn scan<R: Send>(
 ) -> Result<Scanned, Error> {
     let mut scanned = Scanned::default();
     let mut cursor = match previous {
-        Some(previous) => Some(Cursor::new(previous.manifest.entries()?)?),
+        Some(previous) => {
+            let mut told = false;
+            let entries = previous.entries(move |error| {
+                if !std::mem::replace(&mut told, true) {
+                    observer.warn(&format!("in part not compared with: {error}"));
+                }
+            })?;
+            Some(Cursor::new(entries)?)
+        }
         None => None,
     };
     let mut heads = Heads::new();
@@ -241,4 +249,58 @@ pub(super) fn walk_ahead<'scope>(
         let _ = send.send(batch);
     })?;
     Ok(receive.into_iter().flatten())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Timestamp;
+
+    #[test]
+    fn only_what_looks_the_same_is_another_name() {
+        let path = |p: &str| ArchivePath::parse(p.as_bytes()).unwrap_or_default();
+        let (mtime, ctime) = (Timestamp { secs: 5, nanos: 1 }, Timestamp { secs: 6, nanos: 1 });
+        let first = Stat {
+            kind: NodeKind::File,
+            mode: 0o644,
+            uid: 1,
+            gid: 1,
+            size: 3,
+            mtime,
+            ctime,
+            inode: 7,
+            device: 1,
+            mount: None,
+            links: 2,
+            allocated: 512,
+        };
+        let others = [
+            Stat { size: 4, ..first },
+            Stat { mtime: ctime, ..first },
+            Stat { mode: 0o600, ..first },
+            Stat { uid: 2, ..first },
+            Stat { gid: 2, ..first },
+            Stat { links: 3, ..first },
+            Stat { kind: NodeKind::Fifo, ..first },
+            Stat { device: 2, ..first },
+        ];
+        let meet = |heads: &mut Heads, at: &str, stat| {
+            let found = Found { path: path(at), stat };
+            match step(found, None, None, None, None, heads) {
+                Ok(Step::Link { target, .. }) => Some(target),
+                _ => None,
+            }
+        };
+        for other in others {
+            let mut heads = Heads::new();
+            assert_eq!(meet(&mut heads, "a", first), None);
+            assert_eq!(meet(&mut heads, "b", other), None, "{other:?}");
+            // The number belongs to the newer file by now.
+            assert_eq!(meet(&mut heads, "c", other), Some(path("b")), "{other:?}");
+        }
+        let mut heads = Heads::new();
+        let linked = Stat { ctime: Timestamp { secs: 9, nanos: 0 }, ..first };
+        assert_eq!((meet(&mut heads, "a", first), meet(&mut heads, "b", linked)), (None, Some(path("a"))));
+        assert!(heads.is_empty(), "all names have been met");
+    }
 }

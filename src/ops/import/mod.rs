@@ -10,7 +10,6 @@ pub use survey::Surveyed;
 
 use super::Error;
 use super::backup::{BackedUp, BackupOptions, Origin, Source, backup};
-use crate::format::Section;
 use crate::model::{Observer, PvcName, Shown, Week};
 use crate::repo::{Archive, ManifestId, is_own};
 use crate::tree::{Farm, PassedOver, StorePlace, WeeklyCopy};
@@ -158,10 +157,9 @@ pub fn import(
 
 /// Whether a published manifest can be read to its end; one that cannot is told of, and made anew.
 fn is_whole(archive: &Archive, id: &ManifestId, observer: &dyn Observer) -> bool {
-    let read = archive.open_manifest(id).and_then(|manifest| {
-        manifest.objects()?;
-        manifest.reader().check_blocks(Section::Entries).map_err(|e| manifest.error(e))
-    });
+    let read = archive
+        .open_manifest(id)
+        .and_then(|manifest| manifest.entries()?.try_for_each(|entry| entry.map(drop)));
     read.map_err(|error| observer.warn(&format!("{error}; the copy is to take its place"))).is_ok()
 }
 
