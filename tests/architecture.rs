@@ -30,6 +30,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("sled", &["cache"]),
     ("prometheus", &["edge"]),
     ("reqwest", &["edge"]),
+    ("hickory_resolver", &["edge"]),
     ("signal_hook", &["edge"]),
     ("clap", &["cli"]),
     ("indicatif", &["cli"]),

@@ -601,6 +601,46 @@ fn the_cache_is_where_it_is_told_and_never_in_the_store() {
     assert_eq!(Ran::of(command).expect(0).err, "");
 }
 
+#[test]
+fn a_pattern_is_a_name_where_there_is_one() {
+    let place = Place::new();
+    for name in ["draft[1].txt", "draft1.txt", "odd[name", "sub/a.php", "sub/b.php"] {
+        place.write(&format!("html/{name}"), name);
+    }
+    place.backup("2025-14", "html");
+    for (pattern, restored) in [
+        ("draft[1].txt", &["draft[1].txt"][..]),
+        ("draft[0-9].txt", &["draft1.txt"]),
+        ("odd[name", &["odd[name"]),
+        ("./sub/*.php", &["sub/a.php", "sub/b.php"]),
+        ("s*/", &["sub/a.php", "sub/b.php"]),
+        ("./sub/", &["sub/a.php", "sub/b.php"]),
+    ] {
+        let target = place.path("target");
+        let line = format!("restore --week latest --pvc html --target {{}}/target --path {pattern}");
+        place.say(&line).expect(0);
+        let files = snapshot(&target).into_keys().filter(|path| path.is_file());
+        let files: Vec<_> = files.map(|path| path.strip_prefix(&target).unwrap().to_path_buf()).collect();
+        assert_eq!(files, restored.iter().map(PathBuf::from).collect::<Vec<_>>(), "{pattern}");
+        fs::remove_dir_all(target).unwrap();
+    }
+    place
+        .say("restore --week latest --pvc html --target {}/target --path odd[other")
+        .expect(1)
+        .says("odd[other");
+}
+
+#[test]
+fn a_list_of_excludes_may_be_an_editors_of_windows() {
+    let place = Place::new();
+    for name in ["keep", "one.tmp", "two.log"] {
+        place.write(&format!("html/{name}"), name);
+    }
+    place.write("list", "\u{feff}*.tmp\r\n*.log\r\n");
+    place.say("backup --week 2025-14 --source html={}/html --exclude-from {}/list").expect(0);
+    assert_eq!(place.say("ls --week latest --pvc html").expect(0).out, "keep\n");
+}
+
 // What is written, and what is not.
 
 #[test]

@@ -93,6 +93,7 @@ pub(super) fn run(context: &Context, args: &RestoreArgs) -> Result<u8, Failure> 
     let selection = Selection::new(patterns).map_err(|e| Failure::Usage(e.to_string()))?;
     let archive = context.open_to_read()?;
     let manifest = args.which.open(&archive)?;
+    let selection = selection.of(&manifest)?;
     let source = &manifest.summary().source;
     let target = match &args.target {
         Some(target) => target.clone(),

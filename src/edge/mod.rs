@@ -4,6 +4,7 @@
 
 mod metrics;
 mod push;
+mod resolver;
 mod signals;
 
 pub use metrics::{BackupReport, EncodeError, Gauge, SourceReport, StoreReport, VerifyReport, encode};

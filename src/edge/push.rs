@@ -1,12 +1,13 @@
 //! Sends metrics to a Pushgateway, by the API of its README (<https://github.com/prometheus/pushgateway>).
 
+use super::resolver::Resolver;
 use reqwest::blocking::{Client, Response};
 use reqwest::header::{CONTENT_TYPE, LOCATION};
 use reqwest::{StatusCode, Url, redirect};
 use std::error::Error;
-use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -46,7 +47,7 @@ pub enum PushError {
     Refused {
         /// Where the metrics should have gone.
         url: String,
-        /// The status and the first line of the answer.
+        /// The status, and where to a redirection leads.
         answer: String,
     },
     /// Nobody took the metrics within the time.
@@ -84,6 +85,7 @@ fn send(endpoint: &Url, shown: &Url, text: &str, budget: Duration) -> Result<(),
     // A redirected POST would arrive as a GET, and be taken for a success.
     let client = Client::builder()
         .redirect(redirect::Policy::none())
+        .dns_resolver(Arc::new(Resolver::default()))
         .user_agent(concat!("weekvault/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(|error| PushError::Setup { url: shown.to_string(), reason: cause(error) })?;
@@ -133,7 +135,7 @@ fn attempt(client: &Client, endpoint: &Url, text: &str, timeout: Duration) -> Re
     if status.is_success() {
         return Ok(());
     }
-    let answer = describe(response);
+    let answer = describe(&response);
     let may_pass = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
     Err(if may_pass { Failure::Passing(answer) } else { Failure::Lasting(answer) })
 }
@@ -209,21 +211,15 @@ fn cause(error: reqwest::Error) -> String {
     innermost.to_string()
 }
 
-/// The status, and what the server had to say about it.
-fn describe(response: Response) -> String {
+/// The status, and where to it redirects. Not what the server says about it: a proxy may repeat the request, with the
+/// password in it, and the log is read by others.
+fn describe(response: &Response) -> String {
     let status = response.status();
     let place = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
     if let Some(place) = place.and_then(|place| response.url().join(place).ok()) {
         return format!("{status}, moved to {}", without_secrets(place));
     }
-    let mut body = Vec::new();
-    // Half an explanation is better than none, so an error ends the reading and nothing else.
-    let _ = response.take(1024).read_to_end(&mut body);
-    let body = String::from_utf8_lossy(&body);
-    match body.lines().map(str::trim).find(|line| !line.is_empty()) {
-        Some(line) => format!("{status}: {}", line.replace(char::is_control, " ")),
-        None => status.to_string(),
-    }
+    status.to_string()
 }
 
 #[cfg(test)]

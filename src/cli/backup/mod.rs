@@ -192,6 +192,8 @@ fn options(context: &Context, args: &BackupArgs) -> Result<BackupOptions, Failur
     if let Some(file) = &args.exclude_from {
         let failed = |e| Failure::Usage(format!("--exclude-from {}: {e}", Shown::path(file)));
         let text = std::fs::read_to_string(file).map_err(failed)?;
+        // Editors of Windows begin a file with a mark of their own, which is no part of a pattern.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         patterns.splice(..0, text.lines().map(str::to_owned));
     }
     let excludes =

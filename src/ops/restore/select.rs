@@ -1,6 +1,7 @@
 //! Which of a manifest's paths a command is about.
 
 use crate::model::ArchivePath;
+use crate::repo::{Manifest, RepoError};
 use globset::{GlobBuilder, GlobMatcher};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -55,13 +56,16 @@ impl Selection {
                     reason: format!("it is longer than {MAX_PATTERN} bytes"),
                 });
             }
-            let path = ArchivePath::parse(pattern.as_bytes()).ok();
+            let path = ArchivePath::parse(without_dots(pattern.as_bytes())).ok();
             let is_glob = text.contains(['*', '?', '[', '{']);
-            let glob = is_glob
-                .then(|| GlobBuilder::new(text.trim_start_matches('/')).literal_separator(true).build());
-            let glob = glob
-                .transpose()
-                .map_err(|e| InvalidPattern { pattern: text.clone(), reason: e.to_string() })?;
+            let glob = is_glob.then(|| GlobBuilder::new(&glob_text(&text)).literal_separator(true).build());
+            // What is no glob may still be a name: `draft[1.txt`.
+            let glob = match glob.transpose() {
+                Err(error) if path.is_none() => {
+                    return Err(InvalidPattern { pattern: text, reason: error.to_string() });
+                }
+                glob => glob.ok().flatten(),
+            };
             if path.is_none() && glob.is_none() {
                 let reason = "it must be relative to the source's root, without \"..\"".to_owned();
                 return Err(InvalidPattern { pattern: text, reason });
@@ -70,6 +74,32 @@ impl Selection {
             selection.patterns.push(Pattern { text, path, glob, matched: false, within: None });
         }
         Ok(selection)
+    }
+
+    /// The same for a manifest: a pattern that can be read both ways is the path where the manifest has that, else the
+    /// glob. `draft[1].txt` is that file, and `draft1.txt` is not meant.
+    ///
+    /// # Errors
+    /// [`RepoError`] where the manifest cannot be read; what is damaged in it counts as not there.
+    pub fn of(mut self, manifest: &Manifest) -> Result<Self, RepoError> {
+        let both_ways = |p: &Pattern| p.path.is_some() && p.glob.is_some();
+        if !self.patterns.iter().any(both_ways) {
+            return Ok(self);
+        }
+        for entry in manifest.entries()? {
+            let path = match entry {
+                Ok((path, _)) => path,
+                Err(RepoError::Format { .. }) => continue,
+                Err(error) => return Err(error),
+            };
+            for pattern in self.patterns.iter_mut().filter(|p| p.path.as_ref() == Some(&path)) {
+                pattern.glob = None;
+            }
+        }
+        for pattern in self.patterns.iter_mut().filter(|p| both_ways(p)) {
+            pattern.path = None;
+        }
+        Ok(self)
     }
 
     /// Whether everything is selected.
@@ -111,6 +141,27 @@ impl Selection {
     }
 }
 
+/// Without what says only "here" at its beginning.
+fn without_dots(mut pattern: &[u8]) -> &[u8] {
+    while let Some(mut rest) = pattern.strip_prefix(b"./") {
+        while let Some(behind) = rest.strip_prefix(b"/") {
+            rest = behind;
+        }
+        pattern = rest;
+    }
+    pattern
+}
+
+/// A glob as paths are written: relative, and without a slash at its end.
+fn glob_text(text: &str) -> String {
+    let mut text = text;
+    while let Some(rest) = text.strip_prefix("./").or_else(|| text.strip_prefix('/')) {
+        text = rest;
+    }
+    let text = text.trim_end_matches('/');
+    text.strip_suffix("/.").unwrap_or(text).replace("/./", "/")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,6 +178,26 @@ mod tests {
         assert_eq!(selection.unmatched().count(), 0);
         assert!(Selection::new([OsStr::new("../x")]).is_err());
         assert!(Selection::new([OsStr::new(&"{".repeat(100_000))]).is_err());
+        // No globs, but names.
+        for name in ["draft[1.txt", "a{b", "./draft[1.txt", "draft[1.txt/"] {
+            let mut selection = Selection::new([OsStr::new(name)]).unwrap();
+            let path = ArchivePath::parse(name.trim_start_matches("./").as_bytes()).unwrap();
+            assert!(selection.selects(&path), "{name}");
+        }
+        assert!(Selection::new([OsStr::new("../a[b")]).is_err());
+    }
+
+    #[test]
+    fn globs_may_be_written_as_a_shell_completes_them() {
+        for glob in ["plugins/*/", "./plugins/*", "/plugins/*", ".//plugins/./*/", "plugins/*/."] {
+            let mut selection = Selection::new([OsStr::new(glob)]).unwrap();
+            let path = |p: &str| ArchivePath::parse(p.as_bytes()).unwrap();
+            assert!(!selection.selects(&path("plugins")), "{glob}");
+            assert!(
+                selection.selects(&path("plugins/a")) && selection.selects(&path("plugins/a/b")),
+                "{glob}"
+            );
+        }
         assert!(Selection::all().is_all() && Selection::new([OsStr::new("/")]).unwrap().is_all());
     }
 }
