@@ -143,13 +143,13 @@ fn every_job_name_arrives_as_it_was_given() {
 }
 
 #[test]
-fn what_the_gateway_refuses_is_told_in_its_words() {
+fn what_the_gateway_refuses_is_told_by_its_status_alone() {
     let gateway = Pushgateway::start();
     let started = Instant::now();
     let message = push(&gateway.url(), "x", "not metrics at all\n", PUSH_BUDGET).unwrap_err().to_string();
     let url = format!("{}/metrics/job/x", gateway.url());
-    let beginning = format!("cannot push metrics to {url}: 400 Bad Request: text format parsing error");
-    assert!(message.starts_with(&beginning), "{message}");
+    // A proxy on the way may repeat the request, with the password in it.
+    assert_eq!(message, format!("cannot push metrics to {url}: 400 Bad Request"));
     assert!(started.elapsed() < Duration::from_secs(5), "tried again");
 }
 
@@ -230,15 +230,14 @@ fn a_server_in_trouble_is_asked_again() {
 fn a_server_that_stays_in_trouble_is_told_of() {
     let (url, _requests) = server(&[BROKEN; 4]);
     let message = push(&url, "x", "a 1\n", Duration::from_secs(1)).unwrap_err().to_string();
-    assert!(message.ends_with("500 Internal Server Error: sorry"), "{message}");
+    assert!(message.ends_with("500 Internal Server Error"), "{message}");
 }
 
 #[test]
 fn what_the_server_means_for_good_is_not_asked_again() {
-    for (answers, want) in [
-        (&[BAD, FINE], "400 Bad Request: no"),
-        (&[MOVED, FINE], "301 Moved Permanently, moved to https://gw/"),
-    ] {
+    for (answers, want) in
+        [(&[BAD, FINE], "400 Bad Request"), (&[MOVED, FINE], "301 Moved Permanently, moved to https://gw/")]
+    {
         let (url, requests) = server(answers);
         let error = push(&url, "x", "a 1\n", PUSH_BUDGET).unwrap_err();
         assert!(matches!(error, PushError::Refused { .. }), "{error:?}");
