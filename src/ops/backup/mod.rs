@@ -22,8 +22,8 @@ use super::clock::now;
 use super::parallel::{Bounds, Pool, ordered, start};
 use crate::data::{Compare, CutSizes};
 use crate::model::{
-    ArchivePath, Completeness, Counts, ObjectRow, Observer, Owners, Problem, PvcName, Shown, Summary,
-    Timestamp, Week,
+    ArchivePath, Completeness, Counts, ObjectRow, Observer, Owners, Patience, Problem, PvcName, Shown,
+    Summary, Timestamp, Week, is_passing,
 };
 use crate::repo::{Archive, Inventory, ManifestId, PendingManifest, RepoError, SharedTrash, look_again};
 use crate::tree::{OwnerNames, SourceReader, SourceRoot, StorePlace, Walk, WalkOptions, is_remote};
@@ -328,7 +328,9 @@ fn prepare(
 /// Refuses what was read where the source's path leads to something else by now, or to nothing: what was found below the
 /// handle may be an old state, or what is left of one.
 fn check_still_there(root: &SourceRoot, source: &Source) -> Result<(), Error> {
-    let reason = match root.is_still_there() {
+    // A server that does not answer for a moment is no source that went away.
+    let looked = Patience::default().run(std::thread::sleep, is_passing, || root.is_still_there());
+    let reason = match looked {
         Ok(true) => return Ok(()),
         Ok(false) => {
             "was replaced while it was read (moved away, or something else is mounted there)".to_owned()
