@@ -7,9 +7,10 @@ use super::failure::{DAMAGED, DONE, Failure, UNCHECKED};
 use super::human::{bytes, count, path_json};
 use super::metrics::{Gateway, push_verify};
 use crate::edge::VerifyReport;
-use crate::model::{PvcName, WeekRef, one_line};
+use crate::model::{ArchivePath, PvcName, WeekRef, one_line};
 use crate::ops::clock;
-use crate::ops::verify::{Repair, Slice, Verified, VerifyOptions, verify};
+use crate::ops::verify::{Hurts, Repair, Slice, Verified, VerifyOptions, verify};
+use crate::repo::ManifestId;
 use clap::Args;
 use serde_json::{Value, json};
 use std::time::Instant;
@@ -117,14 +118,17 @@ fn text(args: &VerifyArgs, verified: &Verified) -> String {
     }
     for object in &verified.damaged_objects {
         text.push_str(&format!("object {} is {}\n", object.id, one_line(&object.damage.to_string())));
-        for (manifest, paths) in &object.hurts {
-            for path in paths {
-                text.push_str(&format!("  hurts {} {}: {path}\n", manifest.week, manifest.pvc));
-            }
-        }
-        if object.hurts.is_empty() {
+        text.push_str(&hurts_text(&object.hurts));
+        if object.hurts == Hurts::default() {
             text.push_str("  no manifest needs it\n");
         }
+    }
+    if verified.wrong_contents != Hurts::default() {
+        text.push_str(
+            "the content of files is not the one whose hash their manifest gives, though every object is whole; \
+             a backup with --force-read takes them from the source again\n",
+        );
+        text.push_str(&hurts_text(&verified.wrong_contents));
     }
     for (id, repair) in &verified.repaired {
         text.push_str(&format!("object {id}: {}\n", repair_text(*repair)));
@@ -145,6 +149,7 @@ fn text(args: &VerifyArgs, verified: &Verified) -> String {
     let damaged = [
         (verified.damaged_manifests.len() as u64, "manifest"),
         (verified.damaged_objects.len() as u64, "object"),
+        (verified.wrong_contents.count(), "file"),
     ];
     let damaged: Vec<String> =
         damaged.iter().filter(|(n, _)| *n > 0).map(|(n, what)| count(*n, what)).collect();
@@ -152,6 +157,14 @@ fn text(args: &VerifyArgs, verified: &Verified) -> String {
     if unchecked > 0 {
         let files = count(unchecked as u64, "file");
         text.push_str(&format!("{files} could not be read, and so not be checked; "));
+    }
+    if verified.unhashed > 0 {
+        let contents = count(verified.unhashed, "content");
+        text.push_str(&format!("{contents} not hashed, which would take out of proportion to the store; "));
+    }
+    if verified.sparse > 0 {
+        let contents = count(verified.sparse, "content");
+        text.push_str(&format!("{contents} not hashed, being nearly all holes; "));
     }
     text.push_str(&match damaged.as_slice() {
         [] if verified.lacks_manifests => "the manifests are MISSING\n".to_owned(),
@@ -176,6 +189,27 @@ fn text(args: &VerifyArgs, verified: &Verified) -> String {
     text
 }
 
+fn hurts_text(hurts: &Hurts) -> String {
+    let mut text = String::new();
+    for (manifest, paths) in &hurts.paths {
+        for path in paths {
+            text.push_str(&format!("  hurts {} {}: {path}\n", manifest.week, manifest.pvc));
+        }
+    }
+    if hurts.unnamed > 0 {
+        text.push_str(&format!("  and hurts {} more\n", count(hurts.unnamed, "path")));
+    }
+    text
+}
+
+fn hurts_json(hurts: &Hurts) -> Value {
+    let of = |(id, paths): (&ManifestId, &Vec<ArchivePath>)| {
+        let manifest = json!({ "week": id.week.to_string(), "pvc": id.pvc.as_str() });
+        paths.iter().map(|path| path_json(path, manifest.clone())).collect::<Vec<_>>()
+    };
+    hurts.paths.iter().flat_map(of).collect()
+}
+
 fn repair_text(repair: Repair) -> &'static str {
     match repair {
         Repair::BroughtBack => "a whole copy from the trash stands in its place now",
@@ -194,12 +228,8 @@ fn repair_word(repair: Repair) -> &'static str {
 
 fn document(args: &VerifyArgs, verified: &Verified, code: u8, seconds: f64) -> Value {
     let objects = verified.damaged_objects.iter().map(|object| {
-        let hurts = object.hurts.iter().flat_map(|(id, paths)| {
-            let manifest = json!({ "week": id.week.to_string(), "pvc": id.pvc.as_str() });
-            paths.iter().map(move |path| path_json(path, manifest.clone()))
-        });
         let (id, damage) = (object.id.to_string(), object.damage.to_string());
-        json!({ "object": id, "damage": damage, "hurts": hurts.collect::<Vec<_>>() })
+        json!({ "object": id, "damage": damage, "hurts": hurts_json(&object.hurts), "unnamed": object.hurts.unnamed })
     });
     let manifests = verified.damaged_manifests.iter().map(|(id, damage)| {
         json!({ "manifest": id.to_string(), "week": id.week.to_string(), "pvc": id.pvc.as_str(), "damage": damage })
@@ -224,6 +254,10 @@ fn document(args: &VerifyArgs, verified: &Verified, code: u8, seconds: f64) -> V
         "displaced_objects": verified.displaced.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "damaged_objects": objects.collect::<Vec<_>>(),
         "damaged_manifests": manifests.collect::<Vec<_>>(),
+        "wrong_contents": hurts_json(&verified.wrong_contents),
+        "wrong_contents_unnamed": verified.wrong_contents.unnamed,
+        "unhashed_contents": verified.unhashed,
+        "sparse_contents": verified.sparse,
         "unchecked_objects": unchecked.collect::<Vec<_>>(),
         "unchecked_manifests": unchecked_manifests.collect::<Vec<_>>(),
         "lacks_manifests": verified.lacks_manifests,

@@ -4,6 +4,7 @@ use super::{Archive, ManifestRef, RepoError, layout};
 use crate::model::{ObjectId, ObjectRow};
 use crate::store::{Item, ItemKind, Key, write_all};
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// An object's file: which object it is to be, and its length.
@@ -104,6 +105,9 @@ impl Archive {
 pub enum Claim {
     /// It is, or another thread is about to store it.
     Known,
+    /// It is, as far as manifests tell, but of what the caller goes by nothing has relied on it so far: the caller checks
+    /// it, then says [`Inventory::prove`], or stores it anew.
+    Unproven,
     /// It is not: the caller stores it, and says so with [`Inventory::stored`].
     Mine,
     /// A file of that name is there, but no manifest vouches for it: the caller compares it, then says
@@ -119,13 +123,20 @@ pub struct Inventory {
     archive: Archive,
     listing: Listing,
     known: Mutex<HashMap<ObjectId, Known>>,
+    /// The source that is being read, counted from 1.
+    source: AtomicU32,
 }
 
 #[derive(Clone, Copy)]
 struct Known {
     chunk_length: u32,
     stored_length: u32,
+    /// The last source whose own earlier manifest has it, [`PROVEN`], or 0.
+    trust: u32,
 }
+
+/// This run has stored the object, or read it and found it whole.
+const PROVEN: u32 = u32::MAX;
 
 impl Inventory {
     /// Looks at `objects/` and reads the object tables of all published manifests.
@@ -150,7 +161,8 @@ impl Inventory {
                 }
             };
             for row in table.iter().filter(|row| listing.has(row)) {
-                let new = Known { chunk_length: row.chunk_length, stored_length: row.stored_length };
+                let (chunk_length, stored_length) = (row.chunk_length, row.stored_length);
+                let new = Known { chunk_length, stored_length, trust: 0 };
                 if known.insert(row.id, new).is_some_and(|old| old.chunk_length != new.chunk_length) {
                     contradicted.insert(row.id);
                 }
@@ -158,7 +170,36 @@ impl Inventory {
         }
         // One of the manifests is wrong about it, and which one shows only when the object is read: an orphan.
         known.retain(|id, _| !contradicted.contains(id));
-        Ok(Self { archive: archive.clone(), listing, known: Mutex::new(known) })
+        Ok(Self { archive: archive.clone(), listing, known: Mutex::new(known), source: AtomicU32::new(0) })
+    }
+
+    /// Begins with the next source, which relies without a look on the objects of `own`, the table of its own earlier
+    /// manifest. All others are checked before new data relies on them: whoever may write to the store could have
+    /// planted them, with a manifest to vouch for them.
+    pub fn next_source(&self, own: &[ObjectRow]) {
+        let source = self.source.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut known = self.known();
+        for row in own {
+            if let Some(known) = known.get_mut(&row.id).filter(|k| k.trust != PROVEN) {
+                known.trust = source;
+            }
+        }
+    }
+
+    /// Says that an object was read and found whole.
+    pub fn prove(&self, id: &ObjectId) {
+        self.set_trust(id, PROVEN);
+    }
+
+    /// Says that an object was read and is not whole: the next to claim it finds it unproven.
+    pub fn doubt(&self, id: &ObjectId) {
+        self.set_trust(id, 0);
+    }
+
+    fn set_trust(&self, id: &ObjectId, trust: u32) {
+        if let Some(known) = self.known().get_mut(id) {
+            known.trust = trust;
+        }
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<ObjectId, Known>> {
@@ -173,10 +214,11 @@ impl Inventory {
     /// Asks for an object, and takes the duty to store it where it is not there.
     pub fn claim(&self, id: &ObjectId, chunk_length: u32) -> Claim {
         let mut known = self.known();
-        if known.get(id).is_some_and(|k| k.chunk_length == chunk_length) {
-            return Claim::Known;
+        if let Some(k) = known.get(id).filter(|k| k.chunk_length == chunk_length) {
+            let is_trusted = k.trust == PROVEN || k.trust == self.source.load(Ordering::Relaxed);
+            return if is_trusted { Claim::Known } else { Claim::Unproven };
         }
-        known.insert(*id, Known { chunk_length, stored_length: 0 });
+        known.insert(*id, Known { chunk_length, stored_length: 0, trust: PROVEN });
         if self.listing.stored_length(id).is_some() { Claim::Orphan } else { Claim::Mine }
     }
 
@@ -197,7 +239,7 @@ impl Inventory {
     /// Says that a claimed object now is there, with a file of this length.
     pub fn stored(&self, id: &ObjectId, stored_length: u32) {
         if let Some(known) = self.known().get_mut(id) {
-            known.stored_length = stored_length;
+            (known.stored_length, known.trust) = (stored_length, PROVEN);
         }
     }
 

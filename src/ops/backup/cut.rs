@@ -1,6 +1,6 @@
 //! Third stage: lay contents end to end, find those that the store has as a whole, and cut the rest into chunks.
 
-use super::previous::{ContentIndex, Previous};
+use super::known::KnownContents;
 use super::read::{Fed, Item, NewFile};
 use crate::data::{Chunk, ContentStream, Cut, CutSizes, Ranges, StreamExtent};
 use crate::model::{ArchivePath, Entry, Extent, Kind, Observer, Problem};
@@ -49,8 +49,7 @@ const MAX_ROWS: usize = 256;
 pub(super) struct Cutting<'a, R> {
     stream: ContentStream<'a, Pending>,
     pool: &'a Pool,
-    index: Option<ContentIndex<'a>>,
-    previous: Option<&'a Previous>,
+    known: Option<KnownContents<'a>>,
     out: Out<'a, R>,
     /// The large file that is coming in.
     large: Option<Ranges>,
@@ -108,7 +107,7 @@ impl<'a, R> Cutting<'a, R> {
     /// `pool` takes back the buffers of what was read; `spare` gives those for chunks.
     pub(super) fn new(
         sizes: CutSizes,
-        previous: Option<&'a Previous>,
+        known: Option<KnownContents<'a>>,
         work: &'a Work<Piece, R>,
         pool: &'a Pool,
         spare: &'a dyn Fn() -> Vec<u8>,
@@ -116,8 +115,7 @@ impl<'a, R> Cutting<'a, R> {
         Self {
             stream: ContentStream::new(sizes, spare),
             pool,
-            index: previous.map(ContentIndex::new),
-            previous,
+            known,
             out: Out { work, rows: Vec::new() },
             large: None,
             lost: HashSet::new(),
@@ -130,7 +128,11 @@ impl<'a, R> Cutting<'a, R> {
         fed: impl Iterator<Item = Fed>,
         observer: &dyn Observer,
     ) -> Result<(), Error> {
-        match self.take_all(fed, observer) {
+        let taken = self.take_all(fed, observer);
+        if let Some(known) = &self.known {
+            known.tell(observer);
+        }
+        match taken {
             Ok(()) | Err(Stop::Closed) => Ok(()),
             Err(Stop::Failed(error)) => Err(error),
         }
@@ -234,7 +236,7 @@ impl<'a, R> Cutting<'a, R> {
 
     fn small(&mut self, file: NewFile, bytes: &[u8]) -> Result<(), Stop> {
         let class = class(&file);
-        if let Some(extents) = self.known_content(&file)? {
+        if let Some(extents) = self.known_content(&file, bytes)? {
             let mut entry = file.entry;
             if let Kind::File(content) = &mut entry.kind {
                 content.extents = extents;
@@ -249,23 +251,10 @@ impl<'a, R> Cutting<'a, R> {
         self.entry(file.entry, Some(ranges), class)
     }
 
-    /// Extents that the store has of this content: at the same path for a file that was only touched, elsewhere
-    /// for one that moved.
-    fn known_content(&mut self, file: &NewFile) -> Result<Option<Vec<Extent>>, Stop> {
-        let (Some(previous), Some(index), Some(content)) = (self.previous, &mut self.index, file.content())
-        else {
-            return Ok(None);
-        };
-        if content.size == 0 {
-            return Ok(None);
-        }
-        if let Some(Kind::File(before)) = file.before.as_ref().map(|b| &b.kind)
-            && before.hash == content.hash
-            && before.size == content.size
-        {
-            return Ok(previous.can_reuse(&before.extents).then(|| before.extents.clone()));
-        }
-        index.find(&content.hash, content.size).map_err(|e| Stop::Failed(e.into()))
+    /// Extents that the store has of this content.
+    fn known_content(&mut self, file: &NewFile, bytes: &[u8]) -> Result<Option<Vec<Extent>>, Stop> {
+        let (Some(known), Some(content)) = (&mut self.known, file.content()) else { return Ok(None) };
+        known.find(content, file.before.as_ref(), bytes).map_err(|e| Stop::Failed(e.into()))
     }
 
     fn entry(&mut self, entry: Entry, ranges: Option<Ranges>, class: Class) -> Result<(), Stop> {

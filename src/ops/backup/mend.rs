@@ -10,16 +10,19 @@ use crate::model::{ArchivePath, Extent, Kind, ObjectId, Observer};
 use crate::ops::Error;
 use crate::tree::{SourceError, SourceReader};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Slices that are looked at; of a store that has lost more than these hold the rest is read anew.
 const MAX_SLICES: usize = 200_000;
+/// Bytes that their paths may take.
+const MAX_PATHS: usize = 16 << 20;
 
 /// A slice of a lost chunk, and where a file has it.
 struct Slice {
     /// In the chunk.
     at: u32,
     length: u32,
-    path: ArchivePath,
+    path: Arc<ArchivePath>,
     /// In the file.
     from: u64,
 }
@@ -64,17 +67,22 @@ fn lost(previous: &Previous, packer: &Packer<'_>) -> Result<BTreeMap<u32, Vec<Sl
     if lost.is_empty() {
         return Ok(lost);
     }
-    let mut slices = 0;
+    let (mut slices, mut bytes) = (0, 0);
     for entry in previous.entries(|_| {})? {
         let (path, entry) = entry?;
         let Kind::File(content) = entry.kind else { continue };
-        let mut from = 0;
+        let (mut from, path_length) = (0, path.as_bytes().len());
+        let path = Arc::new(path);
         for extent in content.extents {
             let length = match extent {
                 Extent::Hole { length } => length,
                 Extent::Slice { object, offset, length } => {
-                    if let Some(lost) = lost.get_mut(&object).filter(|_| slices < MAX_SLICES) {
-                        lost.push(Slice { at: offset, length, path: path.clone(), from });
+                    if let Some(lost) = lost.get_mut(&object).filter(|_| slices < MAX_SLICES && bytes < MAX_PATHS) {
+                        // The slices of one file share its path.
+                        if Arc::strong_count(&path) == 1 {
+                            bytes += path_length;
+                        }
+                        lost.push(Slice { at: offset, length, path: Arc::clone(&path), from });
                         slices += 1;
                     }
                     length.into()

@@ -13,6 +13,7 @@ mod copies;
 mod cut;
 mod mend;
 mod pack;
+mod known;
 mod previous;
 mod read;
 mod scan;
@@ -31,6 +32,7 @@ use collect::Collected;
 use copies::Copy;
 use cut::Cutting;
 use pack::{Packer, Packing};
+use known::KnownContents;
 use previous::Previous;
 use read::Reading;
 use scan::Pieces;
@@ -243,6 +245,9 @@ fn prepare(
         unreadable += 1;
         observer.warn(&format!("not compared with: {error}"));
     })?;
+    // Whoever trusts nothing does not trust the objects either.
+    let own = previous.as_ref().filter(|_| !options.force_read).map_or(&[][..], |p| p.table());
+    inventory.next_source(own);
     if let Some(previous) = previous.as_mut().filter(|_| !options.dry_run) {
         let mut reader = SourceReader::of(&root);
         let mut packer = Packer::new(archive, inventory, options, &SharedTrash::default(), observer)?;
@@ -383,6 +388,10 @@ fn run_pipeline(
     for _ in 0..threads {
         packers.push(Packer::new(archive, inventory, options, &trash, observer)?);
     }
+    let known = match previous {
+        Some(previous) => Some(KnownContents::new(archive, inventory, previous)?),
+        None => None,
+    };
     let read_buffers = Pool::new(2 * sizes.avg, 2 * reader_threads + 4);
     let chunk_buffers = Pool::new(sizes.max, 2 * threads + 4);
     let spare = || chunk_buffers.take();
@@ -404,7 +413,7 @@ fn run_pipeline(
         let (to_pack, packed) = ordered(scope, packing, packers)?;
         let scan = move || scan::scan(walk, previous, compare, copy, pieces, &to_read, observer);
         let scanning = start(scope, scan)?;
-        let cut = move || Cutting::new(sizes, previous, &to_pack, read_buffers, &spare).run(fed, observer);
+        let cut = move || Cutting::new(sizes, known, &to_pack, read_buffers, &spare).run(fed, observer);
         let cutting = start(scope, cut)?;
         let result = collected.run(packed, previous, manifest, observer);
         // Each stage ends when its neighbour is gone; the first that failed of its own is the cause.

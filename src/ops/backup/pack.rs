@@ -82,13 +82,17 @@ impl<'a> Packer<'a> {
         let found = |written| Ok(StoredChunk { id, chunk_length, written });
         match self.inventory.claim(&id, chunk_length) {
             Claim::Known => return found(None),
+            Claim::Unproven if self.reader.check(&id, chunk_length).is_ok() => {
+                self.inventory.prove(&id);
+                return found(None);
+            }
             // What a crashed run left may be kept if it holds the chunk.
             Claim::Orphan if self.reader.check(&id, chunk_length).is_ok() => {
                 if self.dry_run || self.inventory.adopt(&id)? {
                     return found(None);
                 }
             }
-            Claim::Orphan | Claim::Mine => {}
+            Claim::Orphan | Claim::Unproven | Claim::Mine => {}
         }
         self.sealer.seal_into(chunk, &mut self.stored).map_err(Error::system("compress a chunk"))?;
         if !self.dry_run {

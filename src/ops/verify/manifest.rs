@@ -1,26 +1,39 @@
 //! Checking a manifest, and whom damaged objects hurt.
 
-use super::{DamagedObject, MAX_PATHS};
+use super::contents::{Contents, Objects};
+use super::{DamagedObject, MAX_NAMES, MAX_PATHS};
 use crate::format::{FormatError, Section};
-use crate::model::{Entry, Extent, Kind, ObjectId, ObjectRow};
+use crate::model::{ArchivePath, Entry, Extent, FileContent, Kind, ObjectId, ObjectRow};
 use crate::ops::Error;
 use crate::repo::{Archive, Manifest, ManifestId, RepoError};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::hash::{BuildHasher, RandomState};
 
 /// Reads all of a manifest; what its reader does not check itself is checked here. Returns its object table.
 pub(in crate::ops) fn check_manifest(manifest: &Manifest) -> Result<Vec<ObjectRow>, RepoError> {
+    let table = manifest.objects()?;
+    check_entries(manifest, |_, _| ())?;
+    Ok(table)
+}
+
+/// Does so for a manifest whose object table has been read; `file` is handed each content.
+pub(super) fn check_entries(
+    manifest: &Manifest,
+    mut file: impl FnMut(&ArchivePath, &FileContent),
+) -> Result<(), RepoError> {
     let invalid =
         |reason: String| manifest.error(FormatError::Invalid { part: "the entries section", reason }.into());
     manifest.owners()?;
     manifest.problems()?;
     manifest.left_out()?;
     manifest.reader().check_blocks(Section::Ancillary).map_err(|e| manifest.error(e))?;
-    let table = manifest.objects()?;
-    let mut firsts = HashSet::new();
-    let mut count = 0;
+    // As hashes: a tree may be all links, and their first names long.
+    let (salt, mut firsts, mut count) = (RandomState::new(), HashSet::new(), 0);
     for entry in manifest.entries()? {
-        if let (_, Entry { kind: Kind::HardLink(first), .. }) = entry? {
-            firsts.insert(first);
+        match entry? {
+            (_, Entry { kind: Kind::HardLink(first), .. }) => drop(firsts.insert(salt.hash_one(&first))),
+            (path, Entry { kind: Kind::File(content), .. }) => file(&path, &content),
+            _ => {}
         }
         count += 1;
     }
@@ -32,30 +45,67 @@ pub(in crate::ops) fn check_manifest(manifest: &Manifest) -> Result<Vec<ObjectRo
         for entry in manifest.entries()? {
             let (path, entry) = entry?;
             if !matches!(entry.kind, Kind::Directory | Kind::HardLink(_)) {
-                firsts.remove(&path);
+                firsts.remove(&salt.hash_one(&path));
             }
         }
     }
-    match firsts.iter().next() {
-        Some(first) => {
-            Err(invalid(format!("a hard link leads to {first}, which is nothing that can have links")))
+    if firsts.is_empty() {
+        return Ok(());
+    }
+    for entry in manifest.entries()? {
+        if let (_, Entry { kind: Kind::HardLink(first), .. }) = entry?
+            && firsts.contains(&salt.hash_one(&first))
+        {
+            let reason = format!("a hard link leads to {first}, which is nothing that can have links");
+            return Err(invalid(reason));
         }
-        None => Ok(table),
+    }
+    Ok(())
+}
+
+/// What damage hurts: paths by manifest, as many as there is room for, and how many more there are.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Hurts {
+    /// The paths that are named.
+    pub paths: BTreeMap<ManifestId, Vec<ArchivePath>>,
+    /// How many are not named.
+    pub unnamed: u64,
+}
+
+impl Hurts {
+    /// How many paths are hurt.
+    pub fn count(&self) -> u64 {
+        self.paths.values().map(|paths| paths.len() as u64).sum::<u64>() + self.unnamed
+    }
+
+    /// Adds a path where there is room for it.
+    fn add(&mut self, manifest: &ManifestId, path: &ArchivePath, room: &mut usize) {
+        let length = size_of::<ArchivePath>() + path.as_bytes().len();
+        let paths = self.paths.entry(manifest.clone()).or_default();
+        if paths.len() < MAX_PATHS && length <= *room {
+            *room -= length;
+            paths.push(path.clone());
+        } else {
+            self.unnamed += 1;
+        }
     }
 }
 
-/// Says which paths of which manifests need the damaged objects.
+/// Says which paths of which manifests need the damaged objects, and which have contents that are not as claimed.
 pub(super) fn blame(
     archive: &Archive,
     manifests: &[ManifestId],
     damage: super::Damaged,
-) -> Result<Vec<DamagedObject>, Error> {
+    contents: &Contents,
+    objects: &mut Objects,
+) -> Result<(Vec<DamagedObject>, Hurts), Error> {
     let mut damaged: BTreeMap<ObjectId, DamagedObject> = damage
         .into_iter()
-        .map(|(id, (damage, _))| (id, DamagedObject { id, damage, hurts: BTreeMap::new() }))
+        .map(|(id, (damage, _))| (id, DamagedObject { id, damage, hurts: Hurts::default() }))
         .collect();
-    if damaged.is_empty() {
-        return Ok(Vec::new());
+    let (mut wrong, mut room) = (Hurts::default(), MAX_NAMES);
+    if damaged.is_empty() && contents.found.wrong.is_empty() {
+        return Ok((Vec::new(), wrong));
     }
     for id in manifests {
         let manifest = match archive.open_manifest(id) {
@@ -64,22 +114,34 @@ pub(super) fn blame(
             manifest => manifest?,
         };
         let table = manifest.objects()?;
-        if !table.iter().any(|row| damaged.contains_key(&row.id)) {
+        let concerned = table.iter().any(|row| damaged.contains_key(&row.id));
+        if !concerned && contents.found.wrong.is_empty() {
             continue;
         }
+        let numbers = objects.number(&table, |_, _| false);
         for entry in manifest.entries()? {
             let (path, Entry { kind: Kind::File(content), .. }) = entry? else { continue };
-            for extent in &content.extents {
-                let Extent::Slice { object, .. } = extent else { continue };
-                let row = table.get(*object as usize);
+            if contents.is_wrong(&content, &numbers) {
+                wrong.add(id, &path, &mut room);
+            }
+            if !concerned {
+                continue;
+            }
+            let rows: BTreeSet<u32> = content.extents.iter().filter_map(row).collect();
+            for row in rows {
+                let row = table.get(row as usize);
                 if let Some(damaged) = row.and_then(|row| damaged.get_mut(&row.id)) {
-                    let paths = damaged.hurts.entry(manifest.id().clone()).or_default();
-                    if paths.last() != Some(&path) && paths.len() < MAX_PATHS {
-                        paths.push(path.clone());
-                    }
+                    damaged.hurts.add(id, &path, &mut room);
                 }
             }
         }
     }
-    Ok(damaged.into_values().collect())
+    Ok((damaged.into_values().collect(), wrong))
+}
+
+fn row(extent: &Extent) -> Option<u32> {
+    match *extent {
+        Extent::Slice { object, .. } => Some(object),
+        Extent::Hole { .. } => None,
+    }
 }

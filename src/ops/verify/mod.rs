@@ -1,19 +1,22 @@
 //! Checking a store: every object, every manifest, every reference; and mending what can be mended.
 
 mod again;
+mod contents;
 mod manifest;
+mod reading;
 mod repair;
 
 use super::Error;
-use super::parallel::start_some;
-use crate::model::{ArchivePath, ObjectId, ObjectRow, Observer, PvcName, Week, WeekRef};
-use crate::repo::{Archive, Damage, Listing, ManifestId, ObjectReader, SharedTrash, StoreLock, lock};
+use crate::model::{Extent, FileContent, ObjectId, ObjectRow, Observer, PvcName, Week, WeekRef};
+use crate::repo::{Archive, Damage, Listing, Manifest, ManifestId, ObjectReader, RepoError, StoreLock, lock};
 use crate::store::LockMode;
-use manifest::blame;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use contents::{Contents, Objects};
+use manifest::{blame, check_entries};
+use reading::Reading;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+pub use manifest::Hurts;
 pub(super) use manifest::check_manifest;
 pub use repair::Repair;
 
@@ -59,8 +62,8 @@ pub struct DamagedObject {
     pub id: ObjectId,
     /// What is wrong with it.
     pub damage: Damage,
-    /// Paths that need it, by manifest: up to 100 of each.
-    pub hurts: BTreeMap<ManifestId, Vec<ArchivePath>>,
+    /// Paths that need it: up to 100 of each manifest.
+    pub hurts: Hurts,
 }
 
 /// What a check found.
@@ -84,6 +87,12 @@ pub struct Verified {
     pub repaired: BTreeMap<ObjectId, Repair>,
     /// Manifests that are damaged, and how.
     pub damaged_manifests: Vec<(ManifestId, String)>,
+    /// Files whose content is not the one that their manifest gives the hash of, though every object of it is whole.
+    pub wrong_contents: Hurts,
+    /// Contents that were not hashed: that would take out of proportion to the store.
+    pub unhashed: u64,
+    /// Contents that were not hashed: nearly all of them is holes.
+    pub sparse: u64,
     /// Objects that could not be read: whether they are whole cannot be told.
     pub unchecked_objects: Vec<DamagedObject>,
     /// Manifests that could not be read, and why.
@@ -98,17 +107,22 @@ pub struct Verified {
 impl Verified {
     /// Whether nothing is damaged.
     pub fn is_clean(&self) -> bool {
-        self.damaged_objects.is_empty() && self.damaged_manifests.is_empty() && !self.lacks_manifests
+        self.damaged_objects.is_empty()
+            && self.damaged_manifests.is_empty()
+            && self.wrong_contents == Hurts::default()
+            && !self.lacks_manifests
     }
 
     /// Whether all that was to be checked could be read.
     pub fn is_checked(&self) -> bool {
-        self.unchecked_objects.is_empty() && self.unchecked_manifests.is_empty()
+        self.unchecked_objects.is_empty() && self.unchecked_manifests.is_empty() && self.unhashed == 0
     }
 }
 
 /// So many paths are named for each damaged object and manifest.
 const MAX_PATHS: usize = 100;
+/// Bytes that the names of all these paths may take.
+const MAX_NAMES: usize = 8 << 20;
 
 /// Checks the store. Damage is in the result.
 ///
@@ -130,43 +144,9 @@ pub fn verify(
     let listing = archive.list_objects()?;
     result.strange = archive.strange(&listing)?;
     result.lacks_manifests = archive.lacks_manifests(&archive.manifests()?, &listing)?;
-    observer.phase("checking manifests", None);
-    let mut needed: HashMap<ObjectId, ObjectRow> = HashMap::new();
-    let mut sound = Vec::new();
-    for id in selected {
-        if observer.cancelled() {
-            return Err(Error::Cancelled);
-        }
-        result.manifests += 1;
-        match archive.open_listed(&id).and_then(|m| m.map(|m| check_manifest(&m)).transpose()) {
-            Ok(Some(table)) => {
-                for row in table {
-                    // An object that was lost and stored anew may have another length than an older manifest says.
-                    if !needed.get(&row.id).is_some_and(|known| listing.has(known)) {
-                        needed.insert(row.id, row);
-                    }
-                }
-                sound.push(id);
-            }
-            // Retired since it was listed.
-            Ok(None) => result.manifests -= 1,
-            Err(error) if error.is_access() => result.unchecked_manifests.push((id, error.to_string())),
-            Err(error) => result.damaged_manifests.push((id, error.to_string())),
-        }
-    }
-    result.referenced = needed.len() as u64;
-    let mut checks: Vec<(ObjectId, Option<ObjectRow>)> = Vec::new();
-    if !narrowed {
-        checks.extend(listing.iter().filter(|(id, _)| !needed.contains_key(*id)).map(|(id, _)| (*id, None)));
-        result.unreferenced = checks.len() as u64;
-    }
-    checks.extend(needed.into_iter().map(|(id, row)| (id, Some(row))));
-    checks.retain(|(id, _)| options.slice.is_none_or(|slice| slice.contains(id)));
-    checks.sort_unstable_by_key(|(id, _)| *id);
-    result.objects = checks.len() as u64;
-    let bytes = checks.iter().filter_map(|(id, _)| listing.stored_length(id)).sum();
-    observer.phase("checking objects", (!options.quick).then_some(bytes));
-    let mut damage = check_objects(archive, &listing, &checks, options, observer, &mut result)?;
+    let mut check = Check::new(archive, &listing, options, observer);
+    let sound = check.manifests(selected, &mut result)?;
+    let mut damage = check.objects(narrowed, &mut result)?;
     if !options.repair {
         result.displaced = again::look_again(archive, options, &mut damage)?;
     } else {
@@ -176,13 +156,18 @@ pub fn verify(
     }
     let orphans: BTreeSet<ObjectId> =
         damage.iter().filter(|(_, (_, row))| row.is_none()).map(|(id, _)| *id).collect();
-    let blamed = blame(archive, &sound, damage)?;
+    let Check { contents, mut objects, .. } = check;
+    let (blamed, wrong) = blame(archive, &sound, damage, &contents, &mut objects)?;
+    (result.wrong_contents, result.unhashed) = (wrong, contents.found.too_much);
+    result.sparse = contents.found.too_sparse;
     (result.damaged_objects, result.unchecked_objects) =
         blamed.into_iter().partition(|object| object.damage.is_verdict());
     // What a manifest needed that has been retired since hurts nobody.
     let listed: BTreeSet<ManifestId> = archive.manifests()?.into_iter().map(|m| m.id).collect();
     if !sound.iter().all(|id| listed.contains(id)) {
-        result.damaged_objects.retain(|object| !object.hurts.is_empty() || orphans.contains(&object.id));
+        result
+            .damaged_objects
+            .retain(|object| object.hurts != Hurts::default() || orphans.contains(&object.id));
     }
     Ok(result)
 }
@@ -217,67 +202,153 @@ fn select(archive: &Archive, options: &VerifyOptions) -> Result<Vec<ManifestId>,
 /// What is wrong with which objects, and what a manifest says of them.
 type Damaged = BTreeMap<ObjectId, (Damage, Option<ObjectRow>)>;
 
-/// Checks objects on several threads; returns what is wrong.
-fn check_objects(
-    archive: &Archive,
-    listing: &Listing,
-    checks: &[(ObjectId, Option<ObjectRow>)],
-    options: &VerifyOptions,
-    observer: &dyn Observer,
-    result: &mut Verified,
-) -> Result<Damaged, Error> {
-    let damage = Mutex::new(Damaged::new());
-    let note = |(id, row): &(ObjectId, Option<ObjectRow>), found: Damage| {
-        damage.lock().unwrap_or_else(PoisonError::into_inner).insert(*id, (found, *row));
-    };
-    if options.quick {
-        let mut reader =
-            ObjectReader::new(archive, Arc::default()).map_err(Error::system("prepare decompression"))?;
-        for check @ (id, row) in checks {
-            match (listing.stored_length(id), row) {
-                (None, _) => note(check, Damage::Missing),
-                // It may have been lost and stored anew at another level: then only its content can tell.
-                (Some(found), Some(row)) if found != u64::from(row.stored_length) => {
-                    match reader.check(id, row.chunk_length) {
-                        Ok(_) => {}
-                        Err(damage @ Damage::Unreadable(_)) => note(check, damage),
-                        Err(_) => note(check, Damage::Length { found, expected: row.stored_length.into() }),
-                    }
+/// A check on its way.
+struct Check<'a> {
+    archive: &'a Archive,
+    listing: &'a Listing,
+    options: &'a VerifyOptions,
+    observer: &'a dyn Observer,
+    objects: Objects,
+    /// By number of the object: whether a sound manifest needs it.
+    needed: Vec<bool>,
+    contents: Contents,
+    reading: Reading,
+}
+
+impl<'a> Check<'a> {
+    fn new(
+        archive: &'a Archive,
+        listing: &'a Listing,
+        options: &'a VerifyOptions,
+        observer: &'a dyn Observer,
+    ) -> Self {
+        let (objects, contents, reading) = (Objects::default(), Contents::default(), Reading::default());
+        Self { archive, listing, options, observer, objects, needed: Vec::new(), contents, reading }
+    }
+
+    /// Checks the manifests; returns those that are sound.
+    fn manifests(
+        &mut self,
+        selected: Vec<ManifestId>,
+        result: &mut Verified,
+    ) -> Result<Vec<ManifestId>, Error> {
+        self.observer.phase("checking manifests", None);
+        let mut sound = Vec::new();
+        for id in selected {
+            if self.observer.cancelled() {
+                return Err(Error::Cancelled);
+            }
+            result.manifests += 1;
+            let checked = match self.archive.open_listed(&id) {
+                Ok(Some(manifest)) => self.manifest(&manifest)?,
+                // Retired since it was listed.
+                Ok(None) => {
+                    result.manifests -= 1;
+                    continue;
                 }
-                _ => {}
+                Err(error) => Err(error),
+            };
+            match checked {
+                Ok(()) => sound.push(id),
+                Err(error) if error.is_access() => result.unchecked_manifests.push((id, error.to_string())),
+                Err(error) => result.damaged_manifests.push((id, error.to_string())),
             }
         }
-    } else {
-        let next = AtomicUsize::new(0);
-        let trash = SharedTrash::default();
-        let before = observer.counters().store_read.get();
-        let check = || -> Result<(), Error> {
-            let mut reader = ObjectReader::new(archive, Arc::clone(&trash))
-                .map_err(Error::system("prepare decompression"))?;
-            while let Some(check @ (id, row)) = checks.get(next.fetch_add(1, Ordering::Relaxed)) {
-                if observer.cancelled() {
-                    return Err(Error::Cancelled);
-                }
-                let read_before = reader.bytes_read();
-                let checked = match row {
-                    Some(row) => reader.check(id, row.chunk_length).map(drop),
-                    None => reader.check_orphan(id),
-                };
-                if let Err(found) = checked {
-                    note(check, found);
-                }
-                observer.counters().objects_read.add(1);
-                observer.counters().store_read.add(reader.bytes_read() - read_before);
-            }
-            Ok(())
-        };
-        std::thread::scope(|scope| {
-            // This thread does its part, so that all is checked even where there are no others.
-            let others = start_some(scope, (1..options.threads).map(|_| check)).unwrap_or_default();
-            let mine = check();
-            others.into_iter().fold(mine, |so_far, t| so_far.and(t.join().unwrap_or(Err(Error::Cancelled))))
-        })?;
-        result.read_bytes = observer.counters().store_read.get() - before;
+        Ok(sound)
     }
-    Ok(damage.into_inner().unwrap_or_else(PoisonError::into_inner))
+
+    fn manifest(&mut self, manifest: &Manifest) -> Result<Result<(), RepoError>, Error> {
+        let table = match manifest.objects() {
+            Ok(table) => table,
+            Err(error) => return Ok(Err(error)),
+        };
+        // An object that was lost and stored anew may have another length than an older manifest says.
+        let listing = self.listing;
+        let numbers = self.objects.number(&table, |row, known| listing.has(row) && !listing.has(known));
+        let (pvc, mut failed) = (&manifest.id().pvc, Ok(()));
+        let checked = check_entries(manifest, |path, content| {
+            if !self.options.quick && failed.is_ok() && self.is_in_slice(content, &table) {
+                let full = self.contents.add((pvc, path), content, &numbers, &self.objects);
+                failed = if full { self.read(None) } else { Ok(()) };
+            }
+        });
+        failed?;
+        if checked.is_ok() {
+            self.needed.resize(self.objects.len(), false);
+            for number in numbers {
+                if let Some(needed) = self.needed.get_mut(number as usize) {
+                    *needed = true;
+                }
+            }
+        }
+        Ok(checked)
+    }
+
+    /// Of a part of the objects, contents are hashed that begin in it.
+    fn is_in_slice(&self, content: &FileContent, table: &[ObjectRow]) -> bool {
+        let Some(slice) = self.options.slice else { return true };
+        let first = content.extents.iter().find_map(|extent| match *extent {
+            Extent::Slice { object, .. } => table.get(object as usize),
+            Extent::Hole { .. } => None,
+        });
+        first.is_none_or(|row| slice.contains(&row.id))
+    }
+
+    fn read(&mut self, last: Option<(Vec<u32>, Vec<ObjectId>)>) -> Result<(), Error> {
+        let (contents, objects) = (&mut self.contents, &self.objects);
+        self.reading.read(self.archive, contents, objects, last, self.options, self.observer)
+    }
+
+    /// Checks the objects; returns what is wrong.
+    fn objects(&mut self, narrowed: bool, result: &mut Verified) -> Result<Damaged, Error> {
+        let is_needed = |number: &u32| self.needed.get(*number as usize).copied().unwrap_or(false);
+        let needed: Vec<u32> = (0..self.objects.len() as u32).filter(is_needed).collect();
+        result.referenced = needed.len() as u64;
+        let in_slice = |id: &ObjectId| self.options.slice.is_none_or(|slice| slice.contains(id));
+        let mut orphans: Vec<ObjectId> = Vec::new();
+        if !narrowed {
+            let is_orphan = |id: &ObjectId| self.objects.number_of(id).is_none_or(|n| !is_needed(&n));
+            orphans.extend(self.listing.iter().map(|(id, _)| *id).filter(is_orphan));
+            result.unreferenced = orphans.len() as u64;
+        }
+        orphans.retain(in_slice);
+        let rows = |n: &u32| self.objects.get(*n).is_some_and(|row| in_slice(&row.id));
+        let needed: Vec<u32> = needed.into_iter().filter(rows).collect();
+        result.objects = (needed.len() + orphans.len()) as u64;
+        let lengths = needed.iter().filter_map(|n| self.objects.get(*n)).map(|row| &row.id).chain(&orphans);
+        let bytes = lengths.filter_map(|id| self.listing.stored_length(id)).sum();
+        self.observer.phase("checking objects", (!self.options.quick).then_some(bytes));
+        if self.options.quick {
+            return self.lengths(&needed);
+        }
+        self.read(Some((needed, orphans)))?;
+        result.read_bytes = self.reading.bytes;
+        let mut damage = std::mem::take(&mut self.reading.damage);
+        // What only a damaged manifest names was read for its contents.
+        damage.retain(|id, (_, row)| {
+            let needed = self.objects.number_of(id).and_then(|n| self.needed.get(n as usize)).copied();
+            row.is_none() || needed == Some(true)
+        });
+        Ok(damage)
+    }
+
+    /// Looks only whether objects are there with the right length.
+    fn lengths(&self, needed: &[u32]) -> Result<Damaged, Error> {
+        let mut damage = Damaged::new();
+        let mut reader = ObjectReader::new(self.archive, Arc::default())
+            .map_err(Error::system("prepare decompression"))?;
+        for row in needed.iter().filter_map(|number| self.objects.get(*number)) {
+            let expected = row.stored_length.into();
+            let found = match self.listing.stored_length(&row.id) {
+                None => Damage::Missing,
+                // It may have been lost and stored anew at another level: then only its content can tell.
+                Some(found) if found != expected && reader.check(&row.id, row.chunk_length).is_err() => {
+                    Damage::Length { found, expected }
+                }
+                Some(_) => continue,
+            };
+            damage.insert(row.id, (found, Some(*row)));
+        }
+        Ok(damage)
+    }
 }
