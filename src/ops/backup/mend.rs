@@ -77,7 +77,9 @@ fn lost(previous: &Previous, packer: &Packer<'_>) -> Result<BTreeMap<u32, Vec<Sl
             let length = match extent {
                 Extent::Hole { length } => length,
                 Extent::Slice { object, offset, length } => {
-                    if let Some(lost) = lost.get_mut(&object).filter(|_| slices < MAX_SLICES && bytes < MAX_PATHS) {
+                    if let Some(lost) =
+                        lost.get_mut(&object).filter(|_| slices < MAX_SLICES && bytes < MAX_PATHS)
+                    {
                         // The slices of one file share its path.
                         if Arc::strong_count(&path) == 1 {
                             bytes += path_length;

@@ -11,9 +11,9 @@
 mod collect;
 mod copies;
 mod cut;
+mod known;
 mod mend;
 mod pack;
-mod known;
 mod previous;
 mod read;
 mod scan;
@@ -31,8 +31,8 @@ use crate::tree::{OwnerNames, SourceReader, SourceRoot, StorePlace, Walk, WalkOp
 use collect::Collected;
 use copies::Copy;
 use cut::Cutting;
-use pack::{Packer, Packing};
 use known::KnownContents;
+use pack::{Packer, Packing};
 use previous::Previous;
 use read::Reading;
 use scan::Pieces;
