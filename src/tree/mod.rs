@@ -3,6 +3,7 @@
 mod error;
 mod exclude;
 mod farm;
+mod ids;
 mod leftover;
 mod list;
 mod owners;
@@ -19,6 +20,7 @@ mod xattrs;
 pub use error::SourceError;
 pub use exclude::{CACHE_TAG, Excludes, InvalidGlob};
 pub use farm::{Farm, PassedOver, WeeklyCopy};
+pub use ids::{OwnerId, ids_in};
 pub use owners::{OwnerMap, OwnerNames};
 pub use read::{ContentSink, ReadContent, Restart, SourceReader};
 pub use remote::is_remote;

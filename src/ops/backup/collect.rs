@@ -10,6 +10,7 @@ use crate::model::{
 };
 use crate::ops::Error;
 use crate::repo::{PendingManifest, RepoError};
+use crate::tree::{OwnerId, ids_in};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// What was collected for a manifest besides its entries.
@@ -202,6 +203,12 @@ impl Collected {
         counts.entries += 1;
         self.uids.insert(entry.meta.uid);
         self.gids.insert(entry.meta.gid);
+        for id in entry.meta.xattrs.iter().flat_map(ids_in) {
+            match id {
+                OwnerId::User(uid) => drop(self.uids.insert(uid)),
+                OwnerId::Group(gid) => drop(self.gids.insert(gid)),
+            }
+        }
         match &entry.kind {
             Kind::Directory => counts.folders += 1,
             Kind::File(content) => {

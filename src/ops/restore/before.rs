@@ -65,7 +65,7 @@ impl<'a> Linking<'a> {
         let same = !self.failed.contains(path)
             && same_content(&before.kind, &entry.kind)
             && (a.mode, a.uid, a.gid, a.mtime) == (b.mode, b.uid, b.gid, b.mtime)
-            && a.xattrs == b.xattrs
+            && self.owners.xattrs(&a.xattrs) == owners.xattrs(&b.xattrs)
             // One number may have had two names.
             && self.owners.owner(a) == owners.owner(b);
         Ok(same && target.link_from(&mut self.tree, path).is_ok())

@@ -70,7 +70,11 @@ impl Target {
             unrestored.note("set the owner of", set);
         }
         match self.proc_of(folder).map(|place| place.join(std::ffi::OsStr::from_bytes(name))) {
-            Ok(place) => unrestored.note_all(xattrs::write(Place::Path(&place), &meta.xattrs, &kept)),
+            Ok(place) => unrestored.note_all(xattrs::write(
+                Place::Path(&place),
+                &self.owners.xattrs(&meta.xattrs),
+                &kept,
+            )),
             Err(_) if meta.xattrs.is_empty() => {}
             Err(e) => unrestored.note("set attributes of", Err(e)),
         }
@@ -106,7 +110,7 @@ impl Target {
             unrestored.note("set the owner of", rustix::fs::fchown(fd, uid, gid));
             now = rustix::fs::fstat(fd);
         }
-        unrestored.note_all(xattrs::write(Place::Open(fd), &meta.xattrs, &kept));
+        unrestored.note_all(xattrs::write(Place::Open(fd), &self.owners.xattrs(&meta.xattrs), &kept));
         // Removing or setting an ACL changes the mode.
         if !meta.xattrs.is_empty() || now.as_ref().is_ok_and(|now| now.st_mode & 0o070 != 0) {
             now = rustix::fs::fstat(fd);
@@ -156,7 +160,9 @@ fn has_special_bits(fd: BorrowedFd<'_>, set: std::io::Result<u32>) -> std::io::R
 
 /// Attributes that are the machine's own: they are not removed where the manifest has none.
 pub(in crate::tree) fn kept(name: &[u8]) -> bool {
-    name == b"security.selinux" || name.starts_with(b"system.nfs4") || name.starts_with(b"btrfs.")
+    const LABELS: [&[u8]; 4] = [b"security.selinux", b"security.ima", b"security.evm", b"security.apparmor"];
+    let prefixes: [&[u8]; 3] = [b"security.SMACK64", b"system.nfs4", b"btrfs."];
+    LABELS.contains(&name) || prefixes.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// The access time is left alone.

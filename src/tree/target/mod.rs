@@ -226,9 +226,11 @@ impl Target {
     /// # Errors
     /// [`SourceError`].
     pub fn has_xattrs(&mut self, path: &ArchivePath, kind: NodeKind, wanted: &[Xattr]) -> Result<bool> {
+        let owners = Arc::clone(&self.owners);
+        let wanted = owners.xattrs(wanted);
         let mut found = self.xattrs(path, kind)?;
         found.retain(|x| !kept(&x.name) || wanted.iter().any(|w| w.name == x.name));
-        Ok(found == wanted)
+        Ok(found == *wanted)
     }
 
     /// The extended attributes of what stands at `path`.
