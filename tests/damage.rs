@@ -531,7 +531,12 @@ fn every_byte_of_a_manifest() {
             let section = hit.map(|hit| blocks[hit].section);
             let whole = matches!(section, None | Some(Section::Objects | Section::Summary));
             if whole {
-                let options = GcOptions { dry_run: false, trash_days: 0, now: Timestamp::default() };
+                let options = GcOptions {
+                    dry_run: false,
+                    trash_days: 0,
+                    empty_trash: false,
+                    now: Timestamp::default(),
+                };
                 let error = collect(&archive, &archive.manifests().unwrap(), options, &Silent::default())
                     .unwrap_err()
                     .to_string();

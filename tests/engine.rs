@@ -186,7 +186,7 @@ fn retention_looks_at_its_own_pvcs_and_spares_what_was_just_published() {
     let retired =
         retain(&bench.archive, &bench.archive.manifests().unwrap(), limits, now(), &Silent::default())
             .unwrap();
-    let names: Vec<String> = retired.iter().map(|r| r.id.to_string()).collect();
+    let names: Vec<String> = retired.retired.iter().map(|r| r.id.to_string()).collect();
     assert_eq!(names, ["2025-02/p.manifest"]);
     assert!(bench.folder.path().join("store/2025-02/q.manifest").exists());
 }
@@ -203,7 +203,7 @@ fn an_old_copy_in_the_trash_serves_until_nothing_needs_it() {
     let aside = bench.folder.path().join("aside");
     fs::rename(&manifest, &aside).unwrap();
     let long_ago = Timestamp { secs: now().secs - 30 * 86_400, nanos: 0 };
-    let options = |now| GcOptions { dry_run: false, trash_days: 7, now };
+    let options = |now| GcOptions { dry_run: false, trash_days: 7, empty_trash: false, now };
     assert_eq!(
         collect(&bench.archive, &bench.archive.manifests().unwrap(), options(long_ago), &Silent::default())
             .unwrap()
@@ -230,7 +230,7 @@ fn a_gc_that_cannot_read_a_manifest_moves_nothing() {
     let end = bytes.len() - 60;
     bytes[end] ^= 1;
     fs::write(bench.manifest("2025-01"), bytes).unwrap();
-    let options = GcOptions { dry_run: false, trash_days: 7, now: now() };
+    let options = GcOptions { dry_run: false, trash_days: 7, empty_trash: false, now: now() };
     assert!(
         collect(&bench.archive, &bench.archive.manifests().unwrap(), options, &Silent::default()).is_err()
     );

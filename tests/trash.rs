@@ -278,7 +278,7 @@ fn clocks_that_disagree_are_not_trusted() {
         id: "00".repeat(16),
     };
     let archive = Archive::open_or_create(Arc::new(MemoryStore::default()), &new).unwrap();
-    let run = GcRun { dry_run: false, trash_days: 7, ignore_clock: false };
+    let run = GcRun { dry_run: false, trash_days: 7, empty_trash: false, ignore_clock: false };
     let error = gc(&archive, run, &Silent::default()).unwrap_err();
     assert!(matches!(error, Error::Repo(RepoError::Clock { .. })), "{error}");
     assert!(error.to_string().contains("1970-01-01T00:00:00Z"), "{error}");

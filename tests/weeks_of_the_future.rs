@@ -53,3 +53,51 @@ fn a_week_later_than_now_wants_force() {
     field.backup(FAR, &["--force"]).expect(0);
     assert_eq!(field.weeks(), [now.to_string(), FAR.to_owned()]);
 }
+
+#[test]
+fn weeks_of_the_future_push_nothing_out() {
+    let field = Field::new();
+    let past: Vec<String> = (1..=8).map(|n| format!("2025-{n:02}")).collect();
+    past.iter().for_each(|week| drop(field.backup(week, &["--keep", "8"]).expect(0)));
+    let future: Vec<String> = (10..18).map(|n| format!("2999-{n}")).collect();
+    for week in &future {
+        let ran = field.backup(week, &["--keep", "8", "--force", "--json"]).expect(0);
+        let ran = ran.says("later than now").says("weekvault forget 2999-10/html");
+        assert_eq!(ran.json()["retired"].as_array().unwrap().len(), 0, "{}", ran.stdout);
+    }
+    assert_eq!(field.weeks(), [past.clone(), future.clone()].concat());
+    field.vault.run(["retain", "--keep", "8"]).expect(0).says("nothing to retire").says("later than now");
+    // The ninth week still goes on time.
+    let ran = field.backup("2025-09", &["--keep", "8", "--json"]).expect(0);
+    assert_eq!(ran.json()["retired"], serde_json::json!(["2025-01/html.manifest"]));
+}
+
+#[test]
+fn the_latest_week_is_none_that_has_not_begun() {
+    let field = Field::new();
+    field.backup("2025-01", &[]).expect(0);
+    field.backup("2025-02", &[]).expect(0);
+    field.backup(FAR, &["--force"]).expect(0);
+    let cat = |week: &str| field.vault.run(["cat", "--week", week, "--pvc", "html", "file"]).expect(0);
+    for (week, is) in [("latest", "2025-02"), ("previous", "2025-01")] {
+        let ran = cat(week).says("2999-10 is later than now");
+        assert_eq!(ran.stdout, format!("content of {is}"));
+    }
+    let ran = cat(FAR);
+    assert!(ran.stdout.contains(FAR) && !ran.stderr.contains("later than now"), "who names it gets it");
+    let target = field._folder.path().join("out");
+    field.vault.restore("latest", "html", &target, &[]).expect(0).says("later than now");
+    assert_eq!(fs::read_to_string(target.join("file")).unwrap(), "content of 2025-02");
+    let all = field._folder.path().join("all");
+    let ran = field.vault.run(["materialize", "--all", "--week", "latest", all.to_str().unwrap()]).expect(0);
+    ran.says("later than now");
+    assert!(all.join("2025-02/html").is_dir() && !all.join(FAR).exists());
+    field.vault.run(["verify", "--week", "latest"]).expect(0).says("1 manifest checked");
+    field.vault.run(["verify"]).expect(0).says("2999-10 is later than now");
+    let report = field.vault.run(["verify", "--json"]).expect(0).json();
+    assert_eq!(report["future_weeks"], serde_json::json!([format!("{FAR}/html.manifest")]));
+    field.vault.run(["list"]).expect(0).says("later than now");
+    field.vault.run(["forget", &format!("{FAR}/html")]).expect(0);
+    let ran = field.vault.run(["list"]).expect(0);
+    assert!(!ran.stderr.contains("later than now"), "{}", ran.stderr);
+}

@@ -124,7 +124,7 @@ impl<'a> Living<'a> {
         assert!(done[0].problems.is_empty(), "{:?}", done[0].problems);
         READ.fetch_add(done[0].counts.bytes_read, Ordering::Relaxed);
         ALL.fetch_add(done[0].counts.bytes, Ordering::Relaxed);
-        let options = GcOptions { dry_run: false, trash_days: 7, now: clock::now() };
+        let options = GcOptions { dry_run: false, trash_days: 7, empty_trash: false, now: clock::now() };
         collect(&self.archive, &self.archive.manifests().unwrap(), options, &Silent::default()).unwrap();
     }
 

@@ -1,8 +1,10 @@
 //! The command line, as `docs/cli.md` lays it down.
 
+use super::context::Context;
 use super::failure::{DONE, FAILED, Failure, USAGE};
 use super::{
-    backup, cat, completions, gc, import, init, list, ls, man, materialize, restore, retain, undelete, verify,
+    backup, cat, completions, forget, gc, import, init, list, ls, man, materialize, restore, retain,
+    undelete, verify,
 };
 use crate::model::{PvcName, WeekRef};
 use crate::repo::{Archive, Manifest};
@@ -94,6 +96,8 @@ pub(super) enum Command {
     Gc(gc::GcArgs),
     /// Keep the newest weeks, retire older manifests
     Retain(retain::RetainArgs),
+    /// Retire weeks that are named, to the trash
+    Forget(forget::ForgetArgs),
     /// Bring a retired manifest and its objects back from the trash
     Undelete(undelete::UndeleteArgs),
     /// Turn weekly copies that rsync made into manifests
@@ -123,7 +127,8 @@ pub(super) struct Which {
 
 impl Which {
     /// Opens the manifest.
-    pub(super) fn open(&self, archive: &Archive) -> Result<Manifest, Failure> {
+    pub(super) fn open(&self, context: &Context, archive: &Archive) -> Result<Manifest, Failure> {
+        context.tell_future(archive, self.week, &self.pvc)?;
         Ok(archive.open_manifest(&archive.find_manifest(self.week, &self.pvc)?)?)
     }
 }

@@ -28,7 +28,7 @@ pub(super) fn run(context: &Context, args: &CatArgs) -> Result<u8, Failure> {
     context.refuse_json("cat writes the file's bytes to stdout")?;
     let path = parse_path(Some(&args.path))?;
     let archive = context.open_to_read()?;
-    let manifest = args.which.open(&archive)?;
+    let manifest = args.which.open(context, &archive)?;
     let mut out = BufWriter::new(io::stdout().lock());
     browse::cat(&archive, &manifest, &path, &mut out, context.observer())
         .map_err(|e| context.failure(e, "the output is not whole"))?;

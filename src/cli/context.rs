@@ -10,7 +10,7 @@ use crate::cache::{Cache, keep_private};
 use crate::edge::Interrupt;
 use crate::model::{Observer, PvcName, Shown, WeekRef, lines};
 use crate::ops::Error;
-use crate::repo::Archive;
+use crate::repo::{Archive, told_of_future};
 use crate::tree::StorePlace;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -67,8 +67,22 @@ impl Context {
 
     /// Fails where the store has nothing of the pvc that a command was narrowed to, and says what it has.
     pub(super) fn check_pvc(&self, archive: &Archive, pvc: Option<&PvcName>) -> Result<(), Failure> {
-        if let Some(pvc) = pvc {
+        if let Some(pvc) = pvc
+            && !archive.manifests()?.iter().any(|m| m.id.pvc == *pvc)
+        {
             archive.find_manifest(WeekRef::Latest, pvc)?;
+        }
+        Ok(())
+    }
+
+    /// Says which weeks of a pvc are passed over in looking for its latest, because they have not begun.
+    pub(super) fn tell_future(&self, archive: &Archive, week: WeekRef, pvc: &PvcName) -> Result<(), Failure> {
+        if matches!(week, WeekRef::Exact(_)) {
+            return Ok(());
+        }
+        let weeks = archive.future_weeks(pvc)?;
+        if !weeks.is_empty() {
+            self.observer().warn(&told_of_future(pvc, &weeks));
         }
         Ok(())
     }

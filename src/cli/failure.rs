@@ -109,6 +109,17 @@ impl Failure {
     }
 }
 
+/// What helps where a manifest cannot be read: it could need anything, so nothing goes until it is gone.
+pub(super) fn way_out(error: &Error) -> &'static str {
+    match error {
+        Error::Repo(RepoError::Format { .. }) => {
+            "; nothing is given up while a manifest cannot be read: restore what it still has, then `weekvault forget` it, or \
+             take its file out of the store"
+        }
+        _ => "",
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

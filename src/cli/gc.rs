@@ -2,7 +2,7 @@
 
 use super::args::help_end;
 use super::context::Context;
-use super::failure::{DONE, Failure};
+use super::failure::{DONE, Failure, way_out};
 use super::human::{bytes, count, merge};
 use crate::ops::Error;
 use crate::ops::gc::{self as ops, GcRun, TRASH_DAYS};
@@ -14,10 +14,11 @@ const EXAMPLES: &str = "\
 Examples:
   weekvault gc --dry-run
   weekvault gc --trash-days 14
+  weekvault gc --empty-trash             (what was retired cannot be brought back then)
 ";
 
 #[derive(Args, Debug)]
-#[command(after_help = help_end(EXAMPLES, "failed, or a backup is running on the store", &[]))]
+#[command(after_help = help_end(EXAMPLES, "failed, a backup is running on the store, or not all could be moved", &[]))]
 pub(super) struct GcArgs {
     /// Only say what would be done
     #[arg(long, env = "WEEKVAULT_DRY_RUN")]
@@ -25,6 +26,9 @@ pub(super) struct GcArgs {
     /// Days that retired files stay in the trash
     #[arg(long, env = "WEEKVAULT_TRASH_DAYS", default_value_t = TRASH_DAYS, value_name = "N")]
     trash_days: u32,
+    /// Empty the whole trash now, of what this run retires too; --trash-days does not matter then
+    #[arg(long, env = "WEEKVAULT_EMPTY_TRASH")]
+    empty_trash: bool,
     /// Go on though the store's clock and this machine's do not agree
     #[arg(long, env = "WEEKVAULT_IGNORE_CLOCK")]
     ignore_clock: bool,
@@ -33,14 +37,21 @@ pub(super) struct GcArgs {
 pub(super) fn run(context: &Context, args: &GcArgs) -> Result<u8, Failure> {
     let archive = context.open()?;
     context.observer().phase("collecting garbage", None);
-    let run = GcRun { dry_run: args.dry_run, trash_days: args.trash_days, ignore_clock: args.ignore_clock };
-    let collected = ops::gc(&archive, run, context.observer())?;
+    let GcArgs { dry_run, trash_days, empty_trash, ignore_clock } = *args;
+    let run = GcRun { dry_run, trash_days, empty_trash, ignore_clock };
+    let collected = ops::gc(&archive, run, context.observer()).map_err(|error| match way_out(&error) {
+        "" => Failure::from(error),
+        way_out => Failure::Refused(format!("{error}{way_out}")),
+    })?;
     if collected.interrupted {
         return Err(context.failure(Error::Cancelled, "nothing that is needed was touched"));
     }
     let document = merge(json!({ "dry_run": args.dry_run }), collected_json(&collected));
     context.print(&document, &text(&collected, args.dry_run))?;
-    Ok(DONE)
+    match collected.stuck {
+        0 => Ok(DONE),
+        files => Err(Failure::Incomplete(Error::Stuck { files }.to_string())),
+    }
 }
 
 fn text(collected: &Collected, dry_run: bool) -> String {
@@ -74,5 +85,6 @@ pub(super) fn collected_json(collected: &Collected) -> Value {
         "brought_back_objects": collected.brought_back,
         "deleted_files": collected.deleted,
         "deleted_bytes": collected.deleted_bytes,
+        "stuck_files": collected.stuck,
     })
 }

@@ -4,12 +4,13 @@ use super::args::{UNCHECKED as UNCHECKED_MEANING, help_end};
 use super::context::Context;
 use super::failure::{DONE, FAILED, Failure, UNCHECKED};
 use super::human::{bytes, table};
-use crate::model::{Completeness, PvcName};
+use crate::model::{Completeness, PvcName, WeekRef};
 use crate::ops::browse::{self, Listed, NoSummary};
 use crate::ops::clock;
 use crate::ops::gc::TRASH_DAYS;
 use clap::Args;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -44,6 +45,9 @@ pub(super) fn run(context: &Context, args: &ListArgs) -> Result<u8, Failure> {
     let rows: Vec<Vec<String>> = std::iter::once(head).chain(listed.iter().map(row)).collect();
     let text = if listed.is_empty() { "no manifests yet\n".to_owned() } else { table(&rows, &[1, 2, 6]) };
     context.print(&listed.iter().map(document).collect(), &text)?;
+    for pvc in listed.iter().map(|l| &l.id.pvc).collect::<BTreeSet<_>>() {
+        context.tell_future(&archive, WeekRef::Latest, pvc)?;
+    }
     browse::check_manifests(&archive).map_err(|e| Failure::Incomplete(e.to_string()))?;
     let any = |wanted: fn(&NoSummary) -> bool| listed.iter().any(|l| l.summary.as_ref().is_err_and(wanted));
     Ok(match () {
@@ -72,6 +76,7 @@ fn row(listed: &Listed) -> Vec<String> {
             row.extend(["-"; 4].map(str::to_owned));
             row.push(match why {
                 NoSummary::Damaged(error) => format!("DAMAGED: {error}"),
+                NoSummary::Foreign(what) => format!("FOREIGN: {what}"),
                 NoSummary::Unreadable(error) => format!("NOT CHECKED: {error}"),
             });
         }
@@ -84,6 +89,9 @@ fn document(listed: &Listed) -> Value {
     match &listed.summary {
         Err(NoSummary::Damaged(error)) => {
             json!({ "week": week, "pvc": pvc, "partial": listed.id.partial, "damaged": error })
+        }
+        Err(NoSummary::Foreign(what)) => {
+            json!({ "week": week, "pvc": pvc, "partial": listed.id.partial, "foreign": what })
         }
         Err(NoSummary::Unreadable(error)) => {
             json!({ "week": week, "pvc": pvc, "partial": listed.id.partial, "not_checked": error })

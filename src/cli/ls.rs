@@ -37,7 +37,7 @@ pub(super) struct LsArgs {
 pub(super) fn run(context: &Context, args: &LsArgs) -> Result<u8, Failure> {
     let path = parse_path(args.path.as_ref())?;
     let archive = context.open_to_read()?;
-    let manifest = args.which.open(&archive)?;
+    let manifest = args.which.open(context, &archive)?;
     let depth = if args.recursive { Depth::All } else { Depth::Children };
     let mut out = BufWriter::new(io::stdout().lock());
     browse::ls(&manifest, &path, depth, |path, entry, owners| {

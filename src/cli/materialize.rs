@@ -39,7 +39,9 @@ pub(super) struct MaterializeArgs {
 pub(super) fn run(context: &Context, args: &MaterializeArgs) -> Result<u8, Failure> {
     let archive = context.open_to_read()?;
     let manifest = match (args.week, &args.pvc) {
-        (Some(week), Some(pvc)) if !args.all => Some(Which { week, pvc: pvc.clone() }.open(&archive)?),
+        (Some(week), Some(pvc)) if !args.all => {
+            Some(Which { week, pvc: pvc.clone() }.open(context, &archive)?)
+        }
         _ => None,
     };
     if !is_new_or_empty(&args.dir)? {

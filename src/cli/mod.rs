@@ -7,6 +7,7 @@ mod cat;
 mod completions;
 mod context;
 mod failure;
+mod forget;
 mod gc;
 mod human;
 mod import;
@@ -72,6 +73,7 @@ fn run(context: &Context, command: &Command) -> Result<u8, Failure> {
         Command::Verify(args) => verify::run(context, args),
         Command::Gc(args) => gc::run(context, args),
         Command::Retain(args) => retain::run(context, args),
+        Command::Forget(args) => forget::run(context, args),
         Command::Undelete(args) => undelete::run(context, args),
         Command::Import(args) => import::run(context, args),
         Command::List(args) => list::run(context, args),

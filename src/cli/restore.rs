@@ -92,7 +92,7 @@ pub(super) fn run(context: &Context, args: &RestoreArgs) -> Result<u8, Failure> 
     let patterns = args.paths.iter().map(OsString::as_os_str);
     let selection = Selection::new(patterns).map_err(|e| Failure::Usage(e.to_string()))?;
     let archive = context.open_to_read()?;
-    let manifest = args.which.open(&archive)?;
+    let manifest = args.which.open(context, &archive)?;
     let selection = selection.of(&manifest)?;
     let source = &manifest.summary().source;
     let target = match &args.target {

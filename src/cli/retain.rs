@@ -4,8 +4,8 @@ use super::args::help_end;
 use super::context::Context;
 use super::failure::{DONE, Failure};
 use crate::model::PvcName;
-use crate::ops::clock;
-use crate::repo::Retention;
+use crate::ops::{Error, clock};
+use crate::repo::{Given, RepoError, Retention, retain};
 use clap::Args;
 use serde_json::json;
 
@@ -34,14 +34,19 @@ pub(super) fn run(context: &Context, args: &RetainArgs) -> Result<u8, Failure> {
     context.check_pvc(&archive, args.pvc.as_ref())?;
     let pvcs = args.pvc.as_ref().map(std::slice::from_ref);
     let limits = Retention { keep: args.keep as usize, pvcs, never: None, dry_run: args.dry_run };
-    let retired =
-        crate::repo::retain(&archive, &archive.manifests()?, limits, clock::now(), context.observer())?;
+    // What has not begun is told by the store's clock, where that can be asked.
+    let asked = if args.dry_run { Ok(()) } else { archive.check_clock(clock::now()) };
+    let now = if let Err(RepoError::Clock { store, .. }) = asked { store } else { clock::now() };
+    let Given { retired, stuck } = retain(&archive, &archive.manifests()?, limits, now, context.observer())?;
     let names: Vec<String> = retired.iter().map(|r| r.id.to_string()).collect();
     let verb = if args.dry_run { "would retire" } else { "retired" };
     let text = match names.as_slice() {
         [] => "nothing to retire\n".to_owned(),
         names => names.iter().map(|name| format!("{verb} {name}\n")).collect(),
     };
-    context.print(&json!({ "dry_run": args.dry_run, "retired": names }), &text)?;
-    Ok(DONE)
+    context.print(&json!({ "dry_run": args.dry_run, "retired": names, "stuck_files": stuck }), &text)?;
+    match stuck {
+        0 => Ok(DONE),
+        files => Err(Failure::Incomplete(Error::Stuck { files }.to_string())),
+    }
 }

@@ -10,7 +10,7 @@ use crate::edge::VerifyReport;
 use crate::model::{ArchivePath, PvcName, WeekRef, one_line};
 use crate::ops::clock;
 use crate::ops::verify::{Hurts, Repair, Slice, Verified, VerifyOptions, verify};
-use crate::repo::ManifestId;
+use crate::repo::{Foreign, ManifestId};
 use clap::Args;
 use serde_json::{Value, json};
 use std::time::Instant;
@@ -139,6 +139,7 @@ fn text(args: &VerifyArgs, verified: &Verified) -> String {
              passed over, not followed: remove it\n"
         ));
     }
+    verified.notes().iter().for_each(|note| text.push_str(&format!("{note}\n")));
     let manifests = count(verified.manifests, "manifest");
     let objects = count(verified.objects, "object");
     let part = args.slice.map(|s| format!(" of slice {}/{}", s.part, s.of)).unwrap_or_default();
@@ -214,14 +215,20 @@ fn repair_text(repair: Repair) -> &'static str {
     match repair {
         Repair::BroughtBack => "a whole copy from the trash stands in its place now",
         Repair::SetAside => "in the trash now; the next backup stores it again, if the source still has it",
+        Repair::Stuck => "it cannot be moved, and stays where it is",
         Repair::Missing => "the next backup stores it again, if the source still has it",
     }
+}
+
+fn foreign_json(foreign: &Foreign) -> Value {
+    json!({ "path": foreign.path, "copy_of": foreign.of.as_ref().map(ToString::to_string) })
 }
 
 fn repair_word(repair: Repair) -> &'static str {
     match repair {
         Repair::BroughtBack => "brought back",
         Repair::SetAside => "set aside",
+        Repair::Stuck => "stuck",
         Repair::Missing => "missing",
     }
 }
@@ -262,5 +269,8 @@ fn document(args: &VerifyArgs, verified: &Verified, code: u8, seconds: f64) -> V
         "unchecked_manifests": unchecked_manifests.collect::<Vec<_>>(),
         "lacks_manifests": verified.lacks_manifests,
         "passed_over": verified.strange,
+        "foreign": verified.foreign.iter().map(foreign_json).collect::<Vec<_>>(),
+        "alike_pvcs": verified.alike.iter().map(|(a, b)| [a.as_str(), b.as_str()]).collect::<Vec<_>>(),
+        "future_weeks": verified.future.iter().map(ToString::to_string).collect::<Vec<_>>(),
     })
 }

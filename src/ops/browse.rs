@@ -3,7 +3,7 @@
 use super::Error;
 use crate::cache::Cache;
 use crate::model::{ArchivePath, Entry, Extent, Kind, Observer, Owners, Shown, Summary};
-use crate::repo::{Archive, Manifest, ManifestId, ObjectReader};
+use crate::repo::{Archive, Manifest, ManifestId, ObjectReader, RepoError};
 use std::io::Write;
 use std::sync::Arc;
 
@@ -23,6 +23,8 @@ pub struct Listed {
 pub enum NoSummary {
     /// It is damaged, in this way.
     Damaged(String),
+    /// It is a foreign copy of another one, as this tells.
+    Foreign(String),
     /// The storage did not let us read it, for this reason: it may be whole.
     Unreadable(String),
 }
@@ -32,14 +34,17 @@ pub enum NoSummary {
 /// # Errors
 /// [`Error`] when the store cannot be listed.
 pub fn list(archive: &Archive, cache: Option<&Cache>) -> Result<Vec<Listed>, Error> {
-    let list = |m: crate::repo::ManifestRef| {
-        let summary = archive.summary_of(&m, cache).map_err(|e| match e.is_access() {
-            true => NoSummary::Unreadable(e.to_string()),
-            false => NoSummary::Damaged(e.to_string()),
-        });
-        Listed { id: m.id, length: m.length, summary }
+    let all = archive.manifests()?;
+    let why = |id: &ManifestId, error: RepoError| match archive.as_foreign(id, &all) {
+        _ if error.is_access() => NoSummary::Unreadable(error.to_string()),
+        Ok(Some(foreign)) => NoSummary::Foreign(foreign.to_string()),
+        _ => NoSummary::Damaged(error.to_string()),
     };
-    Ok(archive.manifests()?.into_iter().map(list).collect())
+    let list = |m: &crate::repo::ManifestRef| {
+        let summary = archive.summary_of(m, cache).map_err(|error| why(&m.id, error));
+        Listed { id: m.id.clone(), length: m.length, summary }
+    };
+    Ok(all.iter().map(list).collect())
 }
 
 /// Refuses a store that has objects and not one manifest, published or in the trash: it is not all there.

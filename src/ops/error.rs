@@ -81,6 +81,21 @@ pub enum Error {
         "another run is at work on the store: {0} now would only waste its work; try again when it is done"
     )]
     Busy(&'static str),
+    /// The trash is to be emptied, and nobody can tell whether another run is at work.
+    #[error(
+        "the storage has no locks, so whether a backup is running cannot be told, and what it builds on may be in the trash: \
+         nothing was deleted; without --empty-trash the trash is emptied in time"
+    )]
+    NoLocks,
+    /// The storage did not let files be moved or deleted.
+    #[error(
+        "{files} of the store's files could not be moved or deleted, as the warnings say (are they immutable, or somebody \
+         else's?); all else was done"
+    )]
+    Stuck {
+        /// How many.
+        files: u64,
+    },
     /// The clocks do not agree on what week it is.
     #[error(
         "this machine's clock says that it is week {ours}, the store's says {store}: mend the clock that is wrong, or \

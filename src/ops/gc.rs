@@ -1,8 +1,9 @@
 //! Giving up what is old: retention after a backup, and garbage collection.
 
 use super::Error;
+use super::backup::BackedUp;
 use super::clock::now;
-use crate::model::{Observer, PvcName, Week};
+use crate::model::{Completeness, Observer, PvcName, Week};
 use crate::repo::{
     Archive, Collected, GcOptions, ManifestRef, Retention, Retired, StoreLock, collect, lock, retain,
 };
@@ -18,6 +19,8 @@ pub struct GcRun {
     pub dry_run: bool,
     /// Days that retired files stay in the trash.
     pub trash_days: u32,
+    /// Empty the whole trash now, of what is retired in this run too.
+    pub empty_trash: bool,
     /// Go on though the store's clock and ours do not agree.
     pub ignore_clock: bool,
 }
@@ -42,13 +45,17 @@ fn gc_beside(
     observer: &dyn Observer,
 ) -> Result<Collected, Error> {
     let now = now();
-    let options = GcOptions { dry_run: run.dry_run, trash_days: run.trash_days, now };
+    let GcRun { dry_run, trash_days, empty_trash, .. } = run;
+    let options = GcOptions { dry_run, trash_days, empty_trash, now };
     if run.dry_run {
         return Ok(collect(archive, listed, options, observer)?);
     }
     let guard = lock(archive, LockMode::Exclusive)?;
-    if matches!(guard, StoreLock::Busy) {
-        return Err(Error::Busy("collecting garbage"));
+    match guard {
+        StoreLock::Busy => return Err(Error::Busy("collecting garbage")),
+        // What a run beside this one builds on could be deleted.
+        StoreLock::Unsupported if empty_trash => return Err(Error::NoLocks),
+        StoreLock::Held(_) | StoreLock::Unsupported => {}
     }
     archive.clean_tmp(now)?;
     let collected = collect(archive, listed, options, observer)?;
@@ -61,18 +68,20 @@ fn gc_beside(
 pub struct CleanedUp {
     /// Manifests that were retired.
     pub retired: Vec<Retired>,
+    /// Files that the storage did not let us move or delete.
+    pub stuck: u64,
     /// None where another run was at work on the store.
     pub collected: Option<Collected>,
 }
 
-/// After a complete backup of `pvcs` into `week`: keeps the newest `keep` weeks of these, then collects garbage.
+/// After a backup of `sources` into `week`: keeps the newest `keep` weeks of these, then collects garbage.
 /// `done` tells what was done, also of a run that fails.
 ///
 /// # Errors
-/// As [`gc`]. Where the clocks do not agree nothing is retired.
+/// As [`gc`]. Where the clocks do not agree nothing is retired. [`Error::Stuck`] once all else is done.
 pub fn clean_up(
     archive: &Archive,
-    pvcs: &[PvcName],
+    sources: &[BackedUp],
     week: Week,
     keep: usize,
     done: &mut CleanedUp,
@@ -82,15 +91,26 @@ pub fn clean_up(
     archive.check_clock(now)?;
     // Only of the pvcs of this run: others may be kept longer. What was published just now stays, however old its
     // week is.
-    let retention = Retention { keep, pvcs: Some(pvcs), never: Some(week), dry_run: false };
+    let pvcs: Vec<PvcName> = sources.iter().map(|s| s.pvc.clone()).collect();
+    let retention = Retention { keep, pvcs: Some(&pvcs), never: Some(week), dry_run: false };
     let mut listed = archive.manifests()?;
-    done.retired = retain(archive, &listed, retention, now, observer)?;
+    let given = retain(archive, &listed, retention, now, observer)?;
+    (done.retired, done.stuck) = (given.retired, given.stuck);
+    if done.retired.is_empty() && sources.iter().all(|s| s.completeness != Completeness::Complete) {
+        // Nothing has changed that a collection could act on but what the next complete run has too.
+        return if done.stuck == 0 { Ok(()) } else { Err(Error::Stuck { files: done.stuck }) };
+    }
     listed.retain(|m| done.retired.iter().all(|retired| retired.id != m.id));
     if observer.cancelled() {
         return Err(Error::Cancelled);
     }
-    let run = GcRun { dry_run: false, trash_days: TRASH_DAYS, ignore_clock: true };
+    let run = GcRun { dry_run: false, trash_days: TRASH_DAYS, empty_trash: false, ignore_clock: true };
     let collected = gc_beside(archive, &listed, run, observer)?;
     done.collected = Some(collected);
-    if collected.interrupted { Err(Error::Cancelled) } else { Ok(()) }
+    done.stuck += collected.stuck;
+    match done.stuck {
+        _ if collected.interrupted => Err(Error::Cancelled),
+        0 => Ok(()),
+        files => Err(Error::Stuck { files }),
+    }
 }

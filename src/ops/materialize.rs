@@ -3,7 +3,7 @@
 use super::Error;
 use super::restore::{Before, RestoreOptions, Restored, restore_beside};
 use crate::model::{Observer, PvcName, WeekRef};
-use crate::repo::{Archive, ManifestId, RepoError};
+use crate::repo::{Archive, ManifestId, RepoError, told_of_future};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ pub fn materialize_all(
 ) -> Result<Vec<Materialized>, Error> {
     let mut before: BTreeMap<PvcName, Before> = BTreeMap::new();
     let mut all = Vec::new();
-    for id in wanted(archive, week, pvc)? {
+    for id in wanted(archive, week, pvc, observer)? {
         let name = format!("{}/{}", id.week, id.pvc);
         observer.phase(&format!("restoring {name}"), None);
         if id.partial {
@@ -70,7 +70,12 @@ pub fn materialize_all(
 }
 
 /// The manifests to be made, by week and pvc.
-fn wanted(archive: &Archive, week: Option<WeekRef>, pvc: Option<&PvcName>) -> Result<Vec<ManifestId>, Error> {
+fn wanted(
+    archive: &Archive,
+    week: Option<WeekRef>,
+    pvc: Option<&PvcName>,
+    observer: &dyn Observer,
+) -> Result<Vec<ManifestId>, Error> {
     let mut ids: Vec<ManifestId> = archive.manifests()?.into_iter().map(|m| m.id).collect();
     // A complete one comes before a partial one.
     ids.dedup_by(|b, a| (a.week, &a.pvc) == (b.week, &b.pvc));
@@ -82,6 +87,13 @@ fn wanted(archive: &Archive, week: Option<WeekRef>, pvc: Option<&PvcName>) -> Re
         };
     };
     let pvcs: BTreeSet<PvcName> = ids.into_iter().map(|id| id.pvc).chain(pvc.cloned()).collect();
+    for pvc in &pvcs {
+        let future =
+            if matches!(week, WeekRef::Exact(_)) { BTreeSet::new() } else { archive.future_weeks(pvc)? };
+        if !future.is_empty() {
+            observer.warn(&told_of_future(pvc, &future));
+        }
+    }
     let found: Vec<_> = pvcs.iter().map(|pvc| archive.find_manifest(week, pvc)).collect();
     let (mut ids, mut missing) = (Vec::new(), None);
     for found in found {

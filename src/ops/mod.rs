@@ -4,6 +4,7 @@ pub mod backup;
 pub mod browse;
 pub mod clock;
 mod error;
+pub mod forget;
 pub mod gc;
 pub mod import;
 pub mod materialize;

@@ -31,6 +31,7 @@ pub fn undelete(
     pvc: &PvcName,
     observer: &dyn Observer,
 ) -> Result<Undeleted, Error> {
+    archive.check_names(std::slice::from_ref(pvc), |message| observer.warn(message))?;
     let mut candidates = archive.find_trashed(week, pvc)?.into_iter().peekable();
     while let Some(trashed) = candidates.next() {
         match objects_back(archive, &trashed) {
@@ -70,7 +71,10 @@ fn publish(
     }
     let id = trashed.manifest.id.clone();
     let replaced = archive.manifests()?.iter().any(|m| m.id == id);
-    archive.republish(trashed, now()).map_err(Error::published(id.to_string(), false))?;
+    archive.republish(trashed, now()).map_err(|(error, may_be_published)| match may_be_published {
+        true => Error::published(id.to_string(), false)(error),
+        false => error.into(),
+    })?;
     let more = look_again(archive, objects).map_err(Error::published(id.to_string(), true))?;
     let brought_back = brought_back + more;
     Ok(Undeleted { id, day: trashed.day, brought_back, replaced })

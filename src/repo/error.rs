@@ -49,6 +49,17 @@ pub enum RepoError {
          Bring the manifests back, or run a backup"
     )]
     NoManifests(String),
+    /// A new pvc's name differs from another's only in case.
+    #[error(
+        "the pvc name \"{new}\" differs from \"{other}\" only in case: where the storage ignores case, one would take the \
+         other's place; nothing was published; give it another name"
+    )]
+    AlikeNames {
+        /// The new one.
+        new: PvcName,
+        /// The other.
+        other: PvcName,
+    },
     /// No manifest of that name.
     #[error("{}", no_manifest(.week, .pvc, .weeks, .pvcs))]
     NoManifest {

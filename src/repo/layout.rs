@@ -80,6 +80,11 @@ pub(super) fn parse_manifest(name: &str) -> Option<(PvcName, bool)> {
     Some((pvc.parse().ok()?, partial))
 }
 
+/// Whether a name ends as manifests' do, and is none of theirs: a copy that somebody has made in a week's directory.
+pub(super) fn is_nearly_manifest(name: &str) -> bool {
+    name.contains(MANIFEST_ENDING) && !name.starts_with('.') && parse_manifest(name).is_none()
+}
+
 /// Whether a path relative to the store's root has a name of the store's own, of those at its top and of manifests.
 pub fn is_own(path: &Path) -> bool {
     let mut names = path.iter().map(|name| name.to_str().unwrap_or_default());

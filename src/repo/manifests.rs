@@ -3,11 +3,8 @@
 use super::{Archive, Listing, RepoError, layout};
 use crate::cache::Cache;
 use crate::format::{FormatError, ManifestReader, RandomRead, ReadError, decode_summary, encode_summary};
-use crate::model::{
-    Completeness, LeftOut, ObjectRow, Owners, Problem, PvcName, Summary, Timestamp, Week, WeekRef,
-};
+use crate::model::{Completeness, LeftOut, ObjectRow, Owners, Problem, PvcName, Summary, Timestamp, Week};
 use crate::store::{Blob, ItemKind, Key};
-use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -218,18 +215,24 @@ impl Archive {
     }
 
     pub(super) fn open_manifest_at(&self, key: &Key, id: &ManifestId) -> Result<Manifest, RepoError> {
+        let (is, manifest) = self.decode_manifest(key)?;
+        // A file that was moved or copied to another's place must not be restored as that.
+        if is != *id {
+            let source = FormatError::Invalid { part: "the manifest", reason: format!("it is that of {is}") };
+            return Err(RepoError::Format { path: self.full_path(key), source });
+        }
+        Ok(manifest)
+    }
+
+    /// Opens the file as the manifest that it says it is.
+    pub(super) fn decode_manifest(&self, key: &Key) -> Result<(ManifestId, Manifest), RepoError> {
         let path = self.full_path(key);
         let file = StoredFile(self.store.open(key)?);
         let reader = ManifestReader::open(file).map_err(|e| RepoError::read(path.clone(), e))?;
         let summary = reader.summary().map_err(|e| RepoError::read(path.clone(), e))?;
         let partial = summary.completeness != Completeness::Complete;
-        // A file that was moved or copied to another's place must not be restored as that.
-        if (summary.week, &summary.pvc, partial) != (id.week, &id.pvc, id.partial) {
-            let is = ManifestId { week: summary.week, pvc: summary.pvc, partial };
-            let source = FormatError::Invalid { part: "the manifest", reason: format!("it is that of {is}") };
-            return Err(RepoError::Format { path, source });
-        }
-        Ok(Manifest(Arc::new(Opened { id: id.clone(), path, reader, summary })))
+        let id = ManifestId { week: summary.week, pvc: summary.pvc.clone(), partial };
+        Ok((id.clone(), Manifest(Arc::new(Opened { id, path, reader, summary }))))
     }
 
     /// What a manifest says about itself, from the cache where that has the summary of exactly this file.
@@ -249,37 +252,5 @@ impl Archive {
             cache.put(key.as_bytes(), &bytes);
         }
         Ok(summary)
-    }
-
-    /// The manifest that a command line names; a complete one rather than a partial one of the same week.
-    ///
-    /// # Errors
-    /// [`RepoError::NoManifest`], which says what there is instead.
-    pub fn find_manifest(&self, week: WeekRef, pvc: &PvcName) -> Result<ManifestId, RepoError> {
-        let all: Vec<ManifestId> = self.manifests()?.into_iter().map(|m| m.id).collect();
-        let weeks: BTreeSet<Week> = all.iter().filter(|m| m.pvc == *pvc).map(|m| m.week).collect();
-        let wanted = match week {
-            WeekRef::Exact(week) => Some(week),
-            WeekRef::Latest => weeks.iter().next_back().copied(),
-            WeekRef::Previous => weeks.iter().nth_back(1).copied(),
-        };
-        // Complete ones sort before partial ones.
-        if let Some(id) = all.iter().find(|m| m.pvc == *pvc && Some(m.week) == wanted) {
-            return Ok(id.clone());
-        }
-        let of_week = |m: &&ManifestId| Some(m.week) == wanted;
-        let mut pvcs: BTreeSet<PvcName> = all.iter().filter(of_week).map(|m| m.pvc.clone()).collect();
-        if pvcs.is_empty() && weeks.is_empty() {
-            pvcs = all.into_iter().map(|m| m.pvc).collect();
-            let week = if pvcs.is_empty() { week } else { WeekRef::Latest };
-            return Err(RepoError::NoManifest {
-                week,
-                pvc: pvc.clone(),
-                weeks: vec![],
-                pvcs: pvcs.into_iter().collect(),
-            });
-        }
-        let (weeks, pvcs) = (weeks.into_iter().collect(), pvcs.into_iter().collect());
-        Err(RepoError::NoManifest { week, pvc: pvc.clone(), weeks, pvcs })
     }
 }

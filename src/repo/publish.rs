@@ -102,13 +102,17 @@ impl Archive {
     /// looked at.
     ///
     /// # Errors
-    /// [`RepoError::Store`].
-    pub fn republish(&self, trashed: &Trashed, now: Timestamp) -> Result<(), RepoError> {
+    /// [`RepoError::Store`], and whether it may be published all the same.
+    pub fn republish(&self, trashed: &Trashed, now: Timestamp) -> Result<(), (RepoError, bool)> {
         let id = &trashed.manifest.id;
-        self.keep_replaced(id, now)?;
-        self.store.sync()?;
-        self.store.rename(&trashed.key, &id.key())?;
-        Ok(self.store.sync()?)
+        let before = self.keep_replaced(id, now).and_then(|()| Ok(self.store.sync()?));
+        before.map_err(|error| (error, false))?;
+        let renamed = self.store.rename(&trashed.key, &id.key());
+        renamed.map_err(|error| {
+            let is_done = !error.is_refused();
+            (error.into(), is_done)
+        })?;
+        self.store.sync().map_err(|error| (error.into(), true))
     }
 
     /// Whether the manifest that stands at `id` says the same as one with these blocks, but for when it was made.

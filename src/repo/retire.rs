@@ -1,10 +1,10 @@
-//! Moving what nothing references into the trash, and emptying that: the only places that delete.
+//! Moving objects that nothing references into the trash, and emptying that: the only places that delete.
 
 use super::trash::day_of;
-use super::{Archive, Listing, ManifestId, ManifestRef, ObjectReader, RepoError, Trash, layout};
-use crate::model::{ObjectId, Observer, PvcName, Timestamp, Week};
-use crate::store::{Item, ItemKind, Key, StoreOperation};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use super::{Archive, Listing, ManifestRef, ObjectReader, RepoError, Trash, layout};
+use crate::model::{ObjectId, Observer, Timestamp};
+use crate::store::{Item, ItemKind, Key, StoreError, StoreOperation};
+use std::collections::{HashMap, HashSet};
 
 /// How to collect garbage.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +13,8 @@ pub struct GcOptions {
     pub dry_run: bool,
     /// Days that retired files stay in the trash.
     pub trash_days: u32,
+    /// Empty the whole trash, of what is retired now too. Only for who has the store alone.
+    pub empty_trash: bool,
     /// The time now.
     pub now: Timestamp,
 }
@@ -32,6 +34,8 @@ pub struct Collected {
     pub deleted: u64,
     /// Bytes of them.
     pub deleted_bytes: u64,
+    /// Files and directories that the storage did not let us move or delete.
+    pub stuck: u64,
     /// It was asked to stop before it was through.
     pub interrupted: bool,
 }
@@ -40,7 +44,8 @@ pub struct Collected {
 /// to stop, it does so in a state like any other. `listed` are the manifests as they were a moment ago.
 ///
 /// # Errors
-/// [`RepoError`]. A manifest that cannot be read stops it before anything is moved: it could need anything.
+/// [`RepoError`]. A manifest that cannot be read stops it before anything is moved: it could need anything. A foreign copy
+/// of one does not, but what that needs stays.
 pub fn collect(
     archive: &Archive,
     listed: &[ManifestRef],
@@ -48,8 +53,8 @@ pub fn collect(
     observer: &dyn Observer,
 ) -> Result<Collected, RepoError> {
     archive.check_weeks()?;
-    let (mut live, mut known) = (Live::new(), HashSet::new());
-    add_live(archive, listed, &mut known, &mut live)?;
+    let (mut live, mut known) = (Live::default(), HashSet::new());
+    add_live(archive, listed, &mut known, &mut live, observer)?;
     let mut gc = Gc { archive, options, observer, report: Collected::default() };
     let listing = archive.list_objects()?;
     archive.check_manifests(listed, &listing)?;
@@ -65,15 +70,21 @@ pub fn collect(
     let old = gc.old_days()?;
     if gc.report.retired > 0 || !old.is_empty() {
         // What was published since we looked may need what we moved, or are about to delete.
-        add_live(archive, &archive.manifests()?, &mut known, &mut live)?;
+        add_live(archive, &archive.manifests()?, &mut known, &mut live, observer)?;
     }
     if !options.dry_run {
         let there = if gc.report.retired > 0 { archive.list_objects()? } else { listing };
-        gc.report.brought_back = bring_back_missing(archive, &live, &there)?;
+        gc.bring_back_missing(&live, &there)?;
         archive.store.sync()?;
     }
-    gc.report.live = live.len() as u64;
+    gc.report.live = live.rows.len() as u64;
+    // What was retired now has made another day's folder.
+    let old = if options.empty_trash { gc.old_days()? } else { old };
     gc.empty(&old, &live)?;
+    if options.empty_trash && options.dry_run {
+        gc.report.deleted += gc.report.retired;
+        gc.report.deleted_bytes += gc.report.retired_bytes;
+    }
     if !options.dry_run {
         archive.store.sync()?;
     }
@@ -81,7 +92,18 @@ pub fn collect(
 }
 
 /// The objects that manifests reference, with their chunks' lengths.
-type Live = HashMap<ObjectId, u32>;
+#[derive(Default)]
+struct Live {
+    rows: HashMap<ObjectId, u32>,
+    /// What foreign copies of manifests need: it stays where it is, in the trash too.
+    foreign: HashSet<ObjectId>,
+}
+
+impl Live {
+    fn has(&self, id: &ObjectId) -> bool {
+        self.rows.contains_key(id) || self.foreign.contains(id)
+    }
+}
 
 /// Adds what all manifests need that were listed and are not `known` yet.
 fn add_live(
@@ -89,33 +111,41 @@ fn add_live(
     listed: &[ManifestRef],
     known: &mut HashSet<ManifestRef>,
     live: &mut Live,
+    observer: &dyn Observer,
 ) -> Result<(), RepoError> {
+    let is_first = known.is_empty();
     for manifest in listed {
         if known.contains(manifest) {
             continue;
         }
-        // Retired since it was listed: its objects may go.
-        let Some(opened) = archive.open_listed(&manifest.id)? else { continue };
-        live.extend(opened.objects()?.iter().map(|row| (row.id, row.chunk_length)));
+        match archive.open_listed(&manifest.id) {
+            // Retired since it was listed: its objects may go.
+            Ok(None) => continue,
+            Ok(Some(opened)) => {
+                live.rows.extend(opened.objects()?.iter().map(|row| (row.id, row.chunk_length)));
+            }
+            Err(error @ RepoError::Format { .. }) => match archive.as_foreign(&manifest.id, listed)? {
+                Some(foreign) => {
+                    observer.warn(&foreign.to_string());
+                    live.foreign.extend(foreign.objects);
+                }
+                None => return Err(error),
+            },
+            Err(error) => return Err(error),
+        }
         known.insert(manifest.clone());
+    }
+    for foreign in archive.foreign_names()? {
+        if is_first {
+            observer.warn(&foreign.to_string());
+        }
+        live.foreign.extend(foreign.objects);
     }
     Ok(())
 }
 
-fn bring_back_missing(archive: &Archive, live: &Live, there: &Listing) -> Result<u64, RepoError> {
-    let mut missing: Vec<_> = live.iter().filter(|(id, _)| there.stored_length(id).is_none()).collect();
-    missing.sort_unstable();
-    if missing.is_empty() {
-        return Ok(0);
-    }
-    let trash = Trash::list(archive)?;
-    let mut reader = ObjectReader::prepared(archive)?;
-    let mut brought_back = 0;
-    for (id, chunk_length) in missing {
-        brought_back += u64::from(archive.bring_back(id, *chunk_length, &trash, &mut reader)?);
-    }
-    Ok(brought_back)
-}
+/// So many files that cannot be moved are named.
+const MAX_STUCK_TOLD: u64 = 20;
 
 /// A collection under way.
 struct Gc<'a> {
@@ -131,12 +161,48 @@ impl Gc<'_> {
         self.report.interrupted
     }
 
+    /// What came of a move or deletion. Where the storage does not let this one file go, that is told, and the rest goes on.
+    fn is_done(&mut self, done: Result<(), StoreError>) -> Result<bool, RepoError> {
+        match done {
+            Err(e) if e.is_refused() => {
+                self.report.stuck += 1;
+                // The first ones tell what is the matter.
+                if self.report.stuck <= MAX_STUCK_TOLD {
+                    self.observer.warn(&format!("{e}; the rest goes on"));
+                }
+                Ok(false)
+            }
+            done => Ok(done.map(|()| true)?),
+        }
+    }
+
+    fn bring_back_missing(&mut self, live: &Live, there: &Listing) -> Result<(), RepoError> {
+        let archive = self.archive;
+        let rows = live.rows.iter();
+        let mut missing: Vec<_> = rows.filter(|(id, _)| there.stored_length(id).is_none()).collect();
+        missing.sort_unstable();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let trash = Trash::list(archive)?;
+        let mut reader = ObjectReader::prepared(archive)?;
+        for (id, chunk_length) in missing {
+            match archive.bring_back(id, *chunk_length, &trash, &mut reader) {
+                Ok(is_back) => self.report.brought_back += u64::from(is_back),
+                // Every reader finds it in the trash.
+                Err(RepoError::Store(e)) => drop(self.is_done(Err(e))?),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     /// Moves what nothing references to the trash.
     fn retire(&mut self, listing: &Listing, live: &Live) -> Result<(), RepoError> {
         let today = self.archive.trash_folders(self.options.now)?.next().unwrap_or_else(layout::trash);
-        let mut unreferenced: Vec<_> = listing.iter().filter(|(id, _)| !live.contains_key(*id)).collect();
+        let mut unreferenced: Vec<_> = listing.iter().filter(|(id, _)| !live.has(id)).collect();
         unreferenced.sort_unstable();
-        (self.report.retired, self.report.retired_bytes) = (0, 0);
+        (self.report.retired, self.report.retired_bytes, self.report.stuck) = (0, 0, 0);
         for (id, length) in unreferenced {
             if self.is_asked_to_stop() {
                 break;
@@ -145,7 +211,11 @@ impl Gc<'_> {
                 match self.archive.store.rename(&layout::object(id), &layout::object_below(&today, id)) {
                     // Another gc was faster.
                     Err(e) if e.is_not_found() => {}
-                    moved => moved?,
+                    moved => {
+                        if !self.is_done(moved)? {
+                            continue;
+                        }
+                    }
                 }
             }
             self.report.retired += 1;
@@ -159,7 +229,8 @@ impl Gc<'_> {
         // A file that was retired just before midnight may be needed by a run that is publishing now.
         let since = self.options.now.plus_seconds(-86_400 * i64::from(self.options.trash_days) - 3600);
         let days = self.archive.trash_days()?.into_iter();
-        Ok(days.filter(|(day, _)| *day < day_of(since)).map(|(_, folder)| folder).collect())
+        let is_old = |day| self.options.empty_trash || day < day_of(since);
+        Ok(days.filter(|(day, _)| is_old(*day)).map(|(_, folder)| folder).collect())
     }
 
     /// Deletes what has been in the trash for long.
@@ -180,15 +251,15 @@ impl Gc<'_> {
         let mut is_empty = true;
         for item in self.archive.store.list(folder)? {
             let mut is_replaced =
-                |id: &ObjectId| live.get(id).is_some_and(|length| reader.check(id, *length).is_ok());
+                |id: &ObjectId| live.rows.get(id).is_some_and(|length| reader.check(id, *length).is_ok());
             let mut spared: Box<dyn FnMut(&ObjectId) -> bool + '_> = match item.name.as_str() {
-                layout::OBJECTS => Box::new(|id| live.contains_key(id)),
-                layout::DAMAGED => Box::new(|id| live.contains_key(id) && !is_replaced(id)),
+                layout::OBJECTS => Box::new(|id| live.has(id)),
+                layout::DAMAGED => Box::new(|id| live.has(id) && !is_replaced(id)),
                 _ => Box::new(|_| false),
             };
             is_empty &= self.item(&folder.child(&item.name), &item, &mut *spared)?;
         }
-        self.remove_empty(folder, is_empty)
+        self.remove_empty(folder, is_empty).map(drop)
     }
 
     /// Deletes a file, or what is below a folder, and the folder once it is empty. Returns whether it is gone.
@@ -207,104 +278,31 @@ impl Gc<'_> {
                 for item in self.archive.store.list(key)? {
                     is_empty &= self.item(&key.child(&item.name), &item, spared)?;
                 }
-                self.remove_empty(key, is_empty)?;
-                Ok(is_empty)
+                self.remove_empty(key, is_empty)
             }
             ItemKind::File { .. } if layout::parse_object(&item.name).is_some_and(|id| spared(&id)) => {
                 Ok(false)
             }
             ItemKind::File { .. } | ItemKind::Other => {
+                if !self.options.dry_run {
+                    let deleted = self.archive.store.delete(key);
+                    if !self.is_done(deleted)? {
+                        return Ok(false);
+                    }
+                }
                 self.report.deleted += 1;
                 self.report.deleted_bytes += item.file_length().unwrap_or(0);
-                if !self.options.dry_run {
-                    self.archive.store.delete(key)?;
-                }
                 Ok(true)
             }
         }
     }
 
-    fn remove_empty(&self, folder: &Key, is_empty: bool) -> Result<(), RepoError> {
-        if is_empty && !self.options.dry_run {
-            self.archive.store.delete(folder)?;
+    /// Returns whether the directory is gone.
+    fn remove_empty(&mut self, folder: &Key, is_empty: bool) -> Result<bool, RepoError> {
+        if !is_empty || self.options.dry_run {
+            return Ok(is_empty);
         }
-        Ok(())
+        let deleted = self.archive.store.delete(folder);
+        self.is_done(deleted)
     }
-}
-
-/// A manifest that retention moved to the trash, or in a dry run would move.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Retired {
-    /// Which one.
-    pub id: ManifestId,
-}
-
-/// What retention keeps.
-#[derive(Clone, Copy, Debug)]
-pub struct Retention<'a> {
-    /// So many complete manifests of each pvc.
-    pub keep: usize,
-    /// Only these pvcs are looked at; all where none are given.
-    pub pvcs: Option<&'a [PvcName]>,
-    /// This week stays, however old it is: it was published just now.
-    pub never: Option<Week>,
-    /// Only say what would be done.
-    pub dry_run: bool,
-}
-
-/// Keeps the newest complete manifests of each pvc and moves older ones to the trash, and with them partial manifests
-/// that are older than all that is kept, or that a complete one of their week has made needless. Asked to stop, it
-/// leaves the rest to the next run. `listed` are the manifests as they were a moment ago.
-///
-/// # Errors
-/// [`RepoError::Store`].
-pub fn retain(
-    archive: &Archive,
-    listed: &[ManifestRef],
-    retention: Retention<'_>,
-    now: Timestamp,
-    observer: &dyn Observer,
-) -> Result<Vec<Retired>, RepoError> {
-    let Retention { keep, pvcs, never, dry_run } = retention;
-    let mut by_pvc: BTreeMap<PvcName, Vec<ManifestId>> = BTreeMap::new();
-    for ManifestRef { id, .. } in listed {
-        if pvcs.is_none_or(|pvcs| pvcs.contains(&id.pvc)) {
-            by_pvc.entry(id.pvc.clone()).or_default().push(id.clone());
-        }
-    }
-    let mut retired = Vec::new();
-    for ids in by_pvc.into_values() {
-        let complete: Vec<_> = ids.iter().filter(|id| !id.partial).map(|id| id.week).collect();
-        let first_kept = complete.iter().rev().take(keep).next_back().copied();
-        // Of a pvc without a complete manifest nothing is old: a partial one is all there is.
-        let Some(first_kept) = first_kept else { continue };
-        for id in ids {
-            let needless = id.partial && complete.contains(&id.week);
-            if (id.week < first_kept && Some(id.week) != never) || needless {
-                retired.push(Retired { id });
-            }
-        }
-    }
-    if dry_run {
-        return Ok(retired);
-    }
-    let mut done = Vec::new();
-    for Retired { id } in retired {
-        if observer.cancelled() {
-            break;
-        }
-        let place = archive.trash_place(now, |day| id.key_below(day))?;
-        match archive.store.rename(&id.key(), &place) {
-            Err(e) if e.is_not_found() => {}
-            moved => moved?,
-        }
-        let week = id.key().parent();
-        if archive.store.list(&week)?.is_empty() {
-            // Another run may have published into it since; then it stays.
-            let _ = archive.store.delete(&week);
-        }
-        done.push(Retired { id });
-    }
-    archive.store.sync()?;
-    Ok(done)
 }

@@ -119,6 +119,11 @@ impl StoreError {
         !content.contains(&self.source.kind()) && !self.is_no_file()
     }
 
+    /// Whether the storage does not let this file be moved or deleted: we may not, or it is kept from all change.
+    pub fn is_refused(&self) -> bool {
+        matches!(self.source.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+    }
+
     /// Whether storage is full.
     pub fn is_full(&self) -> bool {
         matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)

@@ -68,6 +68,11 @@ pub trait Store: Send + Sync {
         None
     }
 
+    /// When the names in a directory changed last, by the store's clock; none where that cannot be told.
+    fn modified(&self, _folder: &Key) -> Option<Timestamp> {
+        None
+    }
+
     /// Makes all commits, renames and deletes so far durable.
     ///
     /// # Errors

@@ -115,14 +115,14 @@ pub(crate) fn clean_up(archive: &Archive, job: &Job) -> Result<(Vec<Retired>, Co
 pub(crate) fn retire(archive: &Archive, job: &Job) -> Result<Vec<Retired>, RepoError> {
     let pvcs: Vec<PvcName> = job.sources.iter().map(|s| s.pvc.clone()).collect();
     let limits = Retention { keep: job.keep, pvcs: Some(&pvcs), never: Some(job.week), dry_run: false };
-    retain(archive, &archive.manifests()?, limits, job.now, &Silent::default())
+    Ok(retain(archive, &archive.manifests()?, limits, job.now, &Silent::default())?.retired)
 }
 
 pub(crate) fn garbage(archive: &Archive, job: &Job) -> Result<Collected, RepoError> {
     let guard = lock(archive, LockMode::Exclusive)?;
     assert!(!matches!(guard, StoreLock::Busy), "nobody else has the lock");
     archive.clean_tmp(job.now)?;
-    let options = GcOptions { dry_run: false, trash_days: 7, now: job.now };
+    let options = GcOptions { dry_run: false, trash_days: 7, empty_trash: false, now: job.now };
     collect(archive, &archive.manifests()?, options, &Silent::default())
 }
 

@@ -6,14 +6,14 @@ mod source;
 use super::args::{PARTIAL as PARTIAL_MEANING, help_end};
 use super::bug::caught;
 use super::context::{Context, TOOL, host};
-use super::failure::{DONE, Failure, PARTIAL};
+use super::failure::{DONE, Failure, PARTIAL, way_out};
 use super::metrics;
 use super::stores::if_missing;
 use crate::model::{Completeness, PvcName, Shown, Week};
 use crate::ops::backup::{BackedUp, BackupOptions, Origin, Source, backup, check_source_folders};
 use crate::ops::gc::{CleanedUp, clean_up};
 use crate::ops::{Error, clock};
-use crate::repo::{Archive, RepoError, StoreLock, lock};
+use crate::repo::{Archive, ManifestId, RepoError, StoreLock, lock};
 use crate::store::LockMode;
 use crate::tree::{Excludes, StorePlace, WalkOptions};
 use clap::Args;
@@ -99,6 +99,8 @@ struct Outcome {
     created: Option<String>,
     week: Week,
     sources: Vec<BackedUp>,
+    /// Complete manifests of a past week that complete ones of this run have replaced.
+    replaced: Vec<ManifestId>,
     cleaned: CleanedUp,
     /// Why retention or gc ended early: what was published stands.
     trouble: Option<Failure>,
@@ -137,19 +139,9 @@ pub(super) fn run(context: &Context, args: &BackupArgs) -> Result<u8, Failure> {
         None => Ok(outcome.code()),
         Some(failure @ Failure::Interrupted { .. }) => Err(failure),
         Some(failure) => {
-            Err(published(format!("retiring what is old failed: {failure}{}", way_out(&failure))))
+            let way_out = if let Failure::Ops(error) = &failure { way_out(error) } else { "" };
+            Err(published(format!("retiring what is old failed: {failure}{way_out}")))
         }
-    }
-}
-
-/// What helps where a manifest cannot be read: it could need anything, so nothing goes until it is gone.
-fn way_out(failure: &Failure) -> &'static str {
-    match failure {
-        Failure::Ops(Error::Repo(RepoError::Format { .. })) => {
-            "; nothing is given up while a manifest cannot be read: restore what it still has, then take its file out of \
-             the store"
-        }
-        _ => "",
     }
 }
 
@@ -174,17 +166,35 @@ fn attempt(context: &Context, args: &BackupArgs, begun: Instant) -> Result<Outco
     if matches!(guard, Some(StoreLock::Busy)) {
         context.progress.note("a garbage collection is running on the store; going on, that is safe");
     }
+    let replaced = replaced(&archive, args.week, &sources)?;
     let sources = backup(&archive, &sources, &options, context.observer());
     let sources = sources.map_err(|e| context.failure(e, LEFT))?;
     drop(guard);
-    let (cleaned, trouble) = (CleanedUp::default(), None);
-    let mut outcome =
-        Outcome { archive, created, week: options.week, sources, cleaned, trouble, took: Duration::ZERO };
-    if outcome.is_complete() && !args.no_retention && !args.dry_run {
+    let mut outcome = Outcome {
+        archive,
+        created,
+        week: options.week,
+        sources,
+        replaced,
+        cleaned: CleanedUp::default(),
+        trouble: None,
+        took: Duration::ZERO,
+    };
+    outcome.tell_replaced(context, args.dry_run);
+    if !args.no_retention && !args.dry_run {
         outcome.clean_up(context, args.keep);
     }
     outcome.took = begun.elapsed();
     Ok(outcome)
+}
+
+/// The complete manifests of the sources in a week that was named and is past: what the run may replace.
+fn replaced(archive: &Archive, week: Option<Week>, sources: &[Source]) -> Result<Vec<ManifestId>, Failure> {
+    let Some(week) = week.filter(|week| *week < clock::week_of(clock::now())) else { return Ok(Vec::new()) };
+    let ids = archive.manifests()?.into_iter().map(|m| m.id);
+    let is_meant =
+        |id: &ManifestId| !id.partial && id.week == week && sources.iter().any(|s| s.pvc == id.pvc);
+    Ok(ids.filter(is_meant).collect())
 }
 
 fn options(context: &Context, args: &BackupArgs) -> Result<BackupOptions, Failure> {
@@ -223,12 +233,29 @@ fn options(context: &Context, args: &BackupArgs) -> Result<BackupOptions, Failur
 }
 
 impl Outcome {
+    /// Says which complete manifests of a past week are no longer in place.
+    fn tell_replaced(&mut self, context: &Context, dry_run: bool) {
+        // One that says the same is no loss.
+        let is_complete = |s: &&BackedUp| {
+            s.completeness == Completeness::Complete && s.counts.changed + s.counts.new + s.counts.removed > 0
+        };
+        let complete: Vec<&PvcName> = self.sources.iter().filter(is_complete).map(|s| &s.pvc).collect();
+        self.replaced.retain(|id| complete.contains(&&id.pvc));
+        for id in &self.replaced {
+            let is = if dry_run { "would be" } else { "is" };
+            context.progress.note(&format!(
+                "week {} is past, and its complete manifest of {} {is} replaced; `weekvault undelete --week {} --pvc {}` takes \
+                 that back while the old one is in the trash",
+                id.week, id.pvc, id.week, id.pvc
+            ));
+        }
+    }
+
     /// Retention and gc.
     fn clean_up(&mut self, context: &Context, keep: u32) {
         context.observer().phase("retiring what is old", None);
-        let pvcs: Vec<PvcName> = self.sources.iter().map(|s| s.pvc.clone()).collect();
         let (archive, keep) = (&self.archive, keep as usize);
-        match clean_up(archive, &pvcs, self.week, keep, &mut self.cleaned, context.observer()) {
+        match clean_up(archive, &self.sources, self.week, keep, &mut self.cleaned, context.observer()) {
             Ok(()) => {}
             Err(Error::Busy(_)) => {
                 context.progress.note("another run is at work on the store: garbage is left to the next run");

@@ -30,6 +30,7 @@ pub(super) fn print(context: &Context, dry_run: bool, outcome: &Outcome) -> Resu
         "written_bytes": written,
         "output_bytes": output,
         "sources": outcome.sources.iter().map(source_json).collect::<Vec<_>>(),
+        "replaced": outcome.replaced.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "retired": retired,
         "gc": outcome.cleaned.collected.as_ref().map(collected_json),
         "trouble": outcome.trouble.as_ref().map(ToString::to_string),

@@ -129,6 +129,8 @@ pub fn backup(
     observer: &dyn Observer,
 ) -> Result<Vec<BackedUp>, Error> {
     check_sources(sources, archive)?;
+    let names: Vec<PvcName> = sources.iter().map(|s| s.pvc.clone()).collect();
+    archive.check_names(&names, |message| observer.warn(message))?;
     let inventory = Inventory::take(archive, |manifest, error| {
         observer.warn(&format!("{}: not used for deduplication: {error}", manifest.id));
     })?;

@@ -8,7 +8,10 @@ mod repair;
 
 use super::Error;
 use crate::model::{Extent, FileContent, ObjectId, ObjectRow, Observer, PvcName, Week, WeekRef};
-use crate::repo::{Archive, Damage, Listing, Manifest, ManifestId, ObjectReader, RepoError, StoreLock, lock};
+use crate::repo::{
+    Archive, Damage, Foreign, Listing, Manifest, ManifestId, ObjectReader, RepoError, StoreLock, lock,
+    told_of_alike, told_of_future,
+};
 use crate::store::LockMode;
 use contents::{Contents, Objects};
 use manifest::{blame, check_entries};
@@ -102,6 +105,12 @@ pub struct Verified {
     /// What stands in the store and is neither a regular file nor a directory, or not the one of them that its place has:
     /// paths below the store's root. It is passed over.
     pub strange: Vec<String>,
+    /// Files that are not the manifests that their names say.
+    pub foreign: Vec<Foreign>,
+    /// Pvcs whose names differ only in case.
+    pub alike: Vec<(PvcName, PvcName)>,
+    /// Manifests of weeks that are later than now.
+    pub future: Vec<ManifestId>,
 }
 
 impl Verified {
@@ -111,6 +120,17 @@ impl Verified {
             && self.damaged_manifests.is_empty()
             && self.wrong_contents == Hurts::default()
             && !self.lacks_manifests
+    }
+
+    /// For people: what is no damage, but should not be so.
+    pub fn notes(&self) -> Vec<String> {
+        let mut future: BTreeMap<&PvcName, BTreeSet<Week>> = BTreeMap::new();
+        for id in &self.future {
+            future.entry(&id.pvc).or_default().insert(id.week);
+        }
+        let future = future.iter().map(|(pvc, weeks)| told_of_future(pvc, weeks));
+        let alike = self.alike.iter().map(|(a, b)| told_of_alike(a, b));
+        self.foreign.iter().map(ToString::to_string).chain(alike).chain(future).collect()
     }
 
     /// Whether all that was to be checked could be read.
@@ -143,7 +163,12 @@ pub fn verify(
     let narrowed = options.week.is_some() || options.pvc.is_some();
     let listing = archive.list_objects()?;
     result.strange = archive.strange(&listing)?;
-    result.lacks_manifests = archive.lacks_manifests(&archive.manifests()?, &listing)?;
+    let all = archive.manifests()?;
+    result.lacks_manifests = archive.lacks_manifests(&all, &listing)?;
+    result.alike = archive.alike_pvcs()?;
+    let future = archive.later_than_now(&all.iter().map(|m| m.id.week).collect());
+    result.future = all.iter().map(|m| m.id.clone()).filter(|id| future.contains(&id.week)).collect();
+    result.foreign = archive.foreign_names()?;
     let mut check = Check::new(archive, &listing, options, observer);
     let sound = check.manifests(selected, &mut result)?;
     let mut damage = check.objects(narrowed, &mut result)?;
@@ -176,14 +201,11 @@ fn select(archive: &Archive, options: &VerifyOptions) -> Result<Vec<ManifestId>,
     let all: Vec<ManifestId> = archive.manifests()?.into_iter().map(|m| m.id).collect();
     let weeks: BTreeSet<Week> =
         all.iter().filter(|m| options.pvc.as_ref().is_none_or(|p| m.pvc == *p)).map(|m| m.week).collect();
-    let week = match options.week {
-        None => None,
-        Some(WeekRef::Exact(week)) => Some(week),
-        Some(WeekRef::Latest) => weeks.iter().next_back().copied(),
-        Some(WeekRef::Previous) => weeks.iter().nth_back(1).copied(),
+    let week = options.week.and_then(|week| archive.week_of(week, &weeks));
+    let is_none = options.week.is_some() && week.is_none();
+    let fits = |m: &ManifestId| {
+        !is_none && week.is_none_or(|w| m.week == w) && options.pvc.as_ref().is_none_or(|p| m.pvc == *p)
     };
-    let fits =
-        |m: &ManifestId| week.is_none_or(|w| m.week == w) && options.pvc.as_ref().is_none_or(|p| m.pvc == *p);
     let selected: Vec<ManifestId> = all.into_iter().filter(fits).collect();
     match (&options.pvc, options.week) {
         (Some(pvc), _) if selected.is_empty() => {
@@ -251,7 +273,13 @@ impl<'a> Check<'a> {
             match checked {
                 Ok(()) => sound.push(id),
                 Err(error) if error.is_access() => result.unchecked_manifests.push((id, error.to_string())),
-                Err(error) => result.damaged_manifests.push((id, error.to_string())),
+                Err(error) => match self.archive.as_foreign(&id, &self.archive.manifests()?) {
+                    Ok(Some(foreign)) => {
+                        result.manifests -= 1;
+                        result.foreign.push(foreign);
+                    }
+                    _ => result.damaged_manifests.push((id, error.to_string())),
+                },
             }
         }
         Ok(sound)
@@ -309,7 +337,8 @@ impl<'a> Check<'a> {
         if !narrowed {
             let is_orphan = |id: &ObjectId| self.objects.number_of(id).is_none_or(|n| !is_needed(&n));
             orphans.extend(self.listing.iter().map(|(id, _)| *id).filter(is_orphan));
-            result.unreferenced = orphans.len() as u64;
+            let theirs: BTreeSet<&ObjectId> = result.foreign.iter().flat_map(|f| &f.objects).collect();
+            result.unreferenced = orphans.iter().filter(|id| !theirs.contains(id)).count() as u64;
         }
         orphans.retain(in_slice);
         let rows = |n: &u32| self.objects.get(*n).is_some_and(|row| in_slice(&row.id));

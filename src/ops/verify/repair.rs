@@ -4,7 +4,7 @@
 use crate::model::{ObjectId, ObjectRow, Observer};
 use crate::ops::Error;
 use crate::ops::clock::now;
-use crate::repo::{Archive, Damage, ObjectReader, Trash};
+use crate::repo::{Archive, Damage, ObjectReader, RepoError, Trash};
 use std::collections::BTreeMap;
 
 /// What was done about a damaged object.
@@ -14,6 +14,8 @@ pub enum Repair {
     BroughtBack,
     /// It is in the trash now, so that the next backup stores it again, if the source still has it.
     SetAside,
+    /// The storage did not let it be set aside: it stays where it is.
+    Stuck,
     /// There was nothing to set aside: the next backup stores it again, if the source still has it.
     Missing,
 }
@@ -36,8 +38,15 @@ pub(super) fn repair(
         if observer.cancelled() {
             return Err(Error::Cancelled);
         }
-        if *damage != Damage::Missing {
-            archive.set_aside(id, now)?;
+        if *damage == Damage::Missing {
+            continue;
+        }
+        match archive.set_aside(id, now) {
+            Err(RepoError::Store(e)) if e.is_refused() => {
+                observer.warn(&format!("{e}; the rest goes on"));
+                repaired.insert(*id, Repair::Stuck);
+            }
+            done => done?,
         }
     }
     // Looked at only now: what a backup stored anew since it was found damaged was set aside as well, and is the copy to
@@ -45,6 +54,9 @@ pub(super) fn repair(
     let trash = Trash::list(archive)?;
     let mut reader = ObjectReader::prepared(archive)?;
     for (id, (damage, row)) in verdicts() {
+        if repaired.contains_key(id) {
+            continue;
+        }
         let brought_back = match row {
             Some(row) => archive.bring_back(id, row.chunk_length, &trash, &mut reader)?,
             None => false,

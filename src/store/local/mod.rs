@@ -358,6 +358,10 @@ impl Store for LocalStore {
         (!stamp.is_folder || clock.is_past(stamp.modified)).then_some(stamp)
     }
 
+    fn modified(&self, folder: &Key) -> Option<Timestamp> {
+        Some(self.disk().stamp(&self.path(folder)).ok()?.modified)
+    }
+
     fn now(&self) -> Result<Timestamp, StoreError> {
         if let Some(clock) = self.shared.clock.get() {
             return Ok(clock.now());

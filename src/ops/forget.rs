@@ -1,0 +1,72 @@
+//! Retiring manifests that somebody names.
+
+use super::Error;
+use super::clock::now;
+use crate::model::{ObjectId, Observer};
+use crate::repo::{Archive, Given, ManifestId, ManifestRef, Retired, move_to_trash};
+use std::collections::HashSet;
+
+/// Manifests that were retired, or in a dry run would be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Forgotten {
+    /// Which, and how many could not be.
+    pub given: Given,
+    /// In a dry run: what nothing else needs.
+    pub freed: Option<Freed>,
+}
+
+/// What a gc gives up once manifests are retired.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Freed {
+    /// Objects that nothing else needs.
+    pub objects: u64,
+    /// Bytes of their files, and of the manifests.
+    pub bytes: u64,
+}
+
+/// Moves manifests to the trash; in a dry run it says instead how much only they need. Asked to stop, it leaves the rest.
+///
+/// # Errors
+/// [`Error::Repo`]; [`Error::Cancelled`] for who has asked to stop before anything was done.
+pub fn forget(
+    archive: &Archive,
+    ids: Vec<ManifestId>,
+    dry_run: bool,
+    observer: &dyn Observer,
+) -> Result<Forgotten, Error> {
+    if dry_run {
+        let freed = Some(freed(archive, &ids, observer)?);
+        let retired = ids.into_iter().map(|id| Retired { id }).collect();
+        return Ok(Forgotten { given: Given { retired, stuck: 0 }, freed });
+    }
+    if observer.cancelled() {
+        return Err(Error::Cancelled);
+    }
+    Ok(Forgotten { given: move_to_trash(archive, ids, now(), observer)?, freed: None })
+}
+
+fn freed(archive: &Archive, ids: &[ManifestId], observer: &dyn Observer) -> Result<Freed, Error> {
+    let (theirs, others): (Vec<ManifestRef>, Vec<ManifestRef>) =
+        archive.manifests()?.into_iter().partition(|m| ids.contains(&m.id));
+    let mut alone: HashSet<ObjectId> = HashSet::new();
+    for manifest in &theirs {
+        let table = archive.open_listed(&manifest.id).and_then(|m| m.map(|m| m.objects()).transpose());
+        match table {
+            Ok(table) => alone.extend(table.unwrap_or_default().iter().map(|row| row.id)),
+            Err(error) => observer.warn(&format!("what only {} needs cannot be told: {error}", manifest.id)),
+        }
+    }
+    for manifest in &others {
+        if observer.cancelled() {
+            return Err(Error::Cancelled);
+        }
+        if let Some(opened) = archive.open_listed(&manifest.id)? {
+            let theirs: HashSet<ObjectId> = opened.objects()?.iter().map(|row| row.id).collect();
+            alone.retain(|id| !theirs.contains(id));
+        }
+    }
+    let listing = archive.list_objects()?;
+    let lengths: Vec<u64> = alone.iter().filter_map(|id| listing.stored_length(id)).collect();
+    let manifests: u64 = theirs.iter().map(|m| m.length).sum();
+    Ok(Freed { objects: lengths.len() as u64, bytes: lengths.iter().sum::<u64>() + manifests })
+}
