@@ -255,3 +255,47 @@ fn contents_that_would_take_for_ever_are_not_hashed() {
     assert_eq!(report["sparse_contents"], 1);
     assert!(report["unhashed_contents"].as_u64().unwrap() > 0);
 }
+
+#[test]
+fn a_restore_takes_no_content_that_has_not_its_hash() {
+    let scene = Scene::new();
+    let chunk = |n: u8| [[n; 700], [n + 1; 700]].concat();
+    let rows: Vec<ObjectRow> = (0..9u8).map(|n| scene.object(&chunk(n), None)).collect();
+    let long: Vec<(u64, u64, u64)> = (0..9).rev().map(|n| (n + 1, 3, 1300)).collect();
+    let long_content: Vec<u8> = (0..9).rev().flat_map(|n| chunk(n)[3..1303].to_vec()).collect();
+    let holes = [vec![0; 5000], chunk(2), vec![0; 10]].concat();
+    let holed = |hash| file_of(6410, hash, &[(0, 0, 5000), (3, 0, 1400), (0, 0, 10)]);
+    let length = long_content.len() as u64;
+    let records = [
+        root(),
+        record(1, "a-slice", file_of(100, hash(&chunk(0)[650..750]), &[(1, 650, 100)])),
+        record(1, "b-long", file_of(length, hash(&long_content), &long)),
+        record(1, "c-holes", holed(hash(&holes))),
+        record(1, "d-hole", file_of(4000, hash(&[0; 4000]), &[(0, 0, 4000)])),
+        record(1, "w-slice", file_of(100, hash(&chunk(0)[650..750]), &[(1, 649, 100)])),
+        record(1, "w-long", file_of(length, hash(&long_content[1..]), &long)),
+        record(1, "w-whole", file_of(1400, hash(&chunk(0)), &[(2, 0, 1400)])),
+        record(1, "w-xholes", holed(hash(&holes[1..]))),
+        record(1, "w-yhole", file_of(4000, hash(&[1; 4000]), &[(0, 0, 4000)])),
+        record(1, "w-zempty", file_of(0, hash(&[1]), &[])),
+    ];
+    let mut records = records.to_vec();
+    records[5..].sort_by(|a, b| a.name.cmp(&b.name));
+    scene.publish("2025-14/pvc.manifest", &manifest(&[Block::entries(b"", &records)], &rows));
+    for threads in ["1", "4"] {
+        let target = scene.path(threads);
+        fs::create_dir(&target).unwrap();
+        fs::write(target.join("w-slice"), "what was there").unwrap();
+        let ran = scene.vault.restore("2025-14", "pvc", &target, &["--no-owner", "--threads", threads]);
+        let ran = ran.expect(1);
+        for name in ["w-slice", "w-long", "w-whole", "w-xholes", "w-yhole", "w-zempty"] {
+            let told = format!("{name}: its content is not the one whose hash the manifest gives");
+            assert!(ran.stderr.contains(&told), "{}", ran.stderr);
+        }
+        let names: Vec<_> = fs::read_dir(&target).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(names.len(), 5, "{names:?}");
+        assert_eq!(fs::read(target.join("w-slice")).unwrap(), b"what was there");
+        assert_eq!(fs::read(target.join("b-long")).unwrap(), long_content);
+        assert_eq!(fs::read(target.join("c-holes")).unwrap(), holes);
+    }
+}

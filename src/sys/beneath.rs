@@ -4,6 +4,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::{Errno, Result};
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// Opens `path`, relative to `root` and empty for the root itself, following no symbolic link on the way: a tree that
@@ -27,8 +28,9 @@ pub fn open_within(root: BorrowedFd<'_>, path: &Path, flags: OFlags, more: Resol
     let mut retries = 0;
     loop {
         match rustix::fs::openat2(root, name, flags, Mode::empty(), resolve) {
-            // Kernels before 5.6, strict seccomp profiles; and paths that are too long for one call.
-            Err(Errno::NOSYS | Errno::PERM | Errno::NAMETOOLONG) => return by_component(root, path, flags),
+            // Kernels before 5.6, strict seccomp profiles.
+            Err(Errno::NOSYS | Errno::PERM) => return by_component(root, path, flags),
+            Err(Errno::NAMETOOLONG) => return by_parts(root, path, flags, more),
             Err(Errno::INTR) => {}
             // A rename elsewhere may have raced with the lookup; a file under a lease says the same for long.
             Err(Errno::AGAIN) if retries < 100 => retries += 1,
@@ -41,6 +43,24 @@ pub fn open_within(root: BorrowedFd<'_>, path: &Path, flags: OFlags, more: Resol
 /// the way or where a directory was wanted.
 pub fn is_blocked(error: Errno) -> bool {
     matches!(error, Errno::LOOP | Errno::NOTDIR | Errno::XDEV)
+}
+
+/// Bytes of a path that one call takes.
+const MAX_PART: usize = 4000;
+
+/// Opens a path that is too long for one call: piece by piece, each as long as can be. By single components, a tree of
+/// many levels would take a call for each level above each of them.
+fn by_parts(root: BorrowedFd<'_>, path: &Path, flags: OFlags, more: ResolveFlags) -> Result<OwnedFd> {
+    let bytes = path.as_os_str().as_bytes();
+    let cut = bytes.get(..MAX_PART).and_then(|start| start.iter().rposition(|&byte| byte == b'/'));
+    let Some((first, rest)) = cut.and_then(|at| bytes.split_at_checked(at)) else {
+        // One name is too long.
+        return by_component(root, path, flags);
+    };
+    let part = |bytes| Path::new(OsStr::from_bytes(bytes));
+    let step = OFlags::PATH | OFlags::DIRECTORY;
+    let folder = open_within(root, part(first), step, more)?;
+    open_within(folder.as_fd(), part(rest.get(1..).unwrap_or_default()), flags, more)
 }
 
 fn by_component(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd> {

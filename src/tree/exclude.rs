@@ -22,6 +22,8 @@ pub struct InvalidGlob {
 
 /// Longest pattern, in bytes: deeply nested ones take more stack than there is.
 const MAX_PATTERN: usize = 4096;
+/// Bytes of all patterns: compiled, they take some four hundred times as much memory.
+const MAX_PATTERNS: usize = 128 << 10;
 
 impl Excludes {
     /// Nothing is left out.
@@ -35,7 +37,13 @@ impl Excludes {
     /// [`InvalidGlob`] for the first pattern that cannot be read.
     pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Self, InvalidGlob> {
         let mut builder = GitignoreBuilder::new("");
+        let mut bytes = 0;
         for pattern in patterns {
+            bytes += pattern.len() + 1;
+            if bytes > MAX_PATTERNS {
+                let reason = format!("with it, the patterns are longer than {MAX_PATTERNS} bytes");
+                return Err(InvalidGlob { pattern: pattern.chars().take(40).collect(), reason });
+            }
             if pattern.len() > MAX_PATTERN {
                 let pattern = pattern.chars().take(40).collect::<String>() + "...";
                 return Err(InvalidGlob {

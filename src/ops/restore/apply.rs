@@ -3,7 +3,7 @@
 use super::RestoreOptions;
 use super::before::Linking;
 use super::clear::Clearing;
-use super::finish::{FirstNames, no_first_name};
+use super::finish::{FirstNames, PathHashes, no_first_name};
 use super::look::{Action, Looked, Looking};
 use super::missing::MissingFolders;
 use super::report::Report;
@@ -13,6 +13,9 @@ use crate::model::{ArchivePath, Entry, Kind, NodeKind, Problem, Stat};
 use crate::repo::{Manifest, RepoError};
 use crate::tree::{OwnerMap, SourceError, Target};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+/// Bytes that the names of links may take whose first names are not selected.
+const MAX_DETACHED: usize = 16 << 20;
 
 /// Does what was found to be needed, in path order.
 pub(super) struct Restoring<'a, 'b, 'c> {
@@ -28,6 +31,10 @@ pub(super) struct Restoring<'a, 'b, 'c> {
     pub(super) made: BTreeSet<ArchivePath>,
     /// First names that are not selected → the selected names of the same inode.
     pub(super) detached: BTreeMap<ArchivePath, Vec<ArchivePath>>,
+    /// All of these selected names.
+    pub(super) detached_links: PathHashes,
+    /// Bytes of memory that `detached` takes, about.
+    pub(super) detached_bytes: usize,
     /// Inodes with several names that an entry of its own has been found to be.
     pub(super) inodes: HashSet<(u64, u64)>,
     pub(super) firsts: FirstNames,
@@ -75,7 +82,7 @@ impl Restoring<'_, '_, '_> {
         if let Kind::HardLink(first) = &entry.kind {
             match self.options.selection.would_select(first) {
                 true => self.firsts.want(first),
-                false => self.detached.entry(first.clone()).or_default().push(path),
+                false => return self.detach(first, path),
             }
             return Ok(());
         }
@@ -103,6 +110,18 @@ impl Restoring<'_, '_, '_> {
             return Ok(());
         }
         self.carry_out(path, entry, action, stat)
+    }
+
+    /// Notes a link whose first name is not selected.
+    fn detach(&mut self, first: &ArchivePath, path: ArchivePath) -> Result<(), SourceError> {
+        self.detached_links.insert(&path);
+        self.detached_bytes += first.as_bytes().len() + path.as_bytes().len() + 2 * size_of::<ArchivePath>();
+        if self.detached_bytes > MAX_DETACHED {
+            let error = "too many links are selected without the first name of their file; select that too";
+            return Err(SourceError::new(&path, "link", std::io::Error::other(error)));
+        }
+        self.detached.entry(first.clone()).or_default().push(path);
+        Ok(())
     }
 
     /// Whether what is to be made is there by another name now.
@@ -247,7 +266,6 @@ impl Restoring<'_, '_, '_> {
                 self.report.problem((&error).into());
             }
         }
-        self.detached = wanted;
         Ok(())
     }
 }

@@ -35,8 +35,23 @@ pub(super) struct Finishing<'a> {
     /// Folders that were made on the way to something selected.
     pub(super) made: BTreeSet<ArchivePath>,
     /// Links whose first name is not selected: restored as files of their own, or links to such.
-    pub(super) detached: BTreeSet<ArchivePath>,
+    pub(super) detached: PathHashes,
     pub(super) firsts: FirstNames,
+}
+
+/// Paths, as hashes: a tree may be all links, or all that cannot be restored, each of a path of 64 KiB.
+#[derive(Default)]
+pub(super) struct PathHashes(HashSet<u64>, RandomState);
+
+impl PathHashes {
+    /// Adds a path. False where it was there.
+    pub(super) fn insert(&mut self, path: &ArchivePath) -> bool {
+        self.0.insert(self.1.hash_one(path))
+    }
+
+    pub(super) fn has(&self, path: &ArchivePath) -> bool {
+        !self.0.is_empty() && self.0.contains(&self.1.hash_one(path))
+    }
 }
 
 /// First names that links want and that have not been met, as hashes: a tree may be all links.
@@ -94,7 +109,7 @@ impl Finishing<'_> {
             }
             let selected = selection.selects(&path);
             match &entry.kind {
-                Kind::HardLink(target) if selected && !self.detached.contains(&path) => {
+                Kind::HardLink(target) if selected && !self.detached.has(&path) => {
                     if let Err(error) = self.link(target, &path) {
                         self.report.problem((&error).into());
                     }

@@ -12,6 +12,7 @@ mod clear;
 mod finish;
 mod look;
 mod missing;
+mod proof;
 mod report;
 mod select;
 mod siblings;
@@ -30,7 +31,7 @@ use crate::tree::{OwnerMap, OwnerNames, SourceError, SourceReader, StorePlace, T
 use apply::Restoring;
 use before::Linking;
 use clear::Clearing;
-use finish::{Finishing, FirstNames};
+use finish::{Finishing, FirstNames, PathHashes};
 use look::{Batch, Looking};
 use missing::MissingFolders;
 use report::Report;
@@ -142,6 +143,8 @@ pub fn restore_beside(
         ancestors: MissingFolders::default(),
         made: if made_root { BTreeSet::from([ArchivePath::root()]) } else { BTreeSet::new() },
         detached: BTreeMap::new(),
+        detached_links: PathHashes::default(),
+        detached_bytes: 0,
         inodes: HashSet::new(),
         firsts: FirstNames::default(),
         siblings: siblings::Siblings::default(),
@@ -157,7 +160,7 @@ pub fn restore_beside(
     restoring.writer.flush();
     // Before directories get their times, and before what is extra is told from what is not.
     target.close_workshop();
-    let Restoring { made, detached, firsts, .. } = restoring;
+    let Restoring { made, detached_links, firsts, .. } = restoring;
     let finishing = Finishing {
         target,
         owners: &owners,
@@ -165,7 +168,7 @@ pub fn restore_beside(
         clearing: &clearing,
         dry_run: options.dry_run,
         made,
-        detached: detached.into_values().flatten().collect(),
+        detached: detached_links,
         firsts,
     };
     if observer.cancelled() {
@@ -230,34 +233,37 @@ fn dry_run_of_nothing(
     options: &RestoreOptions,
     report: Report<'_>,
 ) -> Result<Restored, Error> {
-    let mut selection = options.selection.clone();
-    let (mut ancestors, mut links) = (MissingFolders::default(), Vec::new());
-    let mut detached = BTreeSet::new();
-    for entry in manifest.entries()? {
-        let (path, entry) = match entry {
-            Err(error @ RepoError::Format { .. }) => {
-                report.damaged(&error);
-                continue;
-            }
-            entry => entry?,
-        };
-        ancestors.enter(&path);
-        match (&entry.kind, selection.selects(&path)) {
-            _ if path.is_root() => {}
-            (Kind::Directory, false) => ancestors.push(path),
-            (_, false) => {}
-            (Kind::HardLink(first), true)
-                if selection.would_select(first) || !detached.insert(first.clone()) =>
-            {
-                links.push(path);
-            }
-            (_, true) => {
-                ancestors.take().for_each(|a| report.change(&a, "create"));
-                report.change(&path, "create");
+    // Links are told of last, and found again for that: a tree may be all links.
+    for tell_links in [false, true] {
+        let (mut selection, mut ancestors) = (options.selection.clone(), MissingFolders::default());
+        let mut detached = PathHashes::default();
+        for entry in manifest.entries()? {
+            let (path, entry) = match entry {
+                Err(RepoError::Format { .. }) if tell_links => continue,
+                Err(error @ RepoError::Format { .. }) => {
+                    report.damaged(&error);
+                    continue;
+                }
+                entry => entry?,
+            };
+            ancestors.enter(&path);
+            match (&entry.kind, selection.selects(&path)) {
+                _ if path.is_root() => {}
+                (Kind::Directory, false) => ancestors.push(path),
+                (_, false) => {}
+                (Kind::HardLink(first), true) if selection.would_select(first) || !detached.insert(first) => {
+                    if tell_links {
+                        report.change(&path, "link");
+                    }
+                }
+                _ if tell_links => {}
+                (_, true) => {
+                    ancestors.take().for_each(|a| report.change(&a, "create"));
+                    report.change(&path, "create");
+                }
             }
         }
     }
-    links.iter().for_each(|path| report.change(path, "link"));
     Ok(report.into_result())
 }
 

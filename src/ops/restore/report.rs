@@ -1,5 +1,6 @@
 //! What a restore has done so far; shared by its threads.
 
+use super::finish::PathHashes;
 use crate::model::{ArchivePath, Observer, Problem};
 use crate::repo::RepoError;
 use crate::tree::{IN_STORE, Unrestored};
@@ -21,6 +22,8 @@ pub struct Restored {
 
 /// So many problems are kept; the rest is counted.
 const MAX_PROBLEMS: usize = 1_000;
+/// Bytes that they may take.
+const MAX_PROBLEM_BYTES: usize = 4 << 20;
 
 pub(super) struct Report<'a> {
     observer: &'a dyn Observer,
@@ -30,13 +33,15 @@ pub(super) struct Report<'a> {
 #[derive(Default)]
 struct State {
     result: Restored,
+    /// Bytes that the problems' paths and errors take.
+    bytes: usize,
     damaged: bool,
     /// Where the store was met.
     stores: BTreeSet<ArchivePath>,
     /// Files that could not be restored: no other name is made of what stands there instead.
-    lost: BTreeSet<ArchivePath>,
+    lost: PathHashes,
     /// In a dry run: files whose inode would be a new one, so that links to them would be made anew.
-    rewritten: BTreeSet<ArchivePath>,
+    rewritten: PathHashes,
 }
 
 impl<'a> Report<'a> {
@@ -65,19 +70,21 @@ impl<'a> Report<'a> {
         self.observer.problem(&problem);
         let mut state = self.state();
         state.result.failed += 1;
-        if state.result.problems.len() < MAX_PROBLEMS {
+        let bytes = problem.path.as_bytes().len() + problem.error.len();
+        if state.result.problems.len() < MAX_PROBLEMS && state.bytes + bytes <= MAX_PROBLEM_BYTES {
+            state.bytes += bytes;
             state.result.problems.push(problem);
         }
     }
 
     /// A file that could not be restored.
     pub(super) fn lost(&self, problem: Problem) {
-        self.state().lost.insert(problem.path.clone());
+        self.state().lost.insert(&problem.path);
         self.problem(problem);
     }
 
     pub(super) fn is_lost(&self, path: &ArchivePath) -> bool {
-        self.state().lost.contains(path)
+        self.state().lost.has(path)
     }
 
     /// A part of the manifest is damaged: what it had cannot be restored, and all else can.
@@ -101,11 +108,11 @@ impl<'a> Report<'a> {
     }
 
     pub(super) fn note_rewritten(&self, path: &ArchivePath) {
-        self.state().rewritten.insert(path.clone());
+        self.state().rewritten.insert(path);
     }
 
     pub(super) fn rewritten(&self, path: &ArchivePath) -> bool {
-        self.state().rewritten.contains(path)
+        self.state().rewritten.has(path)
     }
 
     pub(super) fn into_result(self) -> Restored {

@@ -1,12 +1,13 @@
 //! Writing a window of files: each object is fetched once, verified, and its slices go to where they belong.
 
 use super::Report;
+use super::proof::{Proof, Written};
 use crate::data::{Placement, Window};
-use crate::model::{ArchivePath, FileContent, Meta, ObjectRow, Observer, Problem};
+use crate::model::{ArchivePath, FileContent, Meta, ObjectId, ObjectRow, Observer, Problem};
 use crate::ops::parallel::start_some;
 use crate::repo::{Archive, ObjectReader, RepoError, SharedTrash};
 use crate::tree::{Inode, NewFile, SourceError, Target};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A file that is to be written.
@@ -16,6 +17,8 @@ struct Job {
     size: u64,
     /// What stands there and is to be replaced.
     looked: Option<Inode>,
+    /// What its content is to be.
+    proof: Proof,
     /// It has no slice at all. Not to be told from `left`, which another thread brings to 0 meanwhile.
     empty: bool,
     /// Slices still to come.
@@ -44,6 +47,8 @@ pub(super) struct Writer<'a> {
     weight: usize,
     /// Counts the temporary files of this run.
     written: u64,
+    /// Files that are hashed piece by piece.
+    hashers: AtomicUsize,
 }
 
 impl<'a> Writer<'a> {
@@ -69,6 +74,7 @@ impl<'a> Writer<'a> {
             jobs: Vec::new(),
             weight: 0,
             written: 0,
+            hashers: AtomicUsize::new(0),
         }
     }
 
@@ -84,8 +90,9 @@ impl<'a> Writer<'a> {
         let (_, slices) = self.window.add(&content.extents);
         let (left, size) = (AtomicU32::new(slices), content.size);
         let (failed, made) = (AtomicBool::new(false), Mutex::new(false));
-        self.weight += path.as_bytes().len() + meta.weight() + size_of::<Job>();
-        self.jobs.push(Job { path, meta, size, looked, empty: slices == 0, left, failed, made });
+        let (proof, empty) = (Proof::new(content), slices == 0);
+        self.weight += path.as_bytes().len() + meta.weight() + proof.weight() + size_of::<Job>();
+        self.jobs.push(Job { path, meta, size, looked, proof, empty, left, failed, made });
         if self.window.is_full() || self.weight >= MAX_WEIGHT {
             self.flush();
         }
@@ -151,12 +158,9 @@ impl Hand<'_, '_> {
                 return;
             }
             let before = reader.bytes_read();
-            let fetched = match self.writer.objects.get(*row as usize) {
-                Some(object) => reader.fetch(&object.id, object.chunk_length).map(|chunk| chunk as &[u8]),
-                None => continue,
-            };
-            match fetched {
-                Ok(chunk) => self.place(chunk, placements),
+            let Some(object) = self.writer.objects.get(*row as usize) else { continue };
+            match reader.fetch(&object.id, object.chunk_length) {
+                Ok(chunk) => self.place((&object.id, chunk), placements),
                 Err(error) => self.lost(&error, placements),
             }
             observer.counters().objects_read.add(1);
@@ -169,7 +173,7 @@ impl Hand<'_, '_> {
     }
 
     /// Writes an object's slices, those of one file after each other.
-    fn place(&mut self, chunk: &[u8], placements: &[Placement]) {
+    fn place(&mut self, chunk: (&ObjectId, &[u8]), placements: &[Placement]) {
         for of_file in placements.chunk_by(|a, b| a.file == b.file) {
             let Some(&Placement { file, .. }) = of_file.first() else { continue };
             let Some(job) = self.jobs.get(file as usize) else { continue };
@@ -185,7 +189,7 @@ impl Hand<'_, '_> {
         &mut self,
         number: u32,
         job: &Job,
-        chunk: &[u8],
+        (id, chunk): (&ObjectId, &[u8]),
         placements: &[Placement],
     ) -> Result<(), SourceError> {
         let unique = self.unique(number);
@@ -198,6 +202,7 @@ impl Hand<'_, '_> {
             *made = true;
             new
         };
+        let mut written = Vec::with_capacity(placements.len());
         for place in placements {
             let bytes = chunk.get(place.offset as usize..).and_then(|b| b.get(..place.length as usize));
             // The manifest's reader has checked that slices are within their chunks.
@@ -205,7 +210,11 @@ impl Hand<'_, '_> {
             write_slice(&mut new, bytes, place.at, self.writer.sparse)
                 .map_err(|e| SourceError::new(&job.path, "write", e))?;
             self.writer.observer.counters().bytes_restored.add(bytes.len() as u64);
+            written.push(Written { at: place.at, bytes });
         }
+        job.proof
+            .written(&new, (id, chunk.len()), &written, &self.writer.hashers)
+            .map_err(|e| SourceError::new(&job.path, "read back", e))?;
         let done = placements.len() as u32;
         if job.left.fetch_sub(done, Ordering::AcqRel) == done && !job.failed.load(Ordering::Acquire) {
             self.put_in_place(new, job)?;
@@ -222,6 +231,12 @@ impl Hand<'_, '_> {
     }
 
     fn put_in_place(&mut self, new: NewFile, job: &Job) -> Result<(), SourceError> {
+        let holds = job.proof.holds(&new).map_err(|e| SourceError::new(&job.path, "read back", e))?;
+        job.proof.forget(&self.writer.hashers);
+        if !holds {
+            let error = "its content is not the one whose hash the manifest gives; another week may have it";
+            return Err(SourceError::new(&job.path, "restore", std::io::Error::other(error)));
+        }
         let unrestored = self.target.finish(new, &job.path, job.size, &job.meta, job.looked)?;
         self.writer.report.unrestored(&unrestored);
         self.writer.observer.counters().files_restored.add(1);
@@ -313,8 +328,8 @@ mod tests {
             ("file", vec![Extent::Slice { object: 0, offset: 0, length: row.chunk_length }]),
         ] {
             let size = if extents.is_empty() { 0 } else { row.chunk_length.into() };
-            let content =
-                FileContent { size, hash: ContentHash([0; 32]), extents, changed_while_read: false };
+            let hash = ContentHash::of(if size == 0 { b"" } else { b"content" });
+            let content = FileContent { size, hash, extents, changed_while_read: false };
             let path = ArchivePath::parse(name.as_bytes()).unwrap();
             let meta = Meta { mode: 0o644, ..Meta::default() };
             writer.add(path, meta, &content, None);

@@ -34,6 +34,14 @@ impl NewFile {
         self.end = self.end.max(offset + bytes.len() as u64);
         Ok(())
     }
+
+    /// Reads what was written; returns how many bytes there are, 0 at the end.
+    ///
+    /// # Errors
+    /// What the file system returns.
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> std::io::Result<usize> {
+        self.file.read_at(buffer, offset)
+    }
 }
 
 /// The directories in which a restore makes things: one for each file system that the tree has, since nothing can be moved
