@@ -139,10 +139,11 @@ impl History {
         is_needless || (is_before && Some(id.week) != never)
     }
 
-    /// A partial one that is old only because of newer partial ones.
+    /// A partial one that is old only because of newer partial ones. One beside a complete one of its week goes with that.
     fn is_crowded_out(&self, id: &ManifestId) -> bool {
         let is_before = |first: Option<Week>| first.is_some_and(|first| id.week < first);
-        id.partial && is_before(self.first_partial) && !is_before(self.first_kept)
+        let is_alone = id.partial && !self.written.contains_key(&id.week);
+        is_alone && is_before(self.first_partial) && !is_before(self.first_kept)
     }
 }
 
