@@ -119,9 +119,11 @@ impl StoreError {
         !content.contains(&self.source.kind()) && !self.is_no_file()
     }
 
-    /// Whether the storage does not let this file be moved or deleted: we may not, or it is kept from all change.
+    /// Whether the storage does not let this file be moved or deleted: we may not, or it is kept from all change. A sync
+    /// that failed is never that: after it nothing more may be published or given up.
     pub fn is_refused(&self) -> bool {
-        matches!(self.source.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+        let denied = [io::ErrorKind::PermissionDenied, io::ErrorKind::ReadOnlyFilesystem];
+        self.operation != StoreOperation::Sync && denied.contains(&self.source.kind())
     }
 
     /// Whether storage is full.

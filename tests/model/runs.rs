@@ -11,11 +11,11 @@ use weekvault::ops::Error;
 use weekvault::ops::backup::{BackedUp, BackupOptions, Origin, Source, backup};
 use weekvault::ops::restore::{Owner, RestoreOptions, Selection, restore};
 use weekvault::ops::undelete::{Undeleted, undelete};
-use weekvault::ops::verify::{Verified, VerifyOptions, verify};
+use weekvault::ops::verify::{Repair, Verified, VerifyOptions, verify};
 use weekvault::repo::{
     Archive, Collected, GcOptions, NewStore, RepoError, Retention, Retired, StoreLock, collect, lock, retain,
 };
-use weekvault::store::{LocalStore, LockMode};
+use weekvault::store::{LocalStore, LockMode, StoreError, StoreOperation};
 use weekvault::tree::WalkOptions;
 
 pub(crate) const DAY: i64 = 86_400;
@@ -115,7 +115,18 @@ pub(crate) fn clean_up(archive: &Archive, job: &Job) -> Result<(Vec<Retired>, Co
 pub(crate) fn retire(archive: &Archive, job: &Job) -> Result<Vec<Retired>, RepoError> {
     let pvcs: Vec<PvcName> = job.sources.iter().map(|s| s.pvc.clone()).collect();
     let limits = Retention { keep: job.keep, pvcs: Some(&pvcs), never: Some(job.week), dry_run: false };
-    Ok(retain(archive, &archive.manifests()?, limits, job.now, &Silent::default())?.retired)
+    let given = retain(archive, &archive.manifests()?, limits, job.now, &Silent::default())?;
+    succeeded(given.stuck)?;
+    Ok(given.retired)
+}
+
+/// Files that could not be moved are warned of, and the rest goes on, but the run fails in the end.
+fn succeeded(stuck: u64) -> Result<(), RepoError> {
+    if stuck == 0 {
+        return Ok(());
+    }
+    let source = std::io::ErrorKind::PermissionDenied.into();
+    Err(StoreError { operation: StoreOperation::Rename, path: format!("{stuck} files"), source }.into())
 }
 
 pub(crate) fn garbage(archive: &Archive, job: &Job) -> Result<Collected, RepoError> {
@@ -123,7 +134,9 @@ pub(crate) fn garbage(archive: &Archive, job: &Job) -> Result<Collected, RepoErr
     assert!(!matches!(guard, StoreLock::Busy), "nobody else has the lock");
     archive.clean_tmp(job.now)?;
     let options = GcOptions { dry_run: false, trash_days: 7, empty_trash: false, now: job.now };
-    collect(archive, &archive.manifests()?, options, &Silent::default())
+    let collected = collect(archive, &archive.manifests()?, options, &Silent::default())?;
+    succeeded(collected.stuck)?;
+    Ok(collected)
 }
 
 pub(crate) fn check(disk: &ModelDisk) -> Result<Verified, Error> {
@@ -132,7 +145,10 @@ pub(crate) fn check(disk: &ModelDisk) -> Result<Verified, Error> {
 
 /// `verify --repair`.
 pub(crate) fn repair(disk: &ModelDisk) -> Result<Verified, Error> {
-    checked(disk, true)
+    let verified = checked(disk, true)?;
+    let stuck = verified.repaired.values().filter(|repair| **repair == Repair::Stuck).count();
+    succeeded(stuck as u64)?;
+    Ok(verified)
 }
 
 fn checked(disk: &ModelDisk, repair: bool) -> Result<Verified, Error> {
