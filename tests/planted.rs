@@ -161,7 +161,7 @@ fn an_object_that_others_brought_is_read_before_new_data_relies_on_it() {
         fs::write(scene.path("src/f"), TRUE).unwrap();
         let row = scene.object(FALSE, Some(ObjectId::of(TRUE)));
         let block = Block::entries(b"", &[root()]);
-        let mut said = summary(&[block.clone()]);
+        let mut said = summary(std::slice::from_ref(&block));
         (said.pvc, said.counts) = (pvc.parse().unwrap(), Counts { entries: 1, ..Counts::default() });
         let planted = assemble(&[
             block,

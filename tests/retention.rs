@@ -121,7 +121,7 @@ fn what_is_partial_every_week_does_not_fill_the_store() {
     };
     backup("2025-01", 0);
     backup("2025-02", 0);
-    fs::set_permissions(field.source().join("secret"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(field.source().join("secret"), fs::Permissions::from_mode(0o000)).unwrap();
     if is_root() {
         chown(field.source().join("secret"), Some(0), Some(0)).unwrap();
     }

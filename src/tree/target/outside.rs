@@ -94,7 +94,7 @@ impl Target {
     /// Makes sure that a directory is neither the store nor in it.
     ///
     /// # Errors
-    /// As [`Outside::check`].
+    /// [`SourceError`], of the operation [`IN_STORE`] with the path of the store in the tree.
     pub fn keep_off_store(&mut self, folder: &ArchivePath) -> Result<()> {
         let opened = self.outside.check(self.folder.as_fd(), folder)?;
         if let Some(handle) = opened {
