@@ -58,6 +58,9 @@ def kind_of(call, arguments):
     kind = KIND_OF.get(call)
     if kind == "open" and (call == "creat" or "O_CREAT" in arguments or "O_TMPFILE" in arguments):
         return "create"
+    if kind == "open" and "O_PATH" in arguments:
+        # A name that is looked up, as the kernel does on the way of each path: nothing is opened on the disk.
+        return None
     if call == "fcntl" and "LK" not in arguments:
         return None
     return kind

@@ -135,11 +135,12 @@ fn text(args: &VerifyArgs, verified: &Verified) -> String {
     }
     for path in &verified.strange {
         text.push_str(&format!(
-            "{path} is not what weekvault puts there (a link, a device, or a file in place of a directory); it is \
-             passed over, not followed: remove it\n"
+            "{} is not what weekvault puts there (a link, a device, or a file in place of a directory); it is \
+             passed over, not followed: remove it\n",
+            one_line(path)
         ));
     }
-    verified.notes().iter().for_each(|note| text.push_str(&format!("{note}\n")));
+    verified.notes().iter().for_each(|note| text.push_str(&format!("{}\n", one_line(note))));
     let manifests = count(verified.manifests, "manifest");
     let objects = count(verified.objects, "object");
     let part = args.slice.map(|s| format!(" of slice {}/{}", s.part, s.of)).unwrap_or_default();
