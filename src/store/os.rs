@@ -5,7 +5,7 @@ use super::error::Gone;
 use super::{Lock, LockMode, NoFile, Stamp};
 use crate::model::Timestamp;
 use crate::sys::{is_blocked, open_beneath};
-use rustix::fs::{AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, StatxFlags};
+use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, RawDir, StatxFlags};
 use rustix::io::Errno;
 use std::ffi::{CStr, OsStr};
 use std::fs::File;
@@ -165,7 +165,9 @@ impl Disk for OsDisk {
             return Err(io::ErrorKind::NotFound.into());
         }
         let mut items = Vec::new();
-        for entry in Dir::new(opened.try_clone()?)? {
+        let mut buffer = Vec::with_capacity(32 << 10);
+        let mut entries = RawDir::new(&opened, buffer.spare_capacity_mut());
+        while let Some(entry) = entries.next() {
             let entry = entry?;
             // Names that are not UTF-8 are never ours.
             let Ok(name) = entry.file_name().to_str() else { continue };
