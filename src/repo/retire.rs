@@ -52,7 +52,6 @@ pub fn collect(
     options: GcOptions,
     observer: &dyn Observer,
 ) -> Result<Collected, RepoError> {
-    archive.check_weeks()?;
     let (mut live, mut known) = (Live::default(), HashSet::new());
     add_live(archive, listed, &mut known, &mut live, observer)?;
     let mut gc = Gc { archive, options, observer, report: Collected::default() };
@@ -199,10 +198,14 @@ impl Gc<'_> {
 
     /// Moves what nothing references to the trash.
     fn retire(&mut self, listing: &Listing, live: &Live) -> Result<(), RepoError> {
-        let today = self.archive.trash_folders(self.options.now)?.next().unwrap_or_else(layout::trash);
         let mut unreferenced: Vec<_> = listing.iter().filter(|(id, _)| !live.has(id)).collect();
         unreferenced.sort_unstable();
         (self.report.retired, self.report.retired_bytes, self.report.stuck) = (0, 0, 0);
+        if unreferenced.is_empty() {
+            return Ok(());
+        }
+        self.archive.check_weeks()?;
+        let today = self.archive.trash_folders(self.options.now)?.next().unwrap_or_else(layout::trash);
         for (id, length) in unreferenced {
             if self.is_asked_to_stop() {
                 break;
@@ -235,6 +238,9 @@ impl Gc<'_> {
 
     /// Deletes what has been in the trash for long.
     fn empty(&mut self, old: &[Key], live: &Live) -> Result<(), RepoError> {
+        if !old.is_empty() {
+            self.archive.check_weeks()?;
+        }
         for folder in old {
             if self.is_asked_to_stop() {
                 break;

@@ -1,6 +1,7 @@
 //! Where the store is, told by what it is: a bind mount, a second mount of its share or a symbolic link leads to the same
 //! directory by another path, and no comparison of paths shows that.
 
+use super::stat::stat_open;
 use crate::model::{Stat, Week};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use std::ffi::OsStr;
@@ -94,7 +95,10 @@ impl StorePlace {
         for above in real.ancestors() {
             match below {
                 Some(child) if self.is_root_at(above) => return !is_week(child.file_name()),
-                _ if id_at(above).is_some_and(|id| self.is_inner_id(id)) && !is_week(above.file_name()) => {
+                _ if self.is_mounted_apart(above)
+                    && id_at(above).is_some_and(|id| self.is_inner_id(id))
+                    && !is_week(above.file_name()) =>
+                {
                     return true;
                 }
                 _ => below = Some(above),
@@ -122,6 +126,14 @@ impl StorePlace {
             (None, Some(id)) => self.root == Some(id),
             _ => false,
         }
+    }
+
+    /// Whether a path is reached by another mount than the store: only then can it be a directory of the store without having
+    /// the store's root above it.
+    fn is_mounted_apart(&self, path: &Path) -> bool {
+        let mount = |path: &Path| open(path).and_then(|fd| stat_open(fd.as_fd()).ok()?.mount);
+        let store = self.path.as_deref().and_then(mount);
+        store.is_none() || mount(path) != store
     }
 
     /// Whether this is a directory in the store: one of those may be mounted elsewhere by itself.
