@@ -537,7 +537,7 @@ fn every_byte_of_a_manifest() {
                     empty_trash: false,
                     now: Timestamp::default(),
                 };
-                let error = collect(&archive, &archive.manifests().unwrap(), options, &Silent::default())
+                let error = collect(&archive, &archive.weeks().unwrap(), options, &Silent::default())
                     .unwrap_err()
                     .to_string();
                 assert!(error.contains(file.to_str().unwrap()), "{at}: {error}");

@@ -205,7 +205,7 @@ fn an_old_copy_in_the_trash_serves_until_nothing_needs_it() {
     let long_ago = Timestamp { secs: now().secs - 30 * 86_400, nanos: 0 };
     let options = |now| GcOptions { dry_run: false, trash_days: 7, empty_trash: false, now };
     assert_eq!(
-        collect(&bench.archive, &bench.archive.manifests().unwrap(), options(long_ago), &Silent::default())
+        collect(&bench.archive, &bench.archive.weeks().unwrap(), options(long_ago), &Silent::default())
             .unwrap()
             .retired,
         1
@@ -215,8 +215,7 @@ fn an_old_copy_in_the_trash_serves_until_nothing_needs_it() {
     let target = bench.folder.path().join("out");
     assert_eq!(bench.restore("2025-01", &target, false).unwrap().failed, 0, "readers look in the trash");
     let again =
-        collect(&bench.archive, &bench.archive.manifests().unwrap(), options(now()), &Silent::default())
-            .unwrap();
+        collect(&bench.archive, &bench.archive.weeks().unwrap(), options(now()), &Silent::default()).unwrap();
     assert_eq!((again.brought_back, again.deleted), (1, 0), "gc brings back what a manifest needs");
     assert!(object.exists());
 }
@@ -231,9 +230,7 @@ fn a_gc_that_cannot_read_a_manifest_moves_nothing() {
     bytes[end] ^= 1;
     fs::write(bench.manifest("2025-01"), bytes).unwrap();
     let options = GcOptions { dry_run: false, trash_days: 7, empty_trash: false, now: now() };
-    assert!(
-        collect(&bench.archive, &bench.archive.manifests().unwrap(), options, &Silent::default()).is_err()
-    );
+    assert!(collect(&bench.archive, &bench.archive.weeks().unwrap(), options, &Silent::default()).is_err());
     assert_eq!(bench.objects().len(), 2.min(bench.objects().len()).max(1), "all objects are where they were");
 }
 

@@ -125,7 +125,7 @@ impl<'a> Living<'a> {
         READ.fetch_add(done[0].counts.bytes_read, Ordering::Relaxed);
         ALL.fetch_add(done[0].counts.bytes, Ordering::Relaxed);
         let options = GcOptions { dry_run: false, trash_days: 7, empty_trash: false, now: clock::now() };
-        collect(&self.archive, &self.archive.manifests().unwrap(), options, &Silent::default()).unwrap();
+        collect(&self.archive, &self.archive.weeks().unwrap(), options, &Silent::default()).unwrap();
     }
 
     fn restore(&self, week: usize, target: &Path, delete: bool) {

@@ -5,7 +5,7 @@ use super::backup::BackedUp;
 use super::clock::now;
 use crate::model::{Completeness, Observer, PvcName, Week};
 use crate::repo::{
-    Archive, Collected, GcOptions, ManifestRef, Retention, Retired, StoreLock, collect, lock, retain,
+    Archive, Collected, GcOptions, Retention, Retired, StoreLock, Weeks, collect, lock, retain,
 };
 use crate::store::LockMode;
 
@@ -34,13 +34,13 @@ pub fn gc(archive: &Archive, run: GcRun, observer: &dyn Observer) -> Result<Coll
     if !run.dry_run && !run.ignore_clock {
         archive.check_clock(now())?;
     }
-    gc_beside(archive, &archive.manifests()?, run, observer)
+    gc_beside(archive, &archive.weeks()?, run, observer)
 }
 
-/// The same for a run that has just listed the manifests, and has asked the clock.
+/// The same for a run that has just looked at the weeks, and has asked the clock.
 fn gc_beside(
     archive: &Archive,
-    listed: &[ManifestRef],
+    seen: &Weeks,
     run: GcRun,
     observer: &dyn Observer,
 ) -> Result<Collected, Error> {
@@ -48,7 +48,7 @@ fn gc_beside(
     let GcRun { dry_run, trash_days, empty_trash, .. } = run;
     let options = GcOptions { dry_run, trash_days, empty_trash, now };
     if run.dry_run {
-        return Ok(collect(archive, listed, options, observer)?);
+        return Ok(collect(archive, seen, options, observer)?);
     }
     let guard = lock(archive, LockMode::Exclusive)?;
     match guard {
@@ -58,7 +58,7 @@ fn gc_beside(
         StoreLock::Held(_) | StoreLock::Unsupported => {}
     }
     archive.clean_tmp(now)?;
-    let collected = collect(archive, listed, options, observer)?;
+    let collected = collect(archive, seen, options, observer)?;
     drop(guard);
     Ok(collected)
 }
@@ -93,19 +93,19 @@ pub fn clean_up(
     // week is.
     let pvcs: Vec<PvcName> = sources.iter().map(|s| s.pvc.clone()).collect();
     let retention = Retention { keep, pvcs: Some(&pvcs), never: Some(week), dry_run: false };
-    let mut listed = archive.manifests()?;
-    let given = retain(archive, &listed, retention, now, observer)?;
+    let mut seen = archive.weeks()?;
+    let given = retain(archive, &seen.manifests, retention, now, observer)?;
     (done.retired, done.stuck) = (given.retired, given.stuck);
     if done.retired.is_empty() && sources.iter().all(|s| s.completeness != Completeness::Complete) {
         // Nothing has changed that a collection could act on but what the next complete run has too.
         return if done.stuck == 0 { Ok(()) } else { Err(Error::Stuck { files: done.stuck }) };
     }
-    listed.retain(|m| done.retired.iter().all(|retired| retired.id != m.id));
+    seen.manifests.retain(|m| done.retired.iter().all(|retired| retired.id != m.id));
     if observer.cancelled() {
         return Err(Error::Cancelled);
     }
     let run = GcRun { dry_run: false, trash_days: TRASH_DAYS, empty_trash: false, ignore_clock: true };
-    let collected = gc_beside(archive, &listed, run, observer)?;
+    let collected = gc_beside(archive, &seen, run, observer)?;
     done.collected = Some(collected);
     done.stuck += collected.stuck;
     match done.stuck {

@@ -31,7 +31,8 @@ pub fn undelete(
     pvc: &PvcName,
     observer: &dyn Observer,
 ) -> Result<Undeleted, Error> {
-    archive.check_names(std::slice::from_ref(pvc), |message| observer.warn(message))?;
+    let listed = archive.manifests()?;
+    archive.check_names(std::slice::from_ref(pvc), &listed, |message| observer.warn(message))?;
     let mut candidates = archive.find_trashed(week, pvc)?.into_iter().peekable();
     while let Some(trashed) = candidates.next() {
         match objects_back(archive, &trashed) {

@@ -1,7 +1,7 @@
 //! Pvcs whose names differ only in case: storage that ignores case (SMB, NTFS, exFAT, APFS) takes their manifests for one
 //! file, and keeps the last.
 
-use super::{Archive, RepoError};
+use super::{Archive, ManifestRef, RepoError};
 use crate::model::PvcName;
 use std::collections::BTreeSet;
 
@@ -19,27 +19,28 @@ fn pairs(names: &BTreeSet<PvcName>) -> impl Iterator<Item = (&PvcName, &PvcName)
     names.iter().flat_map(move |name| others(name).filter(|b| are_alike(name, b)).map(move |b| (name, b)))
 }
 
+fn pvcs(listed: &[ManifestRef]) -> BTreeSet<PvcName> {
+    listed.iter().map(|m| m.id.pvc.clone()).collect()
+}
+
+/// Pvcs of these manifests whose names differ only in case, two and two.
+pub fn alike_pvcs(listed: &[ManifestRef]) -> Vec<(PvcName, PvcName)> {
+    pairs(&pvcs(listed)).map(|(a, b)| (a.clone(), b.clone())).collect()
+}
+
 impl Archive {
-    fn published_pvcs(&self) -> Result<BTreeSet<PvcName>, RepoError> {
-        Ok(self.manifests()?.into_iter().map(|m| m.id.pvc).collect())
-    }
-
-    /// Pvcs that have manifests and whose names differ only in case, two and two.
-    ///
-    /// # Errors
-    /// [`RepoError::Store`].
-    pub fn alike_pvcs(&self) -> Result<Vec<(PvcName, PvcName)>, RepoError> {
-        let names = self.published_pvcs()?;
-        Ok(pairs(&names).map(|(a, b)| (a.clone(), b.clone())).collect())
-    }
-
     /// Refuses names of `named` that are new to the store and differ from another one, there or in `named`, only in case.
-    /// Of such as it has already, `warn` is told.
+    /// Of such as it has already, `warn` is told. `listed` are the store's manifests.
     ///
     /// # Errors
     /// [`RepoError::AlikeNames`]; [`RepoError::Store`].
-    pub fn check_names(&self, named: &[PvcName], mut warn: impl FnMut(&str)) -> Result<(), RepoError> {
-        let published = self.published_pvcs()?;
+    pub fn check_names(
+        &self,
+        named: &[PvcName],
+        listed: &[ManifestRef],
+        mut warn: impl FnMut(&str),
+    ) -> Result<(), RepoError> {
+        let published = pvcs(listed);
         for (a, b) in pairs(&published).filter(|(a, b)| named.contains(a) || named.contains(b)) {
             warn(&told_of_alike(a, b));
         }

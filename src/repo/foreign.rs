@@ -1,9 +1,9 @@
 //! Copies that sync tools and people leave beside manifests: never used, but what they need is given up by nobody, since
 //! one of them may be the last whole copy of what a conflict has lost.
 
-use super::{Archive, ManifestId, ManifestRef, RepoError, layout};
-use crate::model::{ObjectId, PvcName, Week};
-use crate::store::{ItemKind, Key};
+use super::{Archive, ManifestId, ManifestRef, RepoError, Weeks};
+use crate::model::{ObjectId, PvcName};
+use crate::store::Key;
 use std::fmt;
 
 /// A file in a week's directory that is not the manifest that its name says, if it says any.
@@ -69,25 +69,17 @@ impl Archive {
     ///
     /// # Errors
     /// [`RepoError::Store`].
-    pub fn foreign_names(&self) -> Result<Vec<Foreign>, RepoError> {
+    pub fn foreign_names(&self, weeks: &Weeks) -> Result<Vec<Foreign>, RepoError> {
         let mut found = Vec::new();
-        for folder in self.list(&Key::root())?.iter() {
-            let (Ok(week), ItemKind::Folder) = (folder.name.parse::<Week>(), &folder.kind) else { continue };
-            let week = layout::week_below(&Key::root(), week);
-            for item in self.list(&week)?.iter().filter(|item| layout::is_nearly_manifest(&item.name)) {
-                if item.file_length().is_none() {
-                    continue;
-                }
-                let key = week.child(&item.name);
-                let (of, objects) = match self.decoded_at(&key) {
-                    Ok((of, objects)) => (Some(of), objects),
-                    Err(RepoError::Format { .. }) => (None, Vec::new()),
-                    // Deleted since it was listed.
-                    Err(RepoError::Store(e)) if e.is_not_found() => continue,
-                    Err(error) => return Err(error),
-                };
-                found.push(Foreign { path: key.to_string(), of, objects });
-            }
+        for key in &weeks.nearly {
+            let (of, objects) = match self.decoded_at(key) {
+                Ok((of, objects)) => (Some(of), objects),
+                Err(RepoError::Format { .. }) => (None, Vec::new()),
+                // Deleted since it was listed.
+                Err(RepoError::Store(e)) if e.is_not_found() => continue,
+                Err(error) => return Err(error),
+            };
+            found.push(Foreign { path: key.to_string(), of, objects });
         }
         Ok(found)
     }

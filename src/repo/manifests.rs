@@ -47,6 +47,28 @@ pub struct ManifestRef {
     pub modified: Timestamp,
 }
 
+/// One look at the weeks' directories.
+#[derive(Clone, Default, Debug)]
+pub struct Weeks {
+    /// The manifests, oldest week first.
+    pub manifests: Vec<ManifestRef>,
+    /// Files that are named nearly as manifests are: `html (1).manifest`.
+    pub(super) nearly: Vec<Key>,
+    /// A week's name at which something other than a directory stands.
+    blocked: Option<String>,
+}
+
+impl Weeks {
+    /// Refuses a store in which something other than a directory stands at a week's name: what that week needs cannot be
+    /// told, so nothing may be given up.
+    ///
+    /// # Errors
+    /// [`RepoError::NoWeek`], naming it.
+    pub(super) fn check(&self) -> Result<(), RepoError> {
+        self.blocked.clone().map_or(Ok(()), |path| Err(RepoError::NoWeek(path)))
+    }
+}
+
 /// A file of the store, as the format room reads it.
 pub struct StoredFile(Box<dyn Blob>);
 
@@ -145,7 +167,15 @@ impl Archive {
     /// # Errors
     /// [`RepoError::Store`].
     pub fn manifests(&self) -> Result<Vec<ManifestRef>, RepoError> {
-        self.manifests_below(&Key::root())
+        Ok(self.weeks()?.manifests)
+    }
+
+    /// What the weeks' directories hold.
+    ///
+    /// # Errors
+    /// [`RepoError::Store`].
+    pub fn weeks(&self) -> Result<Weeks, RepoError> {
+        self.weeks_below(&Key::root())
     }
 
     /// Whether the store has objects, or trash, and not one manifest, published or in the trash: then something hides them,
@@ -172,22 +202,32 @@ impl Archive {
         }
     }
 
-    pub(super) fn manifests_below(&self, base: &Key) -> Result<Vec<ManifestRef>, RepoError> {
-        let mut manifests = Vec::new();
+    pub(super) fn weeks_below(&self, base: &Key) -> Result<Weeks, RepoError> {
+        let mut weeks = Weeks::default();
         for folder in self.list(base)?.iter() {
-            let (Ok(week), ItemKind::Folder) = (folder.name.parse::<Week>(), &folder.kind) else { continue };
-            for item in self.list(&layout::week_below(base, week))?.iter() {
-                let Some((pvc, partial)) = layout::parse_manifest(&item.name) else { continue };
+            let Ok(week) = folder.name.parse::<Week>() else { continue };
+            if folder.kind != ItemKind::Folder {
+                weeks.blocked.get_or_insert_with(|| self.full_path(&base.child(&folder.name)));
+                continue;
+            }
+            let folder = layout::week_below(base, week);
+            for item in self.list(&folder)?.iter() {
+                let Some((pvc, partial)) = layout::parse_manifest(&item.name) else {
+                    if layout::is_nearly_manifest(&item.name) && item.file_length().is_some() {
+                        weeks.nearly.push(folder.child(&item.name));
+                    }
+                    continue;
+                };
                 // What has a manifest's name is one, though it may be none that can be read.
                 let (length, modified) = match item.kind {
                     ItemKind::File { length, modified } => (length, modified),
                     ItemKind::Folder | ItemKind::Other => (0, Timestamp::default()),
                 };
-                manifests.push(ManifestRef { id: ManifestId { week, pvc, partial }, length, modified });
+                weeks.manifests.push(ManifestRef { id: ManifestId { week, pvc, partial }, length, modified });
             }
         }
-        manifests.sort();
-        Ok(manifests)
+        weeks.manifests.sort();
+        Ok(weeks)
     }
 
     /// Opens a manifest that was listed. None where it has been retired since.

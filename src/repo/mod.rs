@@ -17,13 +17,13 @@ mod seen;
 mod strange;
 mod trash;
 
-pub use alike::told_of_alike;
+pub use alike::{alike_pvcs, told_of_alike};
 pub use archive::{Archive, NewStore};
 pub use error::RepoError;
 pub use foreign::Foreign;
 pub use layout::is_own;
 pub use lock::{StoreLock, lock};
-pub use manifests::{Manifest, ManifestId, ManifestRef, StoredFile};
+pub use manifests::{Manifest, ManifestId, ManifestRef, StoredFile, Weeks};
 pub use objects::{Claim, Inventory, Listing};
 pub use publish::{PendingManifest, look_again};
 pub use reader::{Copies, Damage, ObjectReader, SharedTrash};

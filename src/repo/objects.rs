@@ -121,6 +121,7 @@ pub enum Claim {
 /// or when this run stored it.
 pub struct Inventory {
     archive: Archive,
+    manifests: Vec<ManifestRef>,
     listing: Listing,
     known: Mutex<HashMap<ObjectId, Known>>,
     /// The source that is being read, counted from 1.
@@ -152,11 +153,13 @@ impl Inventory {
         let listing = archive.list_objects()?;
         let mut known: HashMap<ObjectId, Known> = HashMap::with_capacity(listing.len());
         let mut contradicted = HashSet::new();
-        for manifest in archive.manifests()? {
-            let table = match archive.open_manifest(&manifest.id).and_then(|m| m.objects()) {
+        let manifests = archive.manifests()?;
+        for manifest in &manifests {
+            let opened = archive.open_listed(&manifest.id);
+            let table = match opened.and_then(|m| m.map_or(Ok(Vec::new()), |m| m.objects())) {
                 Ok(table) => table,
                 Err(error) => {
-                    unreadable(&manifest, &error);
+                    unreadable(manifest, &error);
                     continue;
                 }
             };
@@ -170,7 +173,13 @@ impl Inventory {
         }
         // One of the manifests is wrong about it, and which one shows only when the object is read: an orphan.
         known.retain(|id, _| !contradicted.contains(id));
-        Ok(Self { archive: archive.clone(), listing, known: Mutex::new(known), source: AtomicU32::new(0) })
+        let (known, source) = (Mutex::new(known), AtomicU32::new(0));
+        Ok(Self { archive: archive.clone(), manifests, listing, known, source })
+    }
+
+    /// The published manifests, as they were when it looked.
+    pub fn manifests(&self) -> &[ManifestRef] {
+        &self.manifests
     }
 
     /// Begins with the next source, which relies without a look on the objects of `own`, the table of its own earlier

@@ -1,9 +1,10 @@
 //! Moving objects that nothing references into the trash, and emptying that: the only places that delete.
 
 use super::trash::day_of;
-use super::{Archive, Listing, ManifestRef, ObjectReader, RepoError, Trash, layout};
+use super::{Archive, Listing, ManifestRef, ObjectReader, RepoError, Trash, Weeks, layout};
 use crate::model::{ObjectId, Observer, Timestamp};
 use crate::store::{Item, ItemKind, Key, StoreError, StoreOperation};
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 /// How to collect garbage.
@@ -41,35 +42,37 @@ pub struct Collected {
 }
 
 /// Retires the objects that no manifest references, and empties the trash of what is old and still unreferenced. Asked
-/// to stop, it does so in a state like any other. `listed` are the manifests as they were a moment ago.
+/// to stop, it does so in a state like any other. `seen` is a look at the weeks of a moment ago.
 ///
 /// # Errors
 /// [`RepoError`]. A manifest that cannot be read stops it before anything is moved: it could need anything. A foreign copy
 /// of one does not, but what that needs stays.
 pub fn collect(
     archive: &Archive,
-    listed: &[ManifestRef],
+    seen: &Weeks,
     options: GcOptions,
     observer: &dyn Observer,
 ) -> Result<Collected, RepoError> {
     let (mut live, mut known) = (Live::default(), HashSet::new());
-    add_live(archive, listed, &mut known, &mut live, observer)?;
+    add_live(archive, seen, &mut known, &mut live, observer)?;
     let mut gc = Gc { archive, options, observer, report: Collected::default() };
     let listing = archive.list_objects()?;
-    archive.check_manifests(listed, &listing)?;
-    match gc.retire(&listing, &live) {
+    archive.check_manifests(&seen.manifests, &listing)?;
+    match gc.retire(&listing, &live, seen) {
         // New names take room, which old trash may give. A sync that failed is never tried again.
         Err(RepoError::Store(e)) if e.is_full() && e.operation == StoreOperation::Rename => {
             let old = gc.old_days()?;
-            gc.empty(&old, &live)?;
-            gc.retire(&listing, &live)?;
+            gc.empty(&old, &live, seen)?;
+            gc.retire(&listing, &live, seen)?;
         }
         retired => retired?,
     }
     let old = gc.old_days()?;
+    let mut seen = Cow::Borrowed(seen);
     if gc.report.retired > 0 || !old.is_empty() {
         // What was published since we looked may need what we moved, or are about to delete.
-        add_live(archive, &archive.manifests()?, &mut known, &mut live, observer)?;
+        seen = Cow::Owned(archive.weeks()?);
+        add_live(archive, &seen, &mut known, &mut live, observer)?;
     }
     if !options.dry_run {
         let there = if gc.report.retired > 0 { archive.list_objects()? } else { listing };
@@ -79,7 +82,7 @@ pub fn collect(
     gc.report.live = live.rows.len() as u64;
     // What was retired now has made another day's folder.
     let old = if options.empty_trash { gc.old_days()? } else { old };
-    gc.empty(&old, &live)?;
+    gc.empty(&old, &live, &seen)?;
     if options.empty_trash && options.dry_run {
         gc.report.deleted += gc.report.retired;
         gc.report.deleted_bytes += gc.report.retired_bytes;
@@ -104,16 +107,16 @@ impl Live {
     }
 }
 
-/// Adds what all manifests need that were listed and are not `known` yet.
+/// Adds what all manifests need that were seen and are not `known` yet.
 fn add_live(
     archive: &Archive,
-    listed: &[ManifestRef],
+    seen: &Weeks,
     known: &mut HashSet<ManifestRef>,
     live: &mut Live,
     observer: &dyn Observer,
 ) -> Result<(), RepoError> {
     let is_first = known.is_empty();
-    for manifest in listed {
+    for manifest in &seen.manifests {
         if known.contains(manifest) {
             continue;
         }
@@ -123,18 +126,20 @@ fn add_live(
             Ok(Some(opened)) => {
                 live.rows.extend(opened.objects()?.iter().map(|row| (row.id, row.chunk_length)));
             }
-            Err(error @ RepoError::Format { .. }) => match archive.as_foreign(&manifest.id, listed)? {
-                Some(foreign) => {
-                    observer.warn(&foreign.to_string());
-                    live.foreign.extend(foreign.objects);
+            Err(error @ RepoError::Format { .. }) => {
+                match archive.as_foreign(&manifest.id, &seen.manifests)? {
+                    Some(foreign) => {
+                        observer.warn(&foreign.to_string());
+                        live.foreign.extend(foreign.objects);
+                    }
+                    None => return Err(error),
                 }
-                None => return Err(error),
-            },
+            }
             Err(error) => return Err(error),
         }
         known.insert(manifest.clone());
     }
-    for foreign in archive.foreign_names()? {
+    for foreign in archive.foreign_names(seen)? {
         if is_first {
             observer.warn(&foreign.to_string());
         }
@@ -197,14 +202,14 @@ impl Gc<'_> {
     }
 
     /// Moves what nothing references to the trash.
-    fn retire(&mut self, listing: &Listing, live: &Live) -> Result<(), RepoError> {
+    fn retire(&mut self, listing: &Listing, live: &Live, seen: &Weeks) -> Result<(), RepoError> {
         let mut unreferenced: Vec<_> = listing.iter().filter(|(id, _)| !live.has(id)).collect();
         unreferenced.sort_unstable();
         (self.report.retired, self.report.retired_bytes, self.report.stuck) = (0, 0, 0);
         if unreferenced.is_empty() {
             return Ok(());
         }
-        self.archive.check_weeks()?;
+        seen.check()?;
         let today = self.archive.trash_folders(self.options.now)?.next().unwrap_or_else(layout::trash);
         for (id, length) in unreferenced {
             if self.is_asked_to_stop() {
@@ -237,9 +242,9 @@ impl Gc<'_> {
     }
 
     /// Deletes what has been in the trash for long.
-    fn empty(&mut self, old: &[Key], live: &Live) -> Result<(), RepoError> {
+    fn empty(&mut self, old: &[Key], live: &Live, seen: &Weeks) -> Result<(), RepoError> {
         if !old.is_empty() {
-            self.archive.check_weeks()?;
+            seen.check()?;
         }
         for folder in old {
             if self.is_asked_to_stop() {

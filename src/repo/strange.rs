@@ -42,18 +42,4 @@ impl Archive {
         found.sort();
         Ok(found.iter().map(ToString::to_string).collect())
     }
-
-    /// Refuses a store in which something other than a directory stands at a week's name: what that week needs cannot be
-    /// told, so nothing may be given up.
-    ///
-    /// # Errors
-    /// [`RepoError::NoWeek`], naming it; [`RepoError::Store`].
-    pub(super) fn check_weeks(&self) -> Result<(), RepoError> {
-        let root = self.list(&Key::root())?;
-        let is_week = |item: &&Item| item.kind != ItemKind::Folder && item.name.parse::<Week>().is_ok();
-        match root.iter().find(is_week) {
-            Some(item) => Err(RepoError::NoWeek(self.full_path(&Key::root().child(&item.name)))),
-            None => Ok(()),
-        }
-    }
 }

@@ -127,7 +127,7 @@ impl Archive {
     pub fn trashed_manifests(&self) -> Result<Vec<Trashed>, RepoError> {
         let mut trashed = Vec::new();
         for (day, folder) in self.trash_days()? {
-            for manifest in self.manifests_below(&folder)? {
+            for manifest in self.weeks_below(&folder)?.manifests {
                 let key = manifest.id.key_below(&folder);
                 trashed.push(Trashed { manifest, day, key });
             }

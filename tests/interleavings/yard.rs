@@ -54,8 +54,8 @@ pub(crate) fn run_backup(store: impl Store + 'static, week: &str, pvc: &str, pat
 pub(crate) fn run_gc(store: impl Store + 'static, now: Timestamp) -> Outcome {
     let options = GcOptions { dry_run: false, trash_days: 0, empty_trash: false, now };
     let archive = open(store)?;
-    let listed = archive.manifests().map_err(text)?;
-    collect(&archive, &listed, options, &Silent::default()).map(drop).map_err(text)
+    let weeks = archive.weeks().map_err(text)?;
+    collect(&archive, &weeks, options, &Silent::default()).map(drop).map_err(text)
 }
 
 pub(crate) fn gc() -> Program {

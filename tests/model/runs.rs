@@ -134,7 +134,7 @@ pub(crate) fn garbage(archive: &Archive, job: &Job) -> Result<Collected, RepoErr
     assert!(!matches!(guard, StoreLock::Busy), "nobody else has the lock");
     archive.clean_tmp(job.now)?;
     let options = GcOptions { dry_run: false, trash_days: 7, empty_trash: false, now: job.now };
-    let collected = collect(archive, &archive.manifests()?, options, &Silent::default())?;
+    let collected = collect(archive, &archive.weeks()?, options, &Silent::default())?;
     succeeded(collected.stuck)?;
     Ok(collected)
 }

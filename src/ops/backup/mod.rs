@@ -130,10 +130,10 @@ pub fn backup(
 ) -> Result<Vec<BackedUp>, Error> {
     check_sources(sources, archive)?;
     let names: Vec<PvcName> = sources.iter().map(|s| s.pvc.clone()).collect();
-    archive.check_names(&names, |message| observer.warn(message))?;
     let inventory = Inventory::take(archive, |manifest, error| {
         observer.warn(&format!("{}: not used for deduplication: {error}", manifest.id));
     })?;
+    archive.check_names(&names, inventory.manifests(), |message| observer.warn(message))?;
     // All sources are read before any manifest is published: a run that fails has published nothing.
     let mut prepared = Vec::new();
     for source in sources {

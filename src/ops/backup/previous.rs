@@ -32,11 +32,14 @@ impl Previous {
         mut unreadable: impl FnMut(&RepoError),
     ) -> Result<Option<Self>, Error> {
         let mut candidates: Vec<_> =
-            archive.manifests()?.into_iter().map(|m| m.id).filter(|id| id.pvc == *pvc).collect();
+            inventory.manifests().iter().map(|m| m.id.clone()).filter(|id| id.pvc == *pvc).collect();
         candidates.sort_by_key(|id| (id.week <= week, id.week, !id.partial));
         for id in candidates.into_iter().rev() {
-            match archive.open_manifest(&id).and_then(|m| Self::open(m, inventory, compact)) {
-                Ok(previous) => return Ok(Some(previous)),
+            let opened = archive.open_listed(&id);
+            match opened.and_then(|m| m.map(|m| Self::open(m, inventory, compact)).transpose()) {
+                Ok(Some(previous)) => return Ok(Some(previous)),
+                // Retired since it was listed.
+                Ok(None) => {}
                 Err(error) => unreadable(&error),
             }
         }

@@ -9,8 +9,8 @@ mod repair;
 use super::Error;
 use crate::model::{Extent, FileContent, ObjectId, ObjectRow, Observer, PvcName, Week, WeekRef};
 use crate::repo::{
-    Archive, Damage, Foreign, Listing, Manifest, ManifestId, ObjectReader, RepoError, StoreLock, lock,
-    told_of_alike, told_of_future,
+    Archive, Damage, Foreign, Listing, Manifest, ManifestId, ObjectReader, RepoError, StoreLock, alike_pvcs,
+    lock, told_of_alike, told_of_future,
 };
 use crate::store::LockMode;
 use contents::{Contents, Objects};
@@ -163,12 +163,13 @@ pub fn verify(
     let narrowed = options.week.is_some() || options.pvc.is_some();
     let listing = archive.list_objects()?;
     result.strange = archive.strange(&listing)?;
-    let all = archive.manifests()?;
-    result.lacks_manifests = archive.lacks_manifests(&all, &listing)?;
-    result.alike = archive.alike_pvcs()?;
+    let weeks = archive.weeks()?;
+    let all = &weeks.manifests;
+    result.lacks_manifests = archive.lacks_manifests(all, &listing)?;
+    result.alike = alike_pvcs(all);
     let future = archive.later_than_now(&all.iter().map(|m| m.id.week).collect());
     result.future = all.iter().map(|m| m.id.clone()).filter(|id| future.contains(&id.week)).collect();
-    result.foreign = archive.foreign_names()?;
+    result.foreign = archive.foreign_names(&weeks)?;
     let mut check = Check::new(archive, &listing, options, observer);
     let sound = check.manifests(selected, &mut result)?;
     let mut damage = check.objects(narrowed, &mut result)?;
