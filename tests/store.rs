@@ -162,18 +162,18 @@ fn a_stamp_tells_whether_names_came_or_went() {
     let store = LocalStore::new(folder.path(), RunId(7));
     write_all(&store, &key("a/b"), b"hello").unwrap();
     age(&folder.path().join("a"));
-    assert_eq!(store.stamp(&key("a")), None, "without a clock nothing is known to be past");
+    assert_eq!(store.stamp(&key("a"), true), None, "without a clock nothing is known to be past");
     store.now().unwrap();
-    let stamp = store.stamp(&key("a"));
-    assert!(stamp.is_some() && stamp == store.stamp(&key("a")));
-    assert_eq!(store.stamp(&key("x")), None, "nothing is there");
+    let stamp = store.stamp(&key("a"), true);
+    assert!(stamp.is_some() && stamp == store.stamp(&key("a"), true));
+    assert_eq!(store.stamp(&key("x"), true), None, "nothing is there");
     write_all(&store, &key("a/c"), b"hello").unwrap();
-    assert_eq!(store.stamp(&key("a")), None, "a change at the same moment would not show");
+    assert_eq!(store.stamp(&key("a"), true), None, "a change at the same moment would not show");
     age(&folder.path().join("a"));
-    assert_ne!(store.stamp(&key("a")), stamp, "a change that nobody should make shows all the same");
-    let file = store.stamp(&key("a/b"));
+    assert_ne!(store.stamp(&key("a"), true), stamp, "a change that nobody should make shows all the same");
+    let file = store.stamp(&key("a/b"), true);
     write_all(&store, &key("a/b"), b"hello").unwrap();
-    assert!(file.is_some() && store.stamp(&key("a/b")) != file);
+    assert!(file.is_some() && store.stamp(&key("a/b"), true) != file);
 }
 
 #[test]

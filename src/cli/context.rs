@@ -8,10 +8,11 @@ use super::place;
 use super::progress::{Progress, Stderr};
 use crate::cache::{Cache, keep_private};
 use crate::edge::Interrupt;
-use crate::model::{Observer, PvcName, Shown, WeekRef, lines};
+use crate::model::{Observer, PvcName, Shown, Week, WeekRef, lines};
 use crate::ops::Error;
 use crate::repo::{Archive, told_of_future};
 use crate::tree::StorePlace;
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
@@ -80,11 +81,15 @@ impl Context {
         if matches!(week, WeekRef::Exact(_)) {
             return Ok(());
         }
-        let weeks = archive.future_weeks(pvc)?;
-        if !weeks.is_empty() {
-            self.observer().warn(&told_of_future(pvc, &weeks));
-        }
+        self.tell_of_future(pvc, &archive.future_weeks(pvc)?);
         Ok(())
+    }
+
+    /// The same of weeks that are known to be later than now.
+    pub(super) fn tell_of_future(&self, pvc: &PvcName, weeks: &BTreeSet<Week>) {
+        if !weeks.is_empty() {
+            self.observer().warn(&told_of_future(pvc, weeks));
+        }
     }
 
     /// The cache, unless it is switched off or has no place to be.

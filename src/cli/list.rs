@@ -4,7 +4,7 @@ use super::args::{UNCHECKED as UNCHECKED_MEANING, help_end};
 use super::context::Context;
 use super::failure::{DONE, FAILED, Failure, UNCHECKED};
 use super::human::{bytes, table};
-use crate::model::{Completeness, PvcName, WeekRef};
+use crate::model::{Completeness, PvcName};
 use crate::ops::browse::{self, Listed, NoSummary};
 use crate::ops::clock;
 use crate::ops::gc::TRASH_DAYS;
@@ -40,15 +40,19 @@ pub(super) fn run(context: &Context, args: &ListArgs) -> Result<u8, Failure> {
     }
     context.check_pvc(&archive, args.pvc.as_ref())?;
     let mut listed = browse::list(&archive, context.cache()?.as_ref())?;
+    let has_any = !listed.is_empty();
     listed.retain(|l| args.pvc.as_ref().is_none_or(|pvc| l.id.pvc == *pvc));
     let head = ["week", "pvc", "when", "files", "size", "new", "state"].map(str::to_owned).to_vec();
     let rows: Vec<Vec<String>> = std::iter::once(head).chain(listed.iter().map(row)).collect();
     let text = if listed.is_empty() { "no manifests yet\n".to_owned() } else { table(&rows, &[1, 2, 6]) };
     context.print(&listed.iter().map(document).collect(), &text)?;
     for pvc in listed.iter().map(|l| &l.id.pvc).collect::<BTreeSet<_>>() {
-        context.tell_future(&archive, WeekRef::Latest, pvc)?;
+        let weeks = listed.iter().filter(|l| l.id.pvc == *pvc).map(|l| l.id.week).collect();
+        context.tell_of_future(pvc, &archive.later_than_now(&weeks));
     }
-    browse::check_manifests(&archive).map_err(|e| Failure::Incomplete(e.to_string()))?;
+    if !has_any {
+        browse::check_manifests(&archive).map_err(|e| Failure::Incomplete(e.to_string()))?;
+    }
     let any = |wanted: fn(&NoSummary) -> bool| listed.iter().any(|l| l.summary.as_ref().is_err_and(wanted));
     Ok(match () {
         () if any(|why| matches!(why, NoSummary::Damaged(_))) => FAILED,

@@ -2,13 +2,13 @@
 
 use super::objects::ObjectFolder;
 use super::seen::Seen;
-use super::{Manifest, RepoError, layout};
+use super::{Listing, Manifest, RepoError, layout};
 use crate::format::{ChunkSizes, FormatError, StoreConfig, decode_store, encode_store};
 use crate::model::{Timestamp, Week};
 use crate::store::{Item, ItemKind, Key, Store, read_all, write_all};
 use crate::tree::StorePlace;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// `store.json` is a few hundred bytes; a larger one is not ours.
 const MAX_STORE_JSON: u64 = 64 << 10;
@@ -21,6 +21,7 @@ pub struct Archive {
     pub(super) folders: Arc<Seen<Arc<[Item]>>>,
     pub(super) objects: Arc<Seen<ObjectFolder>>,
     pub(super) manifests: Arc<Seen<Manifest>>,
+    pub(super) last_listing: Arc<Mutex<Option<Listing>>>,
 }
 
 /// Folders, objects' folders and manifests that are kept in mind. The files of so many manifests stay open: fewer than a
@@ -153,7 +154,8 @@ impl Archive {
         let folders = Arc::new(Seen::new(FOLDERS));
         let objects = Arc::new(Seen::new(OBJECT_FOLDERS));
         let manifests = Arc::new(Seen::new(MANIFESTS));
-        Self { store, config: Arc::new(config), folders, objects, manifests }
+        let last_listing = Arc::default();
+        Self { store, config: Arc::new(config), folders, objects, manifests, last_listing }
     }
 
     /// What is directly in a folder of the store.

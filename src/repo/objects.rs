@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(super) type ObjectFile = (ObjectId, u64);
 
 /// What a look at one of the object folders showed. Clones share it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Default, Debug)]
 pub(super) struct ObjectFolder {
     /// The objects, sorted by id.
     files: Arc<[ObjectFile]>,
@@ -66,21 +66,42 @@ impl Listing {
     }
 }
 
+/// Whether a folder is one of these, which the folder above it holds.
+fn is_folder_of(items: &[Item], folder: &Key) -> bool {
+    items.iter().any(|item| item.kind == ItemKind::Folder && item.name == folder.name())
+}
+
 impl Archive {
     /// Looks at `objects/`.
     ///
     /// # Errors
     /// [`RepoError::Store`].
     pub fn list_objects(&self) -> Result<Listing, RepoError> {
-        let look = |folder| self.objects.get(self.store.as_ref(), &folder, || self.list_folder(&folder));
+        let are_there = self.list(&Key::new(layout::OBJECTS))?;
+        let look = |folder: Key| match is_folder_of(&are_there, &folder) {
+            true => self.objects.get(self.store.as_ref(), &folder, || self.list_folder(&folder)),
+            false => Ok(ObjectFolder::default()),
+        };
         let folders = layout::object_folders(&Key::root()).map(look).collect::<Result<_, _>>()?;
-        Ok(Listing { folders })
+        let listing = Listing { folders };
+        *self.last_listing.lock().unwrap_or_else(PoisonError::into_inner) = Some(listing.clone());
+        Ok(listing)
+    }
+
+    /// What the last look at `objects/` of this process showed; without one, it looks.
+    ///
+    /// # Errors
+    /// [`RepoError::Store`].
+    pub(super) fn last_listing(&self) -> Result<Listing, RepoError> {
+        let last = self.last_listing.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        last.map_or_else(|| self.list_objects(), Ok)
     }
 
     /// The objects below a folder of the trash.
     pub(super) fn list_objects_below(&self, base: &Key) -> Result<Vec<ObjectFile>, RepoError> {
         let mut objects = Vec::new();
-        for folder in layout::object_folders(base) {
+        let are_there = self.list(&base.child(layout::OBJECTS))?;
+        for folder in layout::object_folders(base).filter(|folder| is_folder_of(&are_there, folder)) {
             objects.extend_from_slice(&self.list_folder(&folder)?.files);
         }
         Ok(objects)

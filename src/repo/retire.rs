@@ -56,7 +56,8 @@ pub fn collect(
     let (mut live, mut known) = (Live::default(), HashSet::new());
     add_live(archive, seen, &mut known, &mut live, observer)?;
     let mut gc = Gc { archive, options, observer, report: Collected::default() };
-    let listing = archive.list_objects()?;
+    // It may be old: what is not needed now is moved if it is still there, and what has come since waits for the next gc.
+    let listing = archive.last_listing()?;
     archive.check_manifests(&seen.manifests, &listing)?;
     match gc.retire(&listing, &live, seen) {
         // New names take room, which old trash may give. A sync that failed is never tried again.
@@ -75,8 +76,9 @@ pub fn collect(
         add_live(archive, &seen, &mut known, &mut live, observer)?;
     }
     if !options.dry_run {
-        let there = if gc.report.retired > 0 { archive.list_objects()? } else { listing };
-        gc.bring_back_missing(&live, &there)?;
+        if gc.report.retired > 0 || live.lacks(&listing).next().is_some() {
+            gc.bring_back_missing(&live, &archive.list_objects()?)?;
+        }
         archive.store.sync()?;
     }
     gc.report.live = live.rows.len() as u64;
@@ -104,6 +106,11 @@ struct Live {
 impl Live {
     fn has(&self, id: &ObjectId) -> bool {
         self.rows.contains_key(id) || self.foreign.contains(id)
+    }
+
+    /// What manifests reference and a look at the objects did not show.
+    fn lacks(&self, there: &Listing) -> impl Iterator<Item = (&ObjectId, &u32)> {
+        self.rows.iter().filter(|(id, _)| there.stored_length(id).is_none())
     }
 }
 
@@ -182,8 +189,7 @@ impl Gc<'_> {
 
     fn bring_back_missing(&mut self, live: &Live, there: &Listing) -> Result<(), RepoError> {
         let archive = self.archive;
-        let rows = live.rows.iter();
-        let mut missing: Vec<_> = rows.filter(|(id, _)| there.stored_length(id).is_none()).collect();
+        let mut missing: Vec<_> = live.lacks(there).collect();
         missing.sort_unstable();
         if missing.is_empty() {
             return Ok(());

@@ -11,7 +11,8 @@ use std::sync::{Mutex, PoisonError};
 /// What was seen at some keys.
 pub(super) struct Seen<T> {
     keep: usize,
-    by_key: Mutex<HashMap<Key, (Stamp, T)>>,
+    /// Nothing for a key at which the last look saw what cannot be told by a stamp.
+    by_key: Mutex<HashMap<Key, Option<(Stamp, T)>>>,
 }
 
 impl<T: Clone> Seen<T> {
@@ -28,21 +29,28 @@ impl<T: Clone> Seen<T> {
         key: &Key,
         look: impl FnOnce() -> Result<T, RepoError>,
     ) -> Result<T, RepoError> {
-        // Taken before the look: what changes in between makes the next stamp another one.
-        let stamp = store.stamp(key);
         let held = || self.by_key.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (Some(stamp), Some((seen, value))) = (stamp, held().get(key))
-            && stamp == *seen
+        // A second look is there to see what has changed since the first, a network's client must not answer it from what
+        // it remembers: asked for such a stamp, it forgets that.
+        let (is_first, before) = {
+            let by_key = held();
+            let before = by_key.get(key);
+            (before.is_none() && by_key.len() < self.keep, before.cloned().flatten())
+        };
+        // Taken before the look: what changes in between makes the next stamp another one.
+        let stamp = store.stamp(key, !is_first);
+        if let (Some(stamp), Some((seen, value))) = (stamp, before)
+            && stamp == seen
         {
-            return Ok(value.clone());
+            return Ok(value);
         }
-        held().remove(key);
-        let value = look()?;
-        if let (Some(stamp), mut by_key) = (stamp, held())
-            && by_key.len() < self.keep
-        {
-            by_key.insert(key.clone(), (stamp, value.clone()));
+        let looked = look();
+        let mut by_key = held();
+        if by_key.len() < self.keep || by_key.contains_key(key) {
+            let seen = stamp.and_then(|stamp| Some((stamp, looked.as_ref().ok()?.clone())));
+            by_key.insert(key.clone(), seen);
         }
-        Ok(value)
+        drop(by_key);
+        looked
     }
 }

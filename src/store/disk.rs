@@ -40,7 +40,7 @@ pub trait Disk: Send + Sync {
     ///
     /// # Errors
     /// What the file system says; also where it cannot tell.
-    fn stamp(&self, _path: &Path) -> io::Result<Stamp> {
+    fn stamp(&self, _path: &Path, _again: bool) -> io::Result<Stamp> {
         Err(io::ErrorKind::Unsupported.into())
     }
 

@@ -31,6 +31,11 @@ impl Key {
         Self(self.0.rsplit_once('/').map_or(String::new(), |(parent, _)| parent.to_owned()))
     }
 
+    /// The last component.
+    pub fn name(&self) -> &str {
+        self.0.rsplit_once('/').map_or(&self.0, |(_, name)| name)
+    }
+
     /// The text, without a leading slash.
     pub fn as_str(&self) -> &str {
         &self.0

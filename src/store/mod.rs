@@ -63,8 +63,9 @@ pub trait Store: Send + Sync {
 
     /// What a folder or file is told by, for who has looked at it to see whether it is still as it was: a folder whose
     /// stamp is the same has the same names, a file the same content. None where nothing so certain can be said, or
-    /// nothing stands there; then it is to be looked at again.
-    fn stamp(&self, _key: &Key) -> Option<Stamp> {
+    /// nothing stands there; then it is to be looked at again. `again`: it is held against an earlier one, so it has to be what
+    /// the storage says now; else it may be older than what a look would find, which costs a network no question.
+    fn stamp(&self, _key: &Key, _again: bool) -> Option<Stamp> {
         None
     }
 

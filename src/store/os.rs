@@ -185,10 +185,11 @@ impl Disk for OsDisk {
         self.stat(path).map(|stat| seen(&stat))
     }
 
-    fn stamp(&self, path: &Path) -> io::Result<Stamp> {
+    fn stamp(&self, path: &Path, again: bool) -> io::Result<Stamp> {
         let wanted = StatxFlags::TYPE | StatxFlags::INO | StatxFlags::MTIME | StatxFlags::CTIME;
         // What an NFS client remembers may be as old as its mount option actimeo says.
-        let flags = AtFlags::STATX_FORCE_SYNC | AtFlags::SYMLINK_NOFOLLOW;
+        let sync = if again { AtFlags::STATX_FORCE_SYNC } else { AtFlags::empty() };
+        let flags = sync | AtFlags::SYMLINK_NOFOLLOW;
         let (folder, name) = self.place(path)?;
         let found = match folder {
             Folder::Outside if path == self.root => {

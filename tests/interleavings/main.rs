@@ -66,6 +66,31 @@ fn an_orphan_of_a_crashed_run() {
     assert_sound(&yard.explore(programs, &is_published));
 }
 
+/// For meetings of two.
+fn nobody() -> Program {
+    Program::new("nobody", |_| Ok(()))
+}
+
+/// Its gc goes by what its backup saw of the objects, which is old by then.
+#[test]
+fn a_nightly_run_beside_a_gc() {
+    let mut yard = Yard::new();
+    yard.orphan("x");
+    let programs = vec![yard.nightly("x"), gc(), nobody()];
+    assert_sound(&yard.explore(programs, &is_published));
+}
+
+/// Another backup needs an orphan that the nightly run's gc moves away.
+#[test]
+fn a_nightly_run_beside_a_backup() {
+    let mut yard = Yard::new();
+    yard.orphan("x");
+    let path = yard.source("x");
+    let other = Program::new("backup", move |store| run_backup(store, WEEK, "r", path.clone()));
+    let programs = vec![other, yard.nightly("y"), nobody()];
+    assert_sound(&yard.explore(programs, &is_published));
+}
+
 #[test]
 fn an_object_in_old_trash() {
     let mut yard = Yard::new();

@@ -28,6 +28,10 @@ pub(crate) fn open(store: impl Store + 'static) -> Result<Archive, String> {
 }
 
 pub(crate) fn run_backup(store: impl Store + 'static, week: &str, pvc: &str, path: PathBuf) -> Outcome {
+    backup_on(&open(store)?, week, pvc, path)
+}
+
+fn backup_on(archive: &Archive, week: &str, pvc: &str, path: PathBuf) -> Outcome {
     let options = BackupOptions {
         week: week.parse().unwrap(),
         origin: Origin::Live,
@@ -47,15 +51,18 @@ pub(crate) fn run_backup(store: impl Store + 'static, week: &str, pvc: &str, pat
         tool: "test".into(),
     };
     let sources = [Source { pvc: pvc.parse().unwrap(), path }];
-    backup(&open(store)?, &sources, &options, &Silent::default()).map(drop).map_err(text)
+    backup(archive, &sources, &options, &Silent::default()).map(drop).map_err(text)
 }
 
 /// A gc that empties the trash as soon as it may.
 pub(crate) fn run_gc(store: impl Store + 'static, now: Timestamp) -> Outcome {
     let options = GcOptions { dry_run: false, trash_days: 0, empty_trash: false, now };
-    let archive = open(store)?;
+    gc_on(&open(store)?, options)
+}
+
+fn gc_on(archive: &Archive, options: GcOptions) -> Outcome {
     let weeks = archive.weeks().map_err(text)?;
-    collect(&archive, &weeks, options, &Silent::default()).map(drop).map_err(text)
+    collect(archive, &weeks, options, &Silent::default()).map(drop).map_err(text)
 }
 
 pub(crate) fn gc() -> Program {
@@ -144,6 +151,16 @@ impl Yard {
     pub(crate) fn backup(&mut self, content: &str) -> Program {
         let path = self.source(content);
         Program::new("backup", move |store| run_backup(store, WEEK, "p", path.clone()))
+    }
+
+    /// A nightly run: the backup of a source whose content this is, then a gc that goes by what the backup has seen.
+    pub(crate) fn nightly(&mut self, content: &str) -> Program {
+        let path = self.source(content);
+        Program::new("nightly", move |store| {
+            let archive = open(store)?;
+            backup_on(&archive, WEEK, "p", path.clone())?;
+            gc_on(&archive, GcOptions { dry_run: false, trash_days: 0, empty_trash: false, now: NOW })
+        })
     }
 
     /// Runs two programs, the latter twice, or three, in every order of their steps. Once the first has succeeded, what

@@ -351,15 +351,15 @@ impl Store for LocalStore {
         Ok(())
     }
 
-    fn stamp(&self, key: &Key) -> Option<Stamp> {
+    fn stamp(&self, key: &Key, again: bool) -> Option<Stamp> {
         let clock = self.shared.clock.get()?;
-        let stamp = self.disk().stamp(&self.path(key)).ok()?;
+        let stamp = self.disk().stamp(&self.path(key), again).ok()?;
         // A file is replaced whole, by another inode.
         (!stamp.is_folder || clock.is_past(stamp.modified)).then_some(stamp)
     }
 
     fn modified(&self, folder: &Key) -> Option<Timestamp> {
-        Some(self.disk().stamp(&self.path(folder)).ok()?.modified)
+        Some(self.disk().stamp(&self.path(folder), true).ok()?.modified)
     }
 
     fn now(&self) -> Result<Timestamp, StoreError> {
