@@ -252,7 +252,7 @@ fn signals_child() {
     if std::env::var_os("WEEKVAULT_TEST_SIGNALS").is_none() {
         return;
     }
-    let interrupt = Interrupt::register().unwrap();
+    let interrupt = Interrupt::register(|_| {}).unwrap();
     let shared = interrupt.clone();
     assert_eq!(interrupt.received(), None);
     println!("\nlistening");

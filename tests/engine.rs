@@ -61,7 +61,7 @@ impl Bench {
             force_read: false,
             ignore_ctime: false,
             ignore_inode: false,
-            allow_empty: false,
+            rules: Default::default(),
             dry_run: false,
             threads: 2,
             readers: None,
@@ -69,7 +69,7 @@ impl Bench {
             tool: "test".into(),
         };
         let source = Source { pvc: pvc.parse().unwrap(), path: self.src() };
-        Ok(backup(&self.archive, &[source], &options, observer)?.remove(0))
+        Ok(backup(&self.archive, &[source], &options, observer)?.sources.remove(0))
     }
 
     fn restore(&self, week: &str, target: &Path, delete: bool) -> Result<Restored, Error> {

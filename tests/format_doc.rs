@@ -1067,7 +1067,7 @@ fn back_up(source: &Path, store: &Path) {
         force_read: false,
         ignore_ctime: false,
         ignore_inode: false,
-        allow_empty: false,
+        rules: Default::default(),
         dry_run: false,
         threads: 2,
         readers: None,
@@ -1075,7 +1075,7 @@ fn back_up(source: &Path, store: &Path) {
         tool: "a test".into(),
     };
     let done = backup(&archive, &sources, &options, &Silent::default()).unwrap();
-    assert_eq!(done[0].completeness, Completeness::Complete, "{:?}", done[0].problems);
+    assert_eq!(done.sources[0].completeness, Completeness::Complete, "{:?}", done.sources[0].problems);
 }
 
 /// Checks that the chunks of a file hold nothing else.

@@ -792,7 +792,7 @@ fn back_up(archive: &Archive, week: &str, root: &Path, pvcs: &[&str]) {
         force_read: false,
         ignore_ctime: false,
         ignore_inode: false,
-        allow_empty: false,
+        rules: Default::default(),
         dry_run: false,
         threads: 2,
         readers: None,

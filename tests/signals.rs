@@ -334,3 +334,30 @@ fn gc_and_retain_that_are_told_to_stop_lose_nothing() {
     }
     setting.check_restore(NEW, "html", &expected);
 }
+
+/// As with storage that does not answer: the thread that should look at the flag waits in the kernel.
+#[test]
+fn a_run_that_waits_in_the_kernel_ends_all_the_same() {
+    let setting = Setting::new();
+    fs::write(setting.path("html").join("large"), vec![7; 1 << 20]).unwrap();
+    setting.vault.run(setting.backup(NEW)).expect(0);
+    let mut command = setting.vault.command();
+    command.args(["cat", "--week", NEW, "--pvc", "html", "large"]);
+    // A pipe that nobody reads is full after 64 KiB.
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let pid = Pid::from_raw(child.id().cast_signed()).unwrap();
+    let waits =
+        || fs::read_to_string(format!("/proc/{}/syscall", child.id())).is_ok_and(|s| s.starts_with("1 0x1 "));
+    let begun = Instant::now();
+    while !waits() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the pipe does not get full");
+        sleep(Duration::from_millis(20));
+    }
+    let told = Instant::now();
+    kill_process(pid, Signal::TERM).unwrap();
+    let status = child.wait().unwrap();
+    assert!(told.elapsed() < Duration::from_secs(8) + SOON, "after {:?}", told.elapsed());
+    let said = std::io::read_to_string(child.stderr.take().unwrap()).unwrap();
+    assert_eq!(status.code(), Some(143), "{said}");
+    assert!(said.contains("told to stop, the command had not ended after 8 s"), "{said}");
+}

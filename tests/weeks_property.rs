@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use weekvault::format::ChunkSizes;
 use weekvault::model::{PvcName, Silent, Timestamp, Week, WeekRef};
-use weekvault::ops::backup::{BackupOptions, Origin, Source, backup};
+use weekvault::ops::backup::{BackupOptions, Origin, Source, SourceRules, backup};
 use weekvault::ops::clock;
 use weekvault::ops::restore::{Owner, RestoreOptions, Selection, restore};
 use weekvault::ops::verify::{VerifyOptions, verify};
@@ -112,7 +112,7 @@ impl<'a> Living<'a> {
             force_read: false,
             ignore_ctime: false,
             ignore_inode: false,
-            allow_empty: true,
+            rules: SourceRules { allow_empty: true, allow_other: true, ..SourceRules::default() },
             dry_run: false,
             threads: self.life.threads,
             readers: (self.life.threads > 1).then_some(6),
@@ -121,9 +121,9 @@ impl<'a> Living<'a> {
         };
         let sources = [Source { pvc: self.pvc.clone(), path: self.root.clone() }];
         let done = backup(&self.archive, &sources, &options, &Silent::default()).unwrap();
-        assert!(done[0].problems.is_empty(), "{:?}", done[0].problems);
-        READ.fetch_add(done[0].counts.bytes_read, Ordering::Relaxed);
-        ALL.fetch_add(done[0].counts.bytes, Ordering::Relaxed);
+        assert!(done.sources[0].problems.is_empty(), "{:?}", done.sources[0].problems);
+        READ.fetch_add(done.sources[0].counts.bytes_read, Ordering::Relaxed);
+        ALL.fetch_add(done.sources[0].counts.bytes, Ordering::Relaxed);
         let options = GcOptions { dry_run: false, trash_days: 7, empty_trash: false, now: clock::now() };
         collect(&self.archive, &self.archive.weeks().unwrap(), options, &Silent::default()).unwrap();
     }

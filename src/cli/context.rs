@@ -15,6 +15,7 @@ use crate::tree::StorePlace;
 use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub(super) struct Context {
     pub(super) global: Global,
@@ -27,10 +28,20 @@ pub(super) struct Context {
 /// `weekvault` and its version, for manifests and stores.
 pub(super) const TOOL: &str = concat!("weekvault ", env!("CARGO_PKG_VERSION"));
 
+/// Says why a command ends without having tidied up.
+fn tell_late(after: Duration) {
+    let after = after.as_secs();
+    let _ = writeln!(
+        Stderr,
+        "error: told to stop, the command had not ended after {after} s, as where a file system does not answer, and ends at \
+         once; what it left unfinished in the store's tmp/, or in a target, the next run removes"
+    );
+}
+
 impl Context {
     pub(super) fn new(mut global: Global) -> Result<Self, Failure> {
         let system = |operation| move |source| Failure::Ops(Error::System { operation, source });
-        let interrupt = Interrupt::register().map_err(system("listen for signals"))?;
+        let interrupt = Interrupt::register(tell_late).map_err(system("listen for signals"))?;
         // Whether a store lies in a source can only be told of a path that does not depend on where we are. One that
         // makes no sense is refused by the commands that need it.
         let wrong_store = place::check(&global.store).err();

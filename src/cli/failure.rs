@@ -53,7 +53,12 @@ impl Failure {
     /// The exit code.
     pub(super) fn code(&self) -> u8 {
         match self {
-            Self::Ops(Error::TwiceNamed(_) | Error::Nested { .. } | Error::FutureWeek { .. })
+            Self::Ops(
+                Error::TwiceNamed(_)
+                | Error::NoSuchSource(_)
+                | Error::Nested { .. }
+                | Error::FutureWeek { .. },
+            )
             | Self::Usage(_) => USAGE,
             Self::Ops(_) | Self::Incomplete(_) | Self::Refused(_) | Self::File(..) | Self::Bug(_) => FAILED,
             Self::Interrupted { signal, .. } => 128u8.saturating_add(u8::try_from(*signal).unwrap_or(0)),
@@ -73,7 +78,23 @@ impl Failure {
         if self.is_broken_pipe() || matches!(self, Self::Incomplete(_)) {
             return;
         }
-        let document = json!({ "error": self.to_string(), "exit_code": self.code(), "hint": self.hint() });
+        let mut document =
+            json!({ "error": self.to_string(), "exit_code": self.code(), "hint": self.hint() });
+        if let (
+            Self::Ops(Error::SuspiciousSource { pvc, path, folder, host, entries, remaining }),
+            Some(members),
+        ) = (self, document.as_object_mut())
+        {
+            let source = json!({
+                "pvc": pvc.as_str(),
+                "folder": path.display().to_string(),
+                "earlier_folder": folder.display().to_string(),
+                "earlier_host": host,
+                "earlier_paths": entries,
+                "remaining_paths": remaining,
+            });
+            members.insert("suspicious_source".to_owned(), source);
+        }
         // Where stdout cannot be written there is nobody to tell.
         let _ = io::stdout().write_all(document_line(&document).as_bytes());
     }

@@ -7,7 +7,7 @@ use super::failure::{DONE, Failure, PARTIAL};
 use super::human::{bytes, table};
 use super::stores::{Opened, if_missing};
 use crate::model::{PvcName, Week};
-use crate::ops::backup::{BackupOptions, Origin};
+use crate::ops::backup::{BackupOptions, Origin, SourceRules};
 use crate::ops::clock;
 use crate::ops::import::{Import, ImportOptions, Imported, Outcome, Surveyed, find, import};
 use crate::repo::{StoreLock, lock};
@@ -113,7 +113,8 @@ fn options(context: &Context, args: &ImportArgs) -> ImportOptions {
         force_read: false,
         ignore_ctime: false,
         ignore_inode: false,
-        allow_empty: args.allow_empty,
+        // Copies are named by their weeks: each is another folder.
+        rules: SourceRules { allow_empty: args.allow_empty, allow_other: true, ..SourceRules::default() },
         dry_run: args.dry_run,
         threads: context.threads(),
         readers: args.readers.map(usize::from),

@@ -12,6 +12,10 @@ use std::time::{Duration, Instant};
 /// `timeout` signals its child and then the child's whole group: one wish to stop arrives as two signals.
 const ONE_WISH: Duration = Duration::from_millis(500);
 
+/// A run ends in order within a fraction of a second. One that has not ended after this long waits for storage that does
+/// not answer.
+const GRACE: Duration = Duration::from_secs(8);
+
 /// Knows whether the program was asked to stop. Clones share what they know.
 #[derive(Clone, Debug)]
 pub struct Interrupt {
@@ -24,10 +28,11 @@ impl Interrupt {
     /// that whoever started the program lets it ignore, as `nohup` does, stays ignored.
     ///
     /// The first signal only sets the flag. Another one, half a second later or more, ends the process at
-    /// once with the exit code 128 + signal, for work that does not come to look at the flag.
+    /// once with the exit code 128 + signal, for work that does not come to look at the flag. So does the first one after
+    /// eight seconds; `late` says so.
     ///
     /// Fails where the operating system gives no handler or no thread.
-    pub fn register() -> io::Result<Self> {
+    pub fn register(late: fn(Duration)) -> io::Result<Self> {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let hangup = (!is_ignored(SIGHUP, &status)).then_some(SIGHUP);
         let mut signals = Signals::new([SIGTERM, SIGINT].into_iter().chain(hangup))?;
@@ -40,6 +45,13 @@ impl Interrupt {
                     None => {
                         flag.store(signal, Relaxed);
                         asked = Some(Instant::now());
+                        let end = move || {
+                            thread::sleep(GRACE);
+                            late(GRACE);
+                            low_level::exit(128 + signal)
+                        };
+                        // Without the thread there is the second signal.
+                        let _ = thread::Builder::new().name("grace".to_owned()).spawn(end);
                     }
                     Some(moment) if moment.elapsed() > ONE_WISH => low_level::exit(128 + signal),
                     Some(_) => {}

@@ -55,7 +55,7 @@ hash_type! {
     ObjectId
 }
 hash_type! {
-    /// The BLAKE3 hash of a whole file's content, holes counted as zeros.
+    /// The BLAKE3 hash of a whole file's content, holes counted as zeros; see [`super::ContentHasher`] for very large ones.
     ContentHash
 }
 hash_type! {

@@ -1,5 +1,6 @@
 //! Pure nouns, without any I/O: what the other rooms talk about.
 
+mod content_hash;
 mod entry;
 mod ids;
 mod names;
@@ -13,6 +14,7 @@ mod text;
 mod time;
 mod week;
 
+pub use content_hash::{ContentHasher, HASHED_ZEROS};
 pub use entry::{DeviceNumber, Entry, Extent, FileContent, Kind, Meta, ObjectRow, Owners, Timestamp, Xattr};
 pub use ids::{ContentHash, Digest, ObjectId, RunId};
 pub use names::{InvalidName, PvcName};

@@ -3,7 +3,8 @@
 use rustix::io::Errno;
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// How long to wait before each further attempt.
 const PAUSES: [Duration; 2] = [Duration::from_millis(300), Duration::from_millis(1500)];
@@ -11,6 +12,10 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(300), Duration::from_millis
 /// After so many failures in a row that no waiting cured, nobody waits any more: what is gone for good must not cost
 /// seconds for each of a hundred thousand files.
 const LIMIT: u32 = 8;
+
+/// After so long without a success nobody waits any more either: a network file system takes 12 to 24 s (`soft,timeo=30,
+/// retrans=3`) to say that its server does not answer, and a run ends within two minutes of that.
+const SPAN: Duration = Duration::from_secs(40);
 
 /// Whether an error may be gone when tried again: what network file systems report when their server does not answer,
 /// and a file that somebody else holds a lease on.
@@ -24,6 +29,8 @@ pub fn is_passing(error: &io::Error) -> bool {
 pub struct Patience {
     /// Failures in a row that stayed.
     lost: AtomicU32,
+    /// When the first of the attempts began that have failed since the last success.
+    failing_since: Mutex<Option<Instant>>,
 }
 
 impl Patience {
@@ -39,10 +46,11 @@ impl Patience {
     ) -> Result<T, E> {
         let mut pauses = PAUSES.into_iter();
         loop {
+            let begun = Instant::now();
             match attempt() {
                 Err(error) if passing(&error) => {
-                    let spent = self.lost.load(Relaxed) >= LIMIT;
-                    let Some(length) = pauses.next().filter(|_| !spent) else {
+                    self.failing_since().get_or_insert(begun);
+                    let Some(length) = pauses.next().filter(|_| !self.is_spent()) else {
                         self.lost.fetch_add(1, Relaxed);
                         return Err(error);
                     };
@@ -51,11 +59,21 @@ impl Patience {
                 result => {
                     if result.is_ok() {
                         self.lost.store(0, Relaxed);
+                        *self.failing_since() = None;
                     }
                     return result;
                 }
             }
         }
+    }
+
+    /// Whether nothing has succeeded for so long that the storage is taken not to answer any more.
+    fn is_spent(&self) -> bool {
+        self.lost.load(Relaxed) >= LIMIT || self.failing_since().is_some_and(|since| since.elapsed() >= SPAN)
+    }
+
+    fn failing_since(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        self.failing_since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

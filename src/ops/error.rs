@@ -44,6 +44,37 @@ pub enum Error {
         /// Entries of the previous manifest; `u64::MAX` where there are only unreadable ones.
         entries: u64,
     },
+    /// Another folder than before, which has little of what was there.
+    #[error(
+        "source \"{pvc}\" is {} now, and was {} in its last manifest (on the host {}), of whose {entries} paths it has \
+         {remaining}: is it the right folder? Nothing was published; --force backs it up all the same",
+        Shown::path(path), Shown::path(folder), Shown(host.as_bytes())
+    )]
+    SuspiciousSource {
+        /// Which.
+        pvc: PvcName,
+        /// Where it is now.
+        path: PathBuf,
+        /// Where it was.
+        folder: PathBuf,
+        /// The machine that made the manifest.
+        host: String,
+        /// Paths of that manifest, without the root.
+        entries: u64,
+        /// How many of them are there.
+        remaining: u64,
+    },
+    /// A source took longer than it may.
+    #[error("source \"{pvc}\" took longer than the {limit:#} of --source-timeout; nothing was published")]
+    SourceTimeout {
+        /// Which.
+        pvc: PvcName,
+        /// How long it may take.
+        limit: jiff::SignedDuration,
+    },
+    /// No source has the name of one that is to be optional.
+    #[error("--optional {0}: no --source has that name")]
+    NoSuchSource(PvcName),
     /// A folder that has nothing to import.
     #[error("{} {reason}", Shown::path(path))]
     Farm {

@@ -266,6 +266,11 @@ impl Inventory {
         Ok(())
     }
 
+    /// Forgets all claims of objects that were not stored: whoever had them has given up.
+    pub fn give_up_claims(&self) {
+        self.known().retain(|_, known| known.stored_length > 0);
+    }
+
     /// Says that a claimed object now is there, with a file of this length.
     pub fn stored(&self, id: &ObjectId, stored_length: u32) {
         if let Some(known) = self.known().get_mut(id) {

@@ -4,7 +4,7 @@ use super::SourceError;
 use super::root::{Absence, SourceRoot};
 use super::stat::{stat_at, stat_open};
 use super::xattrs::{self, Place};
-use crate::model::{ArchivePath, ContentHash, Name, NodeKind, Patience, Stat, Xattr};
+use crate::model::{ArchivePath, ContentHash, ContentHasher, Name, NodeKind, Patience, Stat, Xattr};
 use crate::sys::open_beneath;
 use rustix::fs::{OFlags, SeekFrom};
 use rustix::io::Errno;
@@ -218,6 +218,10 @@ impl SourceReader {
                     io::Error::other("it is no regular file any more"),
                 ));
             }
+            if self.root.is_to_flush(&before) {
+                // Not every file system does that for a file that is open for reading.
+                let _ = rustix::fs::fdatasync(&file);
+            }
             let (size, hash) =
                 self.once(&mut file, &before, sink).map_err(|e| SourceError::new(path, "read", e))?;
             let xattrs = xattrs::read(Place::Open(file.as_fd()));
@@ -240,7 +244,7 @@ impl SourceReader {
         stat: &Stat,
         sink: &mut dyn ContentSink,
     ) -> io::Result<(u64, ContentHash)> {
-        let mut hasher = blake3::Hasher::new();
+        let mut hasher = ContentHasher::default();
         let sparse = sink.wants_holes() && stat.allocated < stat.size;
         let mut at = 0;
         while at < stat.size {
@@ -250,9 +254,9 @@ impl SourceReader {
             let mut left = hole;
             while left > 0 {
                 let part = left.min(HOLE_PART);
-                hash_zeros(&mut hasher, part);
+                hasher.hole(part);
                 if sink.hole(part).is_break() {
-                    return Ok((at, hasher.finalize().into()));
+                    return Ok((at, hasher.finish()));
                 }
                 at += part;
                 left -= part;
@@ -271,13 +275,13 @@ impl SourceReader {
                     let _ = sink.data(got);
                     return Ok((at, hash));
                 }
-                hasher.update(bytes);
+                hasher.data(bytes);
                 if sink.data(got).is_break() || got < want {
-                    return Ok((at, hasher.finalize().into()));
+                    return Ok((at, hasher.finish()));
                 }
             }
         }
-        Ok((at, hasher.finalize().into()))
+        Ok((at, hasher.finish()))
     }
 }
 
@@ -328,13 +332,4 @@ fn next_data(file: &File, at: u64, size: u64) -> io::Result<(u64, u64)> {
     let start = if start - at < MIN_HOLE { at } else { start };
     rustix::fs::seek(file, SeekFrom::Start(start))?;
     Ok((start - at, end - start))
-}
-
-fn hash_zeros(hasher: &mut blake3::Hasher, mut length: u64) {
-    const ZEROS: &[u8] = &[0; 64 << 10];
-    while length > 0 {
-        let n = length.min(ZEROS.len() as u64);
-        hasher.update(ZEROS.get(..n as usize).unwrap_or(ZEROS));
-        length -= n;
-    }
 }

@@ -3,7 +3,7 @@
 use super::SourceError;
 use super::error::is_absent;
 use super::stat::{stat_at, stat_open};
-use crate::model::{ArchivePath, Stat};
+use crate::model::{ArchivePath, Stat, Timestamp};
 use crate::sys::open_within;
 use rustix::fs::{AtFlags, Mode, OFlags, RawDir, ResolveFlags, StatxFlags};
 use std::collections::HashSet;
@@ -12,8 +12,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// A source's root, by a handle that stays what it is wherever the tree is moved, and whatever is mounted over it. Clones
 /// share it.
@@ -27,7 +27,12 @@ struct Opened {
     stat: Stat,
     /// Directories of which names were listed for good that could not be found.
     haunted: AtomicU32,
+    /// Files that changed since then are to be flushed one by one, before they are read.
+    flush_since: OnceLock<Timestamp>,
 }
+
+/// Linux writes a page that was changed through a mapping out after half a minute, unless it is told to wait longer.
+const LONGEST_DIRTY: i64 = 120;
 
 impl SourceRoot {
     /// Opens the directory at `path`.
@@ -40,7 +45,8 @@ impl SourceRoot {
         let folder = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| failed("open", e))?;
         let stat = stat_open(folder.as_fd()).map_err(|e| failed("stat", e))?;
         let haunted = AtomicU32::default();
-        Ok(Self(Arc::new(Opened { path: path.to_path_buf(), folder, stat, haunted })))
+        let flush_since = OnceLock::new();
+        Ok(Self(Arc::new(Opened { path: path.to_path_buf(), folder, stat, haunted, flush_since })))
     }
 
     /// Where it was when it was opened.
@@ -56,6 +62,28 @@ impl SourceRoot {
     /// The handle, which takes no reads.
     pub(super) fn handle(&self) -> BorrowedFd<'_> {
         self.0.folder.as_fd()
+    }
+
+    /// Has its file system write out what was changed through mappings. A page that is written out already is the only one
+    /// of which the next change moves the file's times: what is read of others could change later without a sign.
+    /// Where a file system cannot be flushed as a whole, young files are flushed one by one as they are read; the error is for
+    /// who wants to tell of it.
+    ///
+    /// # Errors
+    /// [`io::Error`] of the flush.
+    pub fn flush(&self, now: Timestamp) -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = rustix::fs::openat(self.handle(), ".", flags, Mode::empty());
+        let flushed = folder.and_then(rustix::fs::syncfs);
+        if flushed.is_err() {
+            let _ = self.0.flush_since.set(now.plus_seconds(-LONGEST_DIRTY));
+        }
+        Ok(flushed?)
+    }
+
+    /// Whether a file of these times is to be flushed before it is read.
+    pub(super) fn is_to_flush(&self, stat: &Stat) -> bool {
+        self.0.flush_since.get().is_some_and(|since| stat.mtime >= *since || stat.ctime >= *since)
     }
 
     /// Whether its path still leads to it: what is read below the handle is the source only as long as it does.

@@ -217,7 +217,7 @@ fn an_import_that_is_stopped_leaves_whole_weeks_and_goes_on() {
             force_read: false,
             ignore_ctime: false,
             ignore_inode: false,
-            allow_empty: false,
+            rules: Default::default(),
             dry_run: false,
             threads: 2,
             readers: None,

@@ -42,7 +42,7 @@ fn backup_on(archive: &Archive, week: &str, pvc: &str, path: PathBuf) -> Outcome
         force_read: true,
         ignore_ctime: false,
         ignore_inode: false,
-        allow_empty: false,
+        rules: Default::default(),
         dry_run: false,
         // More would come to the store in any order.
         threads: 1,

@@ -49,7 +49,7 @@ fn options(week: Week) -> BackupOptions {
         // The states of a source are trees of their own.
         ignore_ctime: true,
         ignore_inode: true,
-        allow_empty: false,
+        rules: Default::default(),
         dry_run: false,
         threads: 1,
         readers: None,
@@ -103,7 +103,7 @@ pub(crate) fn run(disk: &ModelDisk, job: &Job) -> Ran {
 
 pub(crate) fn back_up(archive: &Archive, job: &Job) -> Result<Vec<BackedUp>, Error> {
     let _guard = lock(archive, LockMode::Shared)?;
-    backup(archive, &job.sources, &options(job.week), &Silent::default())
+    Ok(backup(archive, &job.sources, &options(job.week), &Silent::default())?.sources)
 }
 
 pub(crate) fn clean_up(archive: &Archive, job: &Job) -> Result<(Vec<Retired>, Collected), RepoError> {

@@ -10,7 +10,9 @@ use super::failure::{DONE, Failure, PARTIAL, way_out};
 use super::metrics;
 use super::stores::if_missing;
 use crate::model::{Completeness, PvcName, Shown, Week};
-use crate::ops::backup::{BackedUp, BackupOptions, Origin, Source, backup, check_source_folders};
+use crate::ops::backup::{
+    BackedUp, Backup, BackupOptions, MissingSource, Origin, Source, SourceRules, backup, check_source_folders,
+};
 use crate::ops::gc::{CleanedUp, clean_up};
 use crate::ops::{Error, clock};
 use crate::repo::{Archive, ManifestId, RepoError, StoreLock, lock};
@@ -82,9 +84,16 @@ pub(super) struct BackupArgs {
     /// Back up a source that is empty, though its last manifest was not
     #[arg(long, env = "WEEKVAULT_ALLOW_EMPTY")]
     allow_empty: bool,
-    /// Back up what looks like a mistake: a week later than now
+    /// Back up what looks like a mistake: a week later than now, another folder than before that has little of what was
+    /// there
     #[arg(long, env = "WEEKVAULT_FORCE")]
     force: bool,
+    /// A source that may be missing: the others are backed up without it; may be repeated
+    #[arg(long, env = "WEEKVAULT_OPTIONAL", value_name = "NAME", value_delimiter = ',')]
+    optional: Vec<PvcName>,
+    /// Leave out a source that takes longer: 90m, 2h, 1h30m
+    #[arg(long, env = "WEEKVAULT_SOURCE_TIMEOUT", value_name = "DURATION", value_parser = parse_duration)]
+    source_timeout: Option<Duration>,
     /// Read and compare, but write nothing and push nothing
     #[arg(long, env = "WEEKVAULT_DRY_RUN")]
     dry_run: bool,
@@ -99,6 +108,8 @@ struct Outcome {
     created: Option<String>,
     week: Week,
     sources: Vec<BackedUp>,
+    /// Sources that the run was done without.
+    missing: Vec<MissingSource>,
     /// Complete manifests of a past week that complete ones of this run have replaced.
     replaced: Vec<ManifestId>,
     cleaned: CleanedUp,
@@ -117,7 +128,7 @@ impl Outcome {
     }
 
     fn is_complete(&self) -> bool {
-        self.sources.iter().all(|s| s.completeness == Completeness::Complete)
+        self.missing.is_empty() && self.sources.iter().all(|s| s.completeness == Completeness::Complete)
     }
 }
 
@@ -151,7 +162,7 @@ fn attempt(context: &Context, args: &BackupArgs, begun: Instant) -> Result<Outco
     let sources: Vec<Source> = args.sources.iter().flat_map(|s| s.0.clone()).collect();
     let mut options = options(context, args)?;
     let store = &context.global.store;
-    check_source_folders(&sources, &StorePlace::at(store), &store.display().to_string())?;
+    check_source_folders(&sources, &options.rules, &StorePlace::at(store), &store.display().to_string())?;
     let opened = context.open_or_create(if_missing(args.existing, args.dry_run))?;
     let created = opened.created_id().map(str::to_owned);
     let archive = opened.archive;
@@ -168,13 +179,14 @@ fn attempt(context: &Context, args: &BackupArgs, begun: Instant) -> Result<Outco
     }
     let replaced = replaced(&archive, args.week, &sources)?;
     let sources = backup(&archive, &sources, &options, context.observer());
-    let sources = sources.map_err(|e| context.failure(e, LEFT))?;
+    let Backup { sources, missing } = sources.map_err(|e| context.failure(e, LEFT))?;
     drop(guard);
     let mut outcome = Outcome {
         archive,
         created,
         week: options.week,
         sources,
+        missing,
         replaced,
         cleaned: CleanedUp::default(),
         trouble: None,
@@ -195,6 +207,21 @@ fn replaced(archive: &Archive, week: Option<Week>, sources: &[Source]) -> Result
     let is_meant =
         |id: &ManifestId| !id.partial && id.week == week && sources.iter().any(|s| s.pvc == id.pvc);
     Ok(ids.filter(is_meant).collect())
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("give a time such as 90m, 2h or 1h30m, not {text:?}");
+    let parsed: jiff::SignedDuration = text.trim().parse().map_err(|_| wrong())?;
+    Duration::try_from(parsed).ok().filter(|d| !d.is_zero()).ok_or_else(wrong)
+}
+
+fn rules(args: &BackupArgs) -> SourceRules {
+    SourceRules {
+        optional: args.optional.clone(),
+        timeout: args.source_timeout,
+        allow_empty: args.allow_empty,
+        allow_other: args.force,
+    }
 }
 
 fn options(context: &Context, args: &BackupArgs) -> Result<BackupOptions, Failure> {
@@ -223,7 +250,7 @@ fn options(context: &Context, args: &BackupArgs) -> Result<BackupOptions, Failur
         force_read: args.force_read,
         ignore_ctime: args.ignore_ctime,
         ignore_inode: args.ignore_inode,
-        allow_empty: args.allow_empty,
+        rules: rules(args),
         dry_run: args.dry_run,
         threads: context.threads(),
         readers: args.readers.map(usize::from),

@@ -7,7 +7,7 @@ use crate::cli::gc::collected_json;
 use crate::cli::human::{bytes, path_json, table};
 use crate::edge::{BackupReport, SourceReport, StoreReport};
 use crate::model::{Completeness, Timestamp, Week};
-use crate::ops::backup::BackedUp;
+use crate::ops::backup::{BackedUp, MissingSource};
 use crate::ops::{browse, clock};
 use crate::repo::Archive;
 use serde_json::{Value, json};
@@ -30,6 +30,7 @@ pub(super) fn print(context: &Context, dry_run: bool, outcome: &Outcome) -> Resu
         "written_bytes": written,
         "output_bytes": output,
         "sources": outcome.sources.iter().map(source_json).collect::<Vec<_>>(),
+        "missing_sources": outcome.missing.iter().map(missing_json).collect::<Vec<_>>(),
         "replaced": outcome.replaced.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "retired": retired,
         "gc": outcome.cleaned.collected.as_ref().map(collected_json),
@@ -57,7 +58,11 @@ pub(super) fn print(context: &Context, dry_run: bool, outcome: &Outcome) -> Resu
     ];
     let head = head.map(str::to_owned).to_vec();
     let rows: Vec<_> = std::iter::once(head).chain(outcome.sources.iter().map(row)).collect();
+    let missing: Vec<String> = outcome.missing.iter().map(|m| m.source.pvc.to_string()).collect();
     text.push_str(&table(&rows, &[10]));
+    if !missing.is_empty() {
+        text.push_str(&format!("\nMISSING, and left out: {}\n", missing.join(", ")));
+    }
     if !retired.is_empty() {
         text.push_str(&format!("\nretired: {}\n", retired.join(", ")));
     }
@@ -65,6 +70,11 @@ pub(super) fn print(context: &Context, dry_run: bool, outcome: &Outcome) -> Resu
         text.push_str("\ndry run: nothing was written; `written` is what would be\n");
     }
     context.print(&document, &text)
+}
+
+fn missing_json(missing: &MissingSource) -> Value {
+    let folder = missing.source.path.display().to_string();
+    json!({ "pvc": missing.source.pvc.as_str(), "folder": folder, "reason": missing.reason })
 }
 
 pub(in crate::cli) fn missing(source: &BackedUp) -> u64 {

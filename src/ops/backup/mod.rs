@@ -17,17 +17,18 @@ mod pack;
 mod previous;
 mod read;
 mod scan;
+mod sources;
 
 use super::Error;
 use super::clock::now;
 use super::parallel::{Bounds, Pool, ordered, start};
 use crate::data::{Compare, CutSizes};
 use crate::model::{
-    ArchivePath, Completeness, Counts, ObjectRow, Observer, Owners, Patience, Problem, PvcName, Shown,
-    Summary, Timestamp, Week, is_passing,
+    ArchivePath, Completeness, Counts, ObjectRow, Observer, Owners, Problem, PvcName, Summary, Timestamp,
+    Week,
 };
 use crate::repo::{Archive, Inventory, ManifestId, PendingManifest, RepoError, SharedTrash, look_again};
-use crate::tree::{OwnerNames, SourceReader, SourceRoot, StorePlace, Walk, WalkOptions, is_remote};
+use crate::tree::{OwnerNames, SourceReader, SourceRoot, Walk, WalkOptions, is_remote};
 use collect::Collected;
 use copies::Copy;
 use cut::Cutting;
@@ -36,20 +37,13 @@ use pack::{Packer, Packing};
 use previous::Previous;
 use read::Reading;
 use scan::Pieces;
+use sources::{Before, check_folder, check_likely, check_sources, check_still_there, recorded};
+pub use sources::{MissingSource, Source, SourceRules, check_source_folders};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Files that are read at once where each answer takes a network's time: that is nearly all waiting.
 const REMOTE_READERS: usize = 8;
-
-/// A directory tree to protect, and its name.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Source {
-    /// Its name.
-    pub pvc: PvcName,
-    /// Where it is mounted.
-    pub path: PathBuf,
-}
 
 /// What the sources are.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -83,8 +77,8 @@ pub struct BackupOptions {
     pub ignore_ctime: bool,
     /// The sources' file systems have no stable inode numbers.
     pub ignore_inode: bool,
-    /// Back up a source that is empty though it was not before.
-    pub allow_empty: bool,
+    /// Which sources may be missing, and what counts as a mistake.
+    pub rules: SourceRules,
     /// Read and compare, but write nothing.
     pub dry_run: bool,
     /// Threads that pack chunks.
@@ -118,30 +112,53 @@ pub struct BackedUp {
     pub finished: Timestamp,
 }
 
+/// What became of a run.
+#[derive(Debug)]
+pub struct Backup {
+    /// The sources that were published, or would be.
+    pub sources: Vec<BackedUp>,
+    /// Those that the run was done without.
+    pub missing: Vec<MissingSource>,
+}
+
 /// Backs up all sources, one after the other, each into its own manifest.
 ///
 /// # Errors
-/// [`Error`]. The first source that fails as a whole ends the run, and nothing is published.
+/// [`Error`]. The first source that fails as a whole ends the run, and nothing is published, unless the rules for sources
+/// allow for it.
 pub fn backup(
     archive: &Archive,
     sources: &[Source],
     options: &BackupOptions,
     observer: &dyn Observer,
-) -> Result<Vec<BackedUp>, Error> {
-    check_sources(sources, archive)?;
+) -> Result<Backup, Error> {
+    check_sources(sources, &options.rules, archive)?;
     let names: Vec<PvcName> = sources.iter().map(|s| s.pvc.clone()).collect();
     let inventory = Inventory::take(archive, |manifest, error| {
         observer.warn(&format!("{}: not used for deduplication: {error}", manifest.id));
     })?;
     archive.check_names(&names, inventory.manifests(), |message| observer.warn(message))?;
     // All sources are read before any manifest is published: a run that fails has published nothing.
-    let mut prepared = Vec::new();
+    let (mut prepared, mut missing) = (Vec::new(), Vec::new());
     for source in sources {
         observer.phase(&format!("backing up {}", source.pvc), None);
-        prepared.push(prepare(archive, &inventory, source, options, observer)?);
+        let work = |observer: &dyn Observer| prepare(archive, &inventory, source, options, observer);
+        match options.rules.within(source, observer, work)? {
+            Ok(done) => prepared.push(done),
+            Err(without) => {
+                // What it was about to store is there for nobody.
+                inventory.give_up_claims();
+                missing.push(without);
+            }
+        }
+    }
+    if prepared.is_empty()
+        && let Some(missing) = missing.pop()
+    {
+        return Err(missing.error);
     }
     if options.dry_run {
-        return Ok(prepared.into_iter().map(|p| p.result).collect());
+        return Ok(Backup { sources: prepared.into_iter().map(|p| p.result).collect(), missing });
     }
     let needed: Vec<ObjectRow> =
         prepared.iter().flat_map(|p| p.manifest.iter().flat_map(|m| m.objects.iter().copied())).collect();
@@ -158,7 +175,7 @@ pub fn backup(
         names.push(what);
     }
     look_again(archive, &needed).map_err(Error::published(names.join(", "), true))?;
-    Ok(published)
+    Ok(Backup { sources: published, missing })
 }
 
 fn publish(prepared: Prepared, observer: &dyn Observer) -> Result<BackedUp, RepoError> {
@@ -187,48 +204,6 @@ struct Ready {
     summary: Summary,
 }
 
-/// Refuses what can be refused before anything is written.
-///
-/// # Errors
-/// [`Error`] naming the source.
-pub fn check_sources(sources: &[Source], archive: &Archive) -> Result<(), Error> {
-    check_source_folders(sources, &archive.place(), &archive.location())
-}
-
-/// Refuses sources of one name, missing ones, a store inside a source and a source inside of what the store keeps, where
-/// the store is or would be at `place`, for messages `location`.
-///
-/// # Errors
-/// [`Error`] naming the source.
-pub fn check_source_folders(sources: &[Source], place: &StorePlace, location: &str) -> Result<(), Error> {
-    for (i, source) in sources.iter().enumerate() {
-        let pvc = || source.pvc.clone();
-        if sources.iter().take(i).any(|s| s.pvc == source.pvc) {
-            return Err(Error::TwiceNamed(pvc()));
-        }
-        let bad = |reason: String| Error::BadSource { pvc: pvc(), path: source.path.clone(), reason };
-        let path = &source.path;
-        match path.metadata() {
-            Ok(found) if found.is_dir() => {}
-            Ok(_) => return Err(bad("is no folder".into())),
-            Err(e) => return Err(bad(format!("cannot be opened: {e}"))),
-        }
-        let store = format!("the store {location}");
-        let source = format!("source \"{}\" ({})", source.pvc, Shown::path(&source.path));
-        let nested = |inner, outer| {
-            let reason = "a backup would back itself up; give a store outside of every source";
-            Err(Error::Nested { inner, outer, reason })
-        };
-        if place.is_within(path) {
-            return nested(store, source);
-        }
-        if place.keeps(path) {
-            return nested(source, store);
-        }
-    }
-    Ok(())
-}
-
 fn prepare(
     archive: &Archive,
     inventory: &Inventory,
@@ -237,10 +212,15 @@ fn prepare(
     observer: &dyn Observer,
 ) -> Result<Prepared, Error> {
     let started = now();
+    check_folder(source)?;
     let failed = |error| Error::Source { pvc: source.pvc.clone(), error };
     let io = |e| crate::tree::SourceError::new(&ArchivePath::root(), "open", e);
     let root = source.path.canonicalize().map_err(|e| failed(io(e)))?;
     let root = SourceRoot::open(&root).map_err(failed)?;
+    if options.origin == Origin::Live && !options.dry_run {
+        // Whether it could be flushed as a whole or not, what is read is whole.
+        let _ = root.flush(started);
+    }
     let mut unreadable = 0u64;
     let compact = options.origin == Origin::Live;
     let mut previous = Previous::find(archive, inventory, &source.pvc, options.week, compact, |error| {
@@ -266,21 +246,12 @@ fn prepare(
     check_still_there(&root, source)?;
     let mut counts = collected.counts;
     counts.bytes_read = observer.counters().bytes_read.get() - read_before;
-    if let Some(problem) = collected.problems.iter().find(|p| p.path.is_root()) {
-        // Without the root's names the source would look empty.
-        let reason = format!("cannot be read ({}: {})", problem.operation, problem.error);
-        return Err(Error::BadSource { pvc: source.pvc.clone(), path: source.path.clone(), reason });
-    }
-    // A manifest that cannot be read may have had anything.
-    let entries_before =
-        previous.map_or(if unreadable > 0 { u64::MAX } else { 0 }, |p| p.summary.counts.entries);
-    if counts.entries <= 1 && entries_before > 1 && !options.allow_empty {
-        return Err(Error::EmptySource {
-            pvc: source.pvc.clone(),
-            path: source.path.clone(),
-            entries: entries_before,
-        });
-    }
+    let before = match previous {
+        Some(previous) => Before::Read(&previous.summary),
+        None if unreadable > 0 => Before::Unreadable,
+        None => Before::Nothing,
+    };
+    check_likely(source, &options.rules, &counts, &collected.problems, before, observer)?;
     if counts.entries == 0 {
         let error = collected.problems.first().map_or("nothing could be read".into(), |p| p.error.clone());
         return Err(failed(io(std::io::Error::other(error))));
@@ -298,7 +269,7 @@ fn prepare(
             week: options.week,
             pvc: source.pvc.clone(),
             source: match &options.origin {
-                Origin::Live => std::path::absolute(&source.path).unwrap_or_else(|_| source.path.clone()),
+                Origin::Live => recorded(&source.path),
                 Origin::Copy { of } => of.clone(),
             },
             host: options.host.clone(),
@@ -330,22 +301,6 @@ fn prepare(
         finished,
     };
     Ok(Prepared { result, manifest: ready.transpose()? })
-}
-
-/// Refuses what was read where the source's path leads to something else by now, or to nothing: what was found below the
-/// handle may be an old state, or what is left of one.
-fn check_still_there(root: &SourceRoot, source: &Source) -> Result<(), Error> {
-    // A server that does not answer for a moment is no source that went away.
-    let looked = Patience::default().run(std::thread::sleep, is_passing, || root.is_still_there());
-    let reason = match looked {
-        Ok(true) => return Ok(()),
-        Ok(false) => {
-            "was replaced while it was read (moved away, or something else is mounted there)".to_owned()
-        }
-        Err(error) => format!("went away while it was read ({error})"),
-    };
-    let reason = format!("{reason}; run the backup again when it is there to stay");
-    Err(Error::BadSource { pvc: source.pvc.clone(), path: source.path.clone(), reason })
 }
 
 #[expect(clippy::too_many_arguments, reason = "the stages' ends, joined here and nowhere else")]

@@ -176,7 +176,7 @@ fn one(
     let origin = Origin::Copy { of: of.unwrap_or_default() };
     let (week, how) = (how.week, BackupOptions { origin, ..how });
     match backup(archive, &[copy], &how, observer) {
-        Ok(done) => done.into_iter().next().map(Outcome::Done).ok_or(Error::Cancelled),
+        Ok(done) => done.sources.into_iter().next().map(Outcome::Done).ok_or(Error::Cancelled),
         Err(
             error @ (Error::Source { .. }
             | Error::BadSource { .. }

@@ -3,7 +3,7 @@
 //! Slices come in the order of the objects, and from several threads; a hash wants the file's order. What came before its
 //! turn is read again from the file when that is there, which the system has still in memory.
 
-use crate::model::{ContentHash, Extent, FileContent, ObjectId};
+use crate::model::{ContentHash, Extent, FileContent, HASHED_ZEROS, ObjectId};
 use crate::tree::NewFile;
 use std::collections::BTreeMap;
 use std::io;
@@ -14,8 +14,6 @@ use std::sync::{Mutex, PoisonError};
 const MAX_AHEAD: usize = 1024;
 /// Files that are hashed piece by piece at once: a hasher takes 2 KB.
 const MAX_HASHERS: usize = 4096;
-/// Zeros of holes that are hashed; a file of more is taken as its objects are, each of which has its hash.
-const MAX_ZEROS: u64 = 16 << 30;
 
 /// What a file's content is to be.
 pub(super) struct Proof {
@@ -23,6 +21,7 @@ pub(super) struct Proof {
     size: u64,
     /// Where holes are; none where there are too many.
     holes: Option<Box<[(u64, u64)]>>,
+    /// More zeros than are hashed as such: it is taken as its objects are, each of which has its hash.
     too_sparse: bool,
     state: Mutex<State>,
 }
@@ -64,7 +63,7 @@ impl Proof {
             at += extent.length();
         }
         let holes = (holes.len() <= MAX_AHEAD).then(|| holes.into_boxed_slice());
-        let too_sparse = zeros > MAX_ZEROS;
+        let too_sparse = zeros > HASHED_ZEROS;
         Self { hash: content.hash, size: content.size, holes, too_sparse, state: Mutex::new(State::New) }
     }
 

@@ -4,7 +4,7 @@
 //! bytes; those of one path in several weeks go side by side, so that the objects that they share are read once. What two
 //! manifests say alike is looked at once.
 
-use crate::model::{ArchivePath, Extent, FileContent, ObjectId, ObjectRow};
+use crate::model::{ArchivePath, Extent, FileContent, HASHED_ZEROS, ObjectId, ObjectRow};
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
@@ -20,8 +20,6 @@ const MAX_FEEDS: usize = 64 << 10;
 /// What contents may cost: bytes to hash, and bytes of chunks to decompress again, beyond a multiple of the store's own.
 /// A manifest of a few KB can ask for years.
 const FREE: u64 = 4 << 30;
-/// Zeros that holes may stand for, in all; they are in no object.
-const MAX_ZEROS: u64 = 16 << 30;
 
 /// An object's number in [`Objects`], or none: a hole.
 #[derive(Clone, Copy)]
@@ -158,7 +156,7 @@ impl Contents {
         }
         let holes = content.extents.iter().filter(|e| matches!(e, Extent::Hole { .. }));
         let zeros = holes.map(Extent::length).fold(0, u64::saturating_add);
-        if zeros > MAX_ZEROS.saturating_sub(self.zeros) {
+        if zeros > HASHED_ZEROS.saturating_sub(self.zeros) {
             self.found.too_sparse += 1;
             return false;
         }

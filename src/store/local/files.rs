@@ -52,9 +52,10 @@ pub(super) struct LocalUpload {
 
 impl Write for LocalUpload {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file
-            .as_mut()
-            .map_or_else(|| Err(io::Error::other("written after its commit")), |f| f.write(bytes))
+        self.file.as_mut().map_or_else(
+            || Err(io::Error::other("written after its commit")),
+            |f| self.store.waited(|| f.write(bytes)),
+        )
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -67,8 +68,8 @@ impl Upload for LocalUpload {
         let Some(mut file) = self.file.take() else { return Ok(()) };
         let (store, target) = (&self.store, self.store.path(key));
         let committed = (|| {
-            file.sync().map_err(|e| store.error(Op::Sync, key, e))?;
-            file.close().map_err(|e| store.error(Op::Close, key, e))?;
+            store.waited(|| file.sync()).map_err(|e| store.error(Op::Sync, key, e))?;
+            store.waited(|| file.close()).map_err(|e| store.error(Op::Close, key, e))?;
             let done = || Ok(store.look(&target)?.is_some_and(|s| s.id == self.id));
             store.move_file(&self.temporary, &target, done).map_err(|e| store.error(Op::Rename, key, e))
         })();

@@ -21,6 +21,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 /// A store in a folder. Folders are made 0700, files 0600: a store holds what the sources protect.
 #[derive(Clone)]
@@ -39,7 +40,12 @@ struct Shared {
     clock: OnceLock<Clock>,
     /// It was said that folders cannot be synced here.
     unsynced: AtomicBool,
+    /// A server has kept us waiting, and has not answered.
+    unanswered: AtomicBool,
 }
+
+/// A disk says at once that it cannot read or write; who takes longer to say so has waited for a server.
+const WAITED: Duration = Duration::from_secs(5);
 
 /// Whether a file system has no fsync of directories: CIFS before Linux 4.17, 9p, AFS and others say so in these ways.
 fn cannot_sync_folders(error: &io::Error) -> bool {
@@ -66,8 +72,9 @@ impl LocalStore {
     /// The same on a disk of the caller's.
     pub fn on(disk: Box<dyn Disk>, root: impl Into<PathBuf>, run: RunId) -> Self {
         let (patience, folders, clock) = (Patience::default(), Mutex::default(), OnceLock::new());
-        let (next, unsynced) = (AtomicU64::new(0), AtomicBool::new(false));
-        let shared = Shared { disk, run, next, patience, folders, clock, unsynced };
+        let (next, unsynced, unanswered) =
+            (AtomicU64::new(0), AtomicBool::new(false), AtomicBool::new(false));
+        let shared = Shared { disk, run, next, patience, folders, clock, unsynced, unanswered };
         Self { root: root.into(), shared: Arc::new(shared) }
     }
 
@@ -112,8 +119,19 @@ impl LocalStore {
     }
 
     /// Tries what only reads, or does nothing the second time, until it succeeds or fails for a reason that stays.
-    fn patiently<T>(&self, attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    fn patiently<T>(&self, mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        let attempt = || self.waited(&mut attempt);
         self.shared.patience.run(|length| self.disk().pause(length), is_passing, attempt)
+    }
+
+    /// Does something once, and notes where that was waiting for nothing.
+    fn waited<T>(&self, operation: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        let begun = Instant::now();
+        operation().inspect_err(|error| {
+            if is_passing(error) && begun.elapsed() >= WAITED {
+                self.shared.unanswered.store(true, Ordering::Relaxed);
+            }
+        })
     }
 
     /// Tries a change until it succeeds, or turns out to be `done` although it was reported as failed.
@@ -221,6 +239,10 @@ impl LocalStore {
     }
 
     fn discard(&self, temporary: &Path) {
+        // Of a server that does not answer each question costs half a minute.
+        if self.shared.unanswered.load(Ordering::Relaxed) {
+            return;
+        }
         let gone = || Ok(self.look(temporary)?.is_none());
         // Left behind it costs space until the next clean-up, no more.
         let _ = self.settled(|| self.disk().remove_file(temporary), gone);
@@ -246,7 +268,7 @@ impl Store for LocalStore {
             // A new name each time: the file of an attempt that is reported as failed may be there.
             let number = self.shared.next.fetch_add(1, Ordering::Relaxed);
             key = Key::new(format!("tmp/{}-{number}", self.shared.run));
-            let file = self.with_folder(&folder, || self.disk().create(&self.path(&key)));
+            let file = self.waited(|| self.with_folder(&folder, || self.disk().create(&self.path(&key))));
             file.and_then(|file| Ok((file.look()?.id, file))).inspect_err(|_| self.discard(&self.path(&key)))
         });
         let (id, file) = made.map_err(|e| self.error(Op::Create, &key, e))?;
