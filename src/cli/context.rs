@@ -147,6 +147,23 @@ impl Context {
         self.global.threads.map_or_else(cores, usize::from)
     }
 
+    /// Asks whether to go on in spite of a doubt. Where nobody is there to be asked, nothing is done.
+    pub(super) fn confirm(&self, doubt: &str) -> Result<(), Failure> {
+        if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+            return Err(Failure::Refused(format!(
+                "{doubt}: nothing was changed; if that is what is meant, give --yes"
+            )));
+        }
+        self.progress.finish();
+        let _ = write!(Stderr, "{doubt}.\nGo on? [y/N] ");
+        let mut answer = String::new();
+        let _ = io::stdin().read_line(&mut answer);
+        match answer.trim().to_ascii_lowercase().as_str() {
+            "y" | "yes" => Ok(()),
+            _ => Err(Failure::Refused("nothing was changed".to_owned())),
+        }
+    }
+
     /// For commands whose result is no document.
     pub(super) fn refuse_json(&self, why: &str) -> Result<(), Failure> {
         if self.global.json {

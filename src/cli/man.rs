@@ -20,6 +20,8 @@ pub(super) struct ManArgs {
 }
 
 pub(super) fn run(context: &Context, args: &ManArgs) -> Result<u8, Failure> {
+    super::place::check(&args.dir)
+        .map_err(|wrong| Failure::Usage(format!("the folder {:?} {wrong}", args.dir)))?;
     let failed = |e| Failure::File(format!("write man pages into {}", args.dir.display()), e);
     std::fs::create_dir_all(&args.dir).map_err(failed)?;
     clap_mangen::generate_to(command(), &args.dir).map_err(failed)?;

@@ -107,6 +107,7 @@ fn told(options: &RestoreOptions, tree: &Materialized) -> (Value, String) {
 }
 
 fn is_new_or_empty(dir: &Path) -> Result<bool, Failure> {
+    super::place::check(dir).map_err(|wrong| Failure::Usage(format!("the folder {dir:?} {wrong}")))?;
     match std::fs::read_dir(dir) {
         Ok(mut entries) => Ok(entries.next().is_none()),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(true),

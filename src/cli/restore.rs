@@ -3,11 +3,13 @@
 use super::args::{Which, help_end};
 use super::context::Context;
 use super::failure::{DONE, Failure};
-use super::human::bytes;
+use super::human::{bytes, path_json};
+use super::place;
 use super::progress::Itemise;
 use crate::model::Shown;
-use crate::ops::restore::{Owner, RestoreOptions, Restored, Selection, restore};
+use crate::ops::restore::{Owner, RestoreOptions, Restored, Selection, restore, survey};
 use crate::repo::{Archive, Manifest, ManifestId};
+use crate::tree::is_mount_point;
 use clap::Args;
 use serde_json::{Value, json};
 use std::ffi::OsString;
@@ -46,6 +48,10 @@ pub(super) struct RestoreArgs {
     /// Read every file back and compare its hash
     #[arg(long, env = "WEEKVAULT_VERIFY")]
     verify: bool,
+    /// Go on where the target looks like a mistake: --delete would remove more than half of it, or it is where the source
+    /// was, and is no mount point, and has something else
+    #[arg(long, env = "WEEKVAULT_YES")]
+    yes: bool,
 }
 
 /// How restored files are made.
@@ -96,17 +102,71 @@ pub(super) fn run(context: &Context, args: &RestoreArgs) -> Result<u8, Failure> 
     let selection = selection.of(&manifest)?;
     let source = &manifest.summary().source;
     let target = match &args.target {
-        Some(target) => target.clone(),
+        Some(target) => {
+            place::check(target).map_err(|wrong| Failure::Usage(format!("--target {target:?} {wrong}")))?;
+            target.clone()
+        }
         None if source.as_os_str().is_empty() => {
             let id = manifest.id();
             let message = format!("{id} was imported, and does not tell where its source was: give --target");
             return Err(Failure::Usage(message));
         }
+        None if !source.is_absolute() => {
+            let (id, source) = (manifest.id(), Shown::path(source));
+            return Err(Failure::Refused(format!(
+                "{id} says that its source was at {source}, which is no whole path: give --target"
+            )));
+        }
         None => source.clone(),
     };
     let RestoreArgs { delete, dry_run, verify, .. } = *args;
     let options = RestoreOptions { selection, delete, dry_run, verify, ..args.how.options(context, target) };
+    announce(context, args, &manifest, &options);
+    if !dry_run && !args.yes {
+        confirm(context, args, &archive, &manifest, &options)?;
+    }
     carry_out(context, &archive, &manifest, &options)
+}
+
+/// Says what is about to go where.
+fn announce(context: &Context, args: &RestoreArgs, manifest: &Manifest, options: &RestoreOptions) {
+    let (id, counts) = (manifest.id(), &manifest.summary().counts);
+    let what = match options.selection.is_all() {
+        true => format!("{} files, {}", counts.files, bytes(counts.bytes)),
+        false => "the selected paths".to_owned(),
+    };
+    let whence = if args.target.is_some() { "" } else { ", where it was backed up from" };
+    let delete = if options.delete { "; what it has not is deleted there" } else { "" };
+    let target = Shown::path(&options.target);
+    let about = if options.dry_run { "what a restore would do" } else { "restoring" };
+    context.progress.note(&format!("{about}: {}/{} to {target}{whence}: {what}{delete}", id.week, id.pvc));
+}
+
+/// Asks where a restore looks like a mistake; without a terminal it is refused.
+fn confirm(
+    context: &Context,
+    args: &RestoreArgs,
+    archive: &Archive,
+    manifest: &Manifest,
+    options: &RestoreOptions,
+) -> Result<(), Failure> {
+    let is_recorded = args.target.is_none() && !is_mount_point(&options.target);
+    if !options.delete && !is_recorded {
+        return Ok(());
+    }
+    let survey = survey(archive, manifest, options, context.observer());
+    let survey = survey.map_err(|e| context.failure(e, "nothing was changed"))?;
+    let target = Shown::path(&options.target);
+    let doubt = if is_recorded && survey.names > 0 && survey.shared == 0 {
+        format!(
+            "{target} is no mount point, and has nothing of what is to be restored there, but something else"
+        )
+    } else if survey.extra * 2 > survey.names {
+        format!("--delete would remove {} of the {} names in {target}", survey.extra, survey.names)
+    } else {
+        return Ok(());
+    };
+    context.confirm(&doubt)
 }
 
 /// Restores, and says what that came to.
@@ -131,7 +191,11 @@ pub(super) fn carry_out(
     let restored =
         restored.map_err(|e| context.failure(e, if options.dry_run { UNCHANGED } else { LEFT }))?;
     let written = context.observer().counters().bytes_restored.get();
-    let (document, text) = report(options, manifest.id(), &restored, written);
+    let (document, mut text) = report(options, manifest.id(), &restored, written);
+    // With these each one has been named.
+    if !options.dry_run && context.global.verbose == 0 {
+        text.insert_str(0, &deleted(&restored));
+    }
     context.print(&document, &text)?;
     if restored.failed == 0 {
         return Ok(DONE);
@@ -141,6 +205,17 @@ pub(super) fn carry_out(
         "{} is not as the manifest has it: see the warnings",
         Shown::path(&options.target)
     )))
+}
+
+/// Names what was deleted, or some of it.
+fn deleted(restored: &Restored) -> String {
+    let mut text: String = restored.deleted.iter().map(|path| format!("deleted {path}\n")).collect();
+    let all = restored.changes.get("delete").copied().unwrap_or(0);
+    let more = all.saturating_sub(restored.deleted.len() as u64);
+    if more > 0 {
+        text.push_str(&format!("deleted {more} more\n"));
+    }
+    text
 }
 
 /// Says what helps where owners could not be set.
@@ -183,6 +258,7 @@ pub(super) fn report(
         true => format!("dry run, {}/{} to {target}: {parts}\n", id.week, id.pvc),
         false => format!("{}/{} to {target}: {parts}; {} written\n", id.week, id.pvc, bytes(written)),
     };
+    let named = if options.dry_run { &[][..] } else { &restored.deleted[..] };
     let document = json!({
         "dry_run": options.dry_run,
         "week": id.week.to_string(),
@@ -190,6 +266,7 @@ pub(super) fn report(
         "partial": id.partial,
         "target": options.target.to_string_lossy(),
         "changes": restored.changes,
+        "deleted": named.iter().map(|path| path_json(path, json!({}))).collect::<Vec<_>>(),
         "unchanged": restored.unchanged,
         "written_bytes": written,
         "failed": restored.failed,

@@ -25,6 +25,7 @@ pub use owners::{OwnerMap, OwnerNames};
 pub use read::{ContentSink, ReadContent, Restart, SourceReader};
 pub use remote::is_remote;
 pub use root::SourceRoot;
+pub use stat::is_mount_point;
 pub use store_place::StorePlace;
 pub use target::{IN_STORE, Inode, NewFile, Target, Unrestored};
 pub use walk::{Found, Skip, Walk, WalkOptions, Walked};

@@ -1,9 +1,10 @@
 //! From the file system's metadata to the model's.
 
 use crate::model::{DeviceNumber, NodeKind, Stat, Timestamp};
-use rustix::fs::{AtFlags, FileType, StatxFlags, StatxTimestamp};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxFlags, StatxTimestamp};
 use rustix::io::Errno;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
 
 /// What stands at a name in a folder; a symbolic link is not followed.
 pub(super) fn stat_at(folder: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<Stat> {
@@ -23,6 +24,17 @@ pub(super) fn stat_open(handle: BorrowedFd<'_>) -> rustix::io::Result<Stat> {
         Err(Errno::NOSYS | Errno::PERM) => rustix::fs::fstat(handle).map(|found| from_stat(&found)),
         stat => stat,
     }
+}
+
+/// Whether something is mounted at a path.
+pub fn is_mount_point(path: &Path) -> bool {
+    let mount = |path: &Path| {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = rustix::fs::open(path, flags, Mode::empty())?;
+        stat_open(folder.as_fd()).map(|stat| (stat.mount, stat.device))
+    };
+    let Ok(path) = path.canonicalize() else { return false };
+    path.parent().is_none_or(|above| mount(&path) != mount(above))
 }
 
 fn look(folder: BorrowedFd<'_>, name: &[u8], flags: AtFlags) -> rustix::io::Result<Stat> {

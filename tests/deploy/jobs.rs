@@ -50,11 +50,17 @@ fn the_jobs_do_what_they_are_for() {
         let live = node.path(&format!("src/{}/file", sources[0]));
         fs::write(&live, "overwritten").unwrap();
         // As it is, it only says what it would do.
-        assert_eq!(run(&restore)["dry_run"], true);
+        let volume = node.path(&format!("src/{}", sources[0]));
+        let restoring = |dry_run: &str| {
+            let mut command = node.command(&restore, None);
+            command.env("WEEKVAULT_TARGET", &volume).env("WEEKVAULT_DRY_RUN", dry_run);
+            Ran::of(command).expect(0)
+        };
+        assert!(restore.environment().contains(&("WEEKVAULT_TARGET", "/target")));
+        assert!(restore.environment().contains(&("WEEKVAULT_DRY_RUN", "1")));
+        restoring("1");
         assert_eq!(fs::read_to_string(&live).unwrap(), "overwritten");
-        let mut for_good = node.command(&restore, None);
-        for_good.env("WEEKVAULT_DRY_RUN", "0");
-        Ran::of(for_good).expect(0);
+        restoring("0");
         assert_eq!(fs::read_to_string(&live).unwrap(), sources[0]);
         run(&materialize);
         assert_eq!(fs::read_to_string(node.path("target/tree/file")).unwrap(), sources[0]);
@@ -116,7 +122,7 @@ fn capabilities_suffice_and_none_is_idle() {
         fs::create_dir(&source).unwrap();
         std::os::unix::fs::chown(&source, Some(33), Some(34)).unwrap();
         let mut command = node.command(&restore, Some(capabilities));
-        command.env("WEEKVAULT_DRY_RUN", "0");
+        command.env("WEEKVAULT_DRY_RUN", "0").env("WEEKVAULT_TARGET", &source);
         Ran::of(command)
     };
     let given = restore.capabilities();

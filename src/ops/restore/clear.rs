@@ -1,7 +1,7 @@
 //! Removing what a target has and the manifest has not.
 
 use super::Report;
-use crate::model::{ArchivePath, Completeness, LeftOutReason, Name, NodeKind, Observer};
+use crate::model::{ArchivePath, Completeness, LeftOutReason, Name, NodeKind, Observer, Stat};
 use crate::repo::{Manifest, RepoError};
 use crate::tree::{CACHE_TAG, Excludes, SourceError, Target};
 use std::collections::BTreeSet;
@@ -79,6 +79,11 @@ impl<'a> Clearing<'a> {
 
     fn spares(&self, path: &ArchivePath, is_folder: bool) -> bool {
         path.as_bytes() == b"lost+found" || self.is_unknown(path) || self.excluded.excludes(path, is_folder)
+    }
+
+    /// Whether what stands at a path that the manifest has not is to go, as far as that can be told without its children.
+    pub(super) fn would_remove(&self, path: &ArchivePath, stat: &Stat) -> bool {
+        self.deletes() && !self.spares(path, stat.kind == NodeKind::Directory)
     }
 
     /// Removes what stands at `path` with all that is in it, deepest first; in a dry run only says so. What is spared

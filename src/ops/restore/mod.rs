@@ -16,11 +16,13 @@ mod proof;
 mod report;
 mod select;
 mod siblings;
+mod survey;
 mod write;
 
 pub use before::Before;
 pub use report::Restored;
 pub use select::{InvalidPattern, Selection};
+pub use survey::{Survey, survey};
 
 use super::Error;
 use super::parallel::{Bounds, Room, ordered, start};

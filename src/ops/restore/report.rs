@@ -12,6 +12,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub struct Restored {
     /// Paths changed, by the word that was printed for them: create, rewrite, replace, metadata, link, relink, delete.
     pub changes: BTreeMap<&'static str, u64>,
+    /// The first paths that were deleted.
+    pub deleted: Vec<ArchivePath>,
     /// Paths that were right already.
     pub unchanged: u64,
     /// What could not be restored; of metadata, the first 1,000.
@@ -20,6 +22,8 @@ pub struct Restored {
     pub failed: u64,
 }
 
+/// So many deleted paths are named; the rest is counted.
+const MAX_DELETED_TOLD: usize = 20;
 /// So many problems are kept; the rest is counted.
 const MAX_PROBLEMS: usize = 1_000;
 /// Bytes that they may take.
@@ -54,7 +58,12 @@ impl<'a> Report<'a> {
     }
 
     pub(super) fn change(&self, path: &ArchivePath, what: &'static str) {
-        *self.state().result.changes.entry(what).or_default() += 1;
+        let mut state = self.state();
+        *state.result.changes.entry(what).or_default() += 1;
+        if what == "delete" && state.result.deleted.len() < MAX_DELETED_TOLD {
+            state.result.deleted.push(path.clone());
+        }
+        drop(state);
         self.observer.change(path, what);
     }
 

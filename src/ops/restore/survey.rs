@@ -1,0 +1,111 @@
+//! A look at a target before anything is changed: what a mistake would cost.
+
+use super::clear::Clearing;
+use super::report::Report;
+use super::{RestoreOptions, Selection};
+use crate::model::{ArchivePath, Observer};
+use crate::ops::Error;
+use crate::repo::{Archive, Manifest, RepoError};
+use crate::tree::{SourceRoot, Walk, WalkOptions, Walked};
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+/// What a target has, the root aside.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Survey {
+    /// Paths.
+    pub names: u64,
+    /// Paths that the manifest has as well.
+    pub shared: u64,
+    /// Paths that `--delete` would remove.
+    pub extra: u64,
+}
+
+/// Compares a target's paths with a manifest's. Where nothing is to be deleted, the first path that both have is enough.
+///
+/// # Errors
+/// [`Error::Repo`] where the manifest cannot be read; [`Error::Cancelled`].
+pub fn survey(
+    archive: &Archive,
+    manifest: &Manifest,
+    options: &RestoreOptions,
+    observer: &dyn Observer,
+) -> Result<Survey, Error> {
+    let mut found = Survey::default();
+    let Ok(root) = SourceRoot::open(&options.target) else { return Ok(found) };
+    let (nobody, mut selection) = (Quiet(observer), options.selection.clone());
+    let report = Report::new(&nobody);
+    let clearing = Clearing::new(manifest, &report, options.delete, true, &nobody)?;
+    let walk = WalkOptions { cross_filesystems: false, ..WalkOptions::everything() };
+    let mut paths = Paths::of(manifest)?;
+    for walked in Walk::new(&root, walk).beside(Arc::new(archive.place())) {
+        let Walked::Found(there) = walked else { continue };
+        if there.path.is_root() {
+            continue;
+        }
+        if observer.cancelled() {
+            return Err(Error::Cancelled);
+        }
+        found.names += 1;
+        if paths.has(&there.path)? {
+            found.shared += 1;
+            if !options.delete {
+                break;
+            }
+        } else if is_selected(&mut selection, &there.path) && clearing.would_remove(&there.path, &there.stat)
+        {
+            found.extra += 1;
+        }
+    }
+    Ok(found)
+}
+
+/// Of a selection only what is in a selected directory is deleted.
+fn is_selected(selection: &mut Selection, path: &ArchivePath) -> bool {
+    selection.is_all() || path.parent().is_some_and(|parent| selection.selects(&parent))
+}
+
+/// A manifest's paths, asked for in their order.
+struct Paths<I> {
+    entries: I,
+    next: Option<ArchivePath>,
+}
+
+impl Paths<()> {
+    fn of(
+        manifest: &Manifest,
+    ) -> Result<Paths<impl Iterator<Item = Result<ArchivePath, RepoError>> + '_>, RepoError> {
+        let entries = manifest.entries()?.map(|entry| entry.map(|(path, _)| path));
+        // What a damaged part has cannot be told; a restore tells of it.
+        let entries = entries.filter(|entry| !matches!(entry, Err(RepoError::Format { .. })));
+        Ok(Paths { entries, next: None })
+    }
+}
+
+impl<I: Iterator<Item = Result<ArchivePath, RepoError>>> Paths<I> {
+    fn has(&mut self, path: &ArchivePath) -> Result<bool, RepoError> {
+        loop {
+            if self.next.is_none() {
+                self.next = self.entries.next().transpose()?;
+            }
+            match self.next.as_ref().map(|next| next.cmp(path)) {
+                Some(Ordering::Less) => self.next = None,
+                Some(Ordering::Equal) => return Ok(true),
+                Some(Ordering::Greater) | None => return Ok(false),
+            }
+        }
+    }
+}
+
+/// An observer of a look: what there is to say, the restore says.
+struct Quiet<'a>(&'a dyn Observer);
+
+impl Observer for Quiet<'_> {
+    fn counters(&self) -> &crate::model::Counters {
+        self.0.counters()
+    }
+
+    fn cancelled(&self) -> bool {
+        self.0.cancelled()
+    }
+}
