@@ -163,3 +163,124 @@ fn a_folder_that_looks_remote_or_unexpanded_is_no_target() {
         }
     }
 }
+
+/// A WAL of another state would be applied to the database that is restored.
+#[test]
+fn stale_logs_of_a_database_are_moved_aside() {
+    let place = Place::new();
+    let write = |name: &str, content: &[u8]| {
+        let file = place.path("src").join(name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, content).unwrap();
+    };
+    let database = |content: &str| [b"SQLite format 3\0".as_slice(), content.as_bytes()].concat();
+    for name in ["db", "sub/whole.db", "unchanged"] {
+        write(name, &database("old"));
+    }
+    for (name, content) in [("sub/whole.db-wal", "its own"), ("text", "no database")] {
+        write(name, content.as_bytes());
+    }
+    place.vault.backup("2025-14", &[("pvc", &place.path("src"))]);
+    let original = common::Tree::of(&place.path("src").join("sub"));
+    for name in ["db", "sub/whole.db"] {
+        write(name, &database("new and longer"));
+    }
+    for name in ["db-wal", "db-shm", "db-journal", "sub/whole.db-wal", "unchanged-wal", "text-wal"] {
+        write(name, b"stale");
+    }
+    write("text", b"something else");
+    let ran = place.restore(&["--json"]).expect(0).says("db-wal").says("db-wal.stale-1");
+    let moved = ran.json()["moved_aside"].as_array().unwrap().len();
+    assert_eq!(moved, 3, "{}", ran.stdout);
+    let there = |name: &str| place.path("src").join(name).exists();
+    for log in ["db-wal", "db-shm", "db-journal"] {
+        assert!(!there(log), "{log}");
+        assert_eq!(fs::read(place.path("src").join(format!("{log}.stale-1"))).unwrap(), b"stale");
+    }
+    // What the week has is restored; what is beside a database that was right, or beside no database, stays.
+    common::assert_same_tree(&original, &place.path("src").join("sub"));
+    assert!(there("unchanged-wal") && there("text-wal"));
+    // Again: a name of its own.
+    write("db", &database("newer again"));
+    write("db-wal", b"stale again");
+    place.restore(&[]).expect(0).says("db-wal.stale-2");
+    // The database alone is selected: the log of the week is not restored with it, and that which is there is stale.
+    write("sub/whole.db", &database("and again"));
+    place.restore(&["--path", "sub/whole.db"]).expect(0).says("sub/whole.db-wal.stale-1");
+}
+
+#[test]
+fn directories_of_ones_own_that_may_not_be_written_to() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new();
+    let chmod = |path: PathBuf, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let source = place.path("src");
+    place.fill("src", &["ro/file", "ro/deep/file", "ro/gone", "ro/linked"]);
+    fs::hard_link(source.join("ro/linked"), source.join("ro/other")).unwrap();
+    chmod(source.join("ro/deep"), 0o555);
+    chmod(source.join("ro"), 0o555);
+    place.vault.backup("2025-14", &[("pvc", &source)]);
+    let user = if common::is_root() { 65534 } else { rustix::process::geteuid().as_raw() };
+    let target = place.path("target");
+    let as_user = |arguments: &[&str]| {
+        let inner = place.vault.command();
+        let mut command = std::process::Command::new("setpriv");
+        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+        if !common::is_root() {
+            command = std::process::Command::new("env");
+        }
+        command.arg(place.path("weekvault")).args(inner.get_args());
+        command.args(["restore", "--week", "2025-14", "--pvc", "pvc", "--no-owner", "--target"]);
+        command.arg(&target).args(arguments);
+        Ran::of(command)
+    };
+    fs::copy(env!("CARGO_BIN_EXE_weekvault"), place.path("weekvault")).unwrap();
+    chmod(place.folder.path().to_path_buf(), 0o755);
+    for entry in walkdir::WalkDir::new(place.path("store")) {
+        std::os::unix::fs::chown(entry.unwrap().path(), Some(user), None).unwrap();
+    }
+    fs::create_dir(&target).unwrap();
+    std::os::unix::fs::chown(&target, Some(user), None).unwrap();
+    as_user(&[]).expect(0);
+    // Each kind of change in a directory that its owner may not write to.
+    chmod(target.join("ro"), 0o755);
+    fs::write(target.join("ro/file"), "another").unwrap();
+    fs::remove_file(target.join("ro/gone")).unwrap();
+    fs::remove_file(target.join("ro/other")).unwrap();
+    fs::write(target.join("ro/extra"), "extra").unwrap();
+    chmod(target.join("ro/deep"), 0o755);
+    fs::remove_file(target.join("ro/deep/file")).unwrap();
+    chmod(target.join("ro/deep"), 0o555);
+    chmod(target.join("ro"), 0o555);
+    let mode = |path: &str| fs::metadata(target.join(path)).unwrap().permissions().mode() & 0o7777;
+    // Of one file the directory is only on the way: it gets back what it had.
+    chmod(target.join("ro"), 0o511);
+    as_user(&["--path", "ro/file"]).expect(0);
+    assert_eq!((mode("ro"), mode("ro/deep")), (0o511, 0o555));
+    as_user(&["--delete"]).expect(0);
+    assert_eq!((mode("ro"), mode("ro/deep")), (0o555, 0o555));
+    let said = common::rsync_says(&source, &target);
+    let differs: Vec<&str> = said.lines().filter(|line| !line.contains("og...")).collect();
+    assert!(!target.join("ro/extra").exists() && target.join("ro/other").exists(), "{differs:?}");
+    assert_eq!(fs::read(target.join("ro/file")).unwrap(), b"ro/file");
+    assert_eq!(fs::read(target.join("ro/deep/file")).unwrap(), b"ro/deep/file");
+    for path in ["ro", "ro/deep"] {
+        chmod(target.join(path), 0o755);
+        chmod(source.join(path), 0o755);
+    }
+}
+
+#[test]
+fn directories_above_a_target_are_not_for_everybody_to_write_to() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new();
+    let inner = place.vault.command();
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "umask 000 && \"$@\"", "sh"]).arg(inner.get_program()).args(inner.get_args());
+    command.args(["restore", "--week", "2025-14", "--pvc", "pvc", "--target"]).arg(place.path("a/b/c"));
+    Ran::of(command).expect(0);
+    for above in ["a", "a/b"] {
+        let mode = fs::metadata(place.path(above)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o022, 0, "{above} has mode {mode:o}");
+    }
+}

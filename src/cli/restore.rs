@@ -267,6 +267,7 @@ pub(super) fn report(
         "target": options.target.to_string_lossy(),
         "changes": restored.changes,
         "deleted": named.iter().map(|path| path_json(path, json!({}))).collect::<Vec<_>>(),
+        "moved_aside": restored.moved_aside.iter().map(|(path, to)| path_json(path, json!({ "to": to.to_string() }))).collect::<Vec<_>>(),
         "unchanged": restored.unchanged,
         "written_bytes": written,
         "failed": restored.failed,

@@ -2,7 +2,7 @@
 
 use super::clear::Clearing;
 use super::{Report, Selection};
-use crate::model::{ArchivePath, Entry, Kind, Name, NodeKind};
+use crate::model::{ArchivePath, Entry, Kind, Name, NodeKind, Stat};
 use crate::ops::Error;
 use crate::repo::RepoError;
 use crate::tree::{IN_STORE, OwnerMap, SourceError, Target};
@@ -15,6 +15,16 @@ struct Open {
     /// Whether it is itself to be restored, or only on the way to something that is.
     selected: bool,
     children: BTreeSet<Name>,
+    /// SQLite's databases that were written, and what of the names in the manifest may be their logs.
+    databases: Vec<Name>,
+    logs: BTreeSet<Name>,
+}
+
+impl Open {
+    fn of(entry: Entry, selected: bool) -> Self {
+        let (children, databases, logs) = Default::default();
+        Self { entry, selected, children, databases, logs }
+    }
 }
 
 /// The path of the last open folder, which is above `path`: right above unless a damaged part had what is between.
@@ -102,12 +112,18 @@ impl Finishing<'_> {
                 self.leave(&at, &open);
                 at = up_to(at, &stack);
             }
-            if let (Some(parent), Some(name)) = (stack.last_mut(), &entry.name)
-                && self.clearing.deletes()
-            {
-                parent.children.insert(name.clone());
-            }
             let selected = selection.selects(&path);
+            if let (Some(parent), Some(name)) = (stack.last_mut(), &entry.name) {
+                if self.clearing.deletes() {
+                    parent.children.insert(name.clone());
+                }
+                if selected && LOGS.iter().any(|ending| name.as_bytes().ends_with(ending)) {
+                    parent.logs.insert(name.clone());
+                }
+                if self.report.is_database(&path) {
+                    parent.databases.push(name.clone());
+                }
+            }
             match &entry.kind {
                 Kind::HardLink(target) if selected && !self.detached.has(&path) => {
                     if let Err(error) = self.link(target, &path) {
@@ -116,7 +132,7 @@ impl Finishing<'_> {
                 }
                 Kind::HardLink(_) => {}
                 Kind::Directory => {
-                    stack.push(Open { entry, selected, children: BTreeSet::new() });
+                    stack.push(Open::of(entry, selected));
                     at = path;
                 }
                 _ => self.firsts.meet(&path),
@@ -156,6 +172,7 @@ impl Finishing<'_> {
     }
 
     fn leave(&mut self, path: &ArchivePath, open: &Open) {
+        self.stale_logs(path, open);
         match self.try_leave(path, open) {
             // The store's own directory is its own business.
             Err(error) if error.operation == IN_STORE && error.path == *path => {}
@@ -195,6 +212,30 @@ impl Finishing<'_> {
             let unrestored = self.target.set_metadata(path, meta, &stat)?;
             self.report.unrestored(&unrestored);
         }
+        self.target.settle_mode(path);
         Ok(())
     }
+
+    /// Moves the logs of a database that was written aside, where the manifest has none: SQLite would apply them to it.
+    fn stale_logs(&mut self, path: &ArchivePath, open: &Open) {
+        for database in &open.databases {
+            for ending in LOGS {
+                let mut log = database.as_bytes().to_vec();
+                log.extend_from_slice(ending);
+                let Some(log) = Name::new(&log).ok().filter(|log| !open.logs.contains(log)) else { continue };
+                let log = path.child(&log);
+                let is_file = |stat: Option<Stat>| stat.is_some_and(|stat| stat.kind == NodeKind::File);
+                if !self.target.stat(&log).is_ok_and(is_file) {
+                    continue;
+                }
+                match self.target.move_aside(&log) {
+                    Ok(aside) => self.report.moved_aside(&log, &aside),
+                    Err(error) => self.report.problem((&error).into()),
+                }
+            }
+        }
+    }
 }
+
+/// What SQLite keeps beside a database of the changes that are not in it yet, or are to be taken back.
+const LOGS: [&[u8]; 3] = [b"-journal", b"-shm", b"-wal"];

@@ -224,7 +224,8 @@ fn make_root(target: &Path) -> Result<(), Error> {
         reason: format!("cannot make it: {e}"),
     };
     if let Some(parent) = target.parent() {
-        std::fs::create_dir_all(parent).map_err(failed)?;
+        // Whatever the umask: what is restored below is not for everybody to exchange.
+        std::fs::DirBuilder::new().recursive(true).mode(0o755).create(parent).map_err(failed)?;
     }
     std::fs::DirBuilder::new().mode(0o700).create(target).map_err(failed)
 }

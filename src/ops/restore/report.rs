@@ -14,6 +14,8 @@ pub struct Restored {
     pub changes: BTreeMap<&'static str, u64>,
     /// The first paths that were deleted.
     pub deleted: Vec<ArchivePath>,
+    /// Stale logs of databases, and the names that they have now.
+    pub moved_aside: Vec<(ArchivePath, ArchivePath)>,
     /// Paths that were right already.
     pub unchanged: u64,
     /// What could not be restored; of metadata, the first 1,000.
@@ -44,6 +46,8 @@ struct State {
     stores: BTreeSet<ArchivePath>,
     /// Files that could not be restored: no other name is made of what stands there instead.
     lost: PathHashes,
+    /// Databases of SQLite that were written.
+    databases: PathHashes,
     /// In a dry run: files whose inode would be a new one, so that links to them would be made anew.
     rewritten: PathHashes,
 }
@@ -114,6 +118,24 @@ impl<'a> Report<'a> {
         for error in errors {
             self.problem(error.into());
         }
+    }
+
+    /// A database of SQLite was written.
+    pub(super) fn note_database(&self, path: &ArchivePath) {
+        self.state().databases.insert(path);
+    }
+
+    pub(super) fn is_database(&self, path: &ArchivePath) -> bool {
+        self.state().databases.has(path)
+    }
+
+    /// What would have been applied to a restored database has another name now.
+    pub(super) fn moved_aside(&self, path: &ArchivePath, aside: &ArchivePath) {
+        self.observer.warn(&format!(
+            "{path} was left of another state of the database beside it, and would have been applied to what was restored: \
+             it is {aside} now"
+        ));
+        self.state().result.moved_aside.push((path.clone(), aside.clone()));
     }
 
     pub(super) fn note_rewritten(&self, path: &ArchivePath) {

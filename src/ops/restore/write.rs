@@ -237,6 +237,9 @@ impl Hand<'_, '_> {
             let error = "its content is not the one whose hash the manifest gives; another week may have it";
             return Err(SourceError::new(&job.path, "restore", std::io::Error::other(error)));
         }
+        if is_database(&new) {
+            self.writer.report.note_database(&job.path);
+        }
         let unrestored = self.target.finish(new, &job.path, job.size, &job.meta, job.looked)?;
         self.writer.report.unrestored(&unrestored);
         self.writer.observer.counters().files_restored.add(1);
@@ -265,6 +268,13 @@ impl Hand<'_, '_> {
             }
         }
     }
+}
+
+/// Whether a file is one of SQLite's (<https://www.sqlite.org/fileformat.html>).
+fn is_database(file: &NewFile) -> bool {
+    const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+    let mut begin = [0; 16];
+    file.read_at(&mut begin, 0).is_ok_and(|read| read == begin.len()) && begin == *MAGIC
 }
 
 /// The next of some items that threads share.

@@ -4,6 +4,7 @@
 //! directory that only the restorer can enter, gets its owner and mode there, and is moved to its place when it is done;
 //! what is changed in its place is the very inode that was looked at.
 
+mod loosened;
 mod metadata;
 mod new;
 mod outside;
@@ -14,6 +15,7 @@ use super::xattrs::{self, Place};
 use super::{OwnerMap, SourceError};
 use crate::model::{ArchivePath, Name, NodeKind, Stat, Xattr};
 use crate::sys::open_beneath;
+use loosened::Loosened;
 use metadata::kept;
 use new::Workshop;
 use outside::Outside;
@@ -45,6 +47,8 @@ pub struct Target {
     outside: Outside,
     /// Where new files are made; shared by the clones.
     workshop: Arc<Workshop>,
+    /// Directories that were made writable; shared by the clones.
+    loosened: Arc<Loosened>,
 }
 
 /// An error in making something at a path where nothing stood. That something stands there now may be the target's doing.
@@ -80,9 +84,11 @@ impl Target {
         let folder = folder.map_err(|e| SourceError::new(&ArchivePath::root(), "open", e))?;
         let found =
             stat_open(folder.as_fd()).map_err(|e| SourceError::new(&ArchivePath::root(), "stat", e))?;
+        let folder = Arc::new(folder);
         Ok(Self {
             root: root.to_path_buf(),
-            folder: Arc::new(folder),
+            loosened: Arc::new(Loosened::below(Arc::clone(&folder))),
+            folder,
             owners: Arc::new(owners),
             home: Home::of(&found),
             has_proc: Path::new("/proc/self/fd").exists(),
@@ -164,6 +170,35 @@ impl Target {
             self.parent(path).map_err(|e| SourceError::new(path, "open the folder of", e))?;
         let target = rustix::fs::readlinkat(folder.as_fd(), name.as_bytes(), Vec::new());
         target.map(|t| t.into_bytes()).map_err(|e| SourceError::new(path, "read the link", e))
+    }
+
+    /// A directory has the mode that it is to have: what it had before is not put back.
+    pub fn settle_mode(&self, path: &ArchivePath) {
+        self.loosened.settle(path);
+    }
+
+    /// Moves what stands at `path` to a new name beside it, and returns that.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    pub fn move_aside(&mut self, path: &ArchivePath) -> Result<ArchivePath> {
+        let (folder, name) = self.parent_to_change(path, "move aside")?;
+        let failed = |e| SourceError::new(path, "move aside", e);
+        for number in 1.. {
+            let mut aside = name.as_bytes().to_vec();
+            aside.extend_from_slice(format!(".stale-{number}").as_bytes());
+            let Ok(aside) = Name::new(&aside) else { break };
+            match stat_at(folder.as_fd(), aside.as_bytes()) {
+                Ok(_) => continue,
+                Err(Errno::NOENT) => {}
+                Err(e) => return Err(failed(e)),
+            }
+            let (from, to) = (name.as_bytes(), aside.as_bytes());
+            rustix::fs::renameat(folder.as_fd(), from, folder.as_fd(), to).map_err(failed)?;
+            self.last = None;
+            return Ok(path.parent().unwrap_or_default().child(&aside));
+        }
+        Err(failed(Errno::NAMETOOLONG))
     }
 
     /// Makes a folder, for now accessible to its owner alone.

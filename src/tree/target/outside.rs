@@ -132,6 +132,10 @@ impl Target {
         if let Some(folder) = path.parent() {
             self.keep_off_store(&folder)?;
         }
-        self.parent(path).map_err(|e| SourceError::new(path, operation, e))
+        let (folder, name) = self.parent(path).map_err(|e| SourceError::new(path, operation, e))?;
+        if let Some(parent) = path.parent() {
+            self.loosened.loosen(&parent, folder.as_fd());
+        }
+        Ok((folder, name))
     }
 }
