@@ -14,6 +14,7 @@ mod look;
 mod missing;
 mod proof;
 mod report;
+mod root;
 mod select;
 mod siblings;
 mod survey;
@@ -27,9 +28,9 @@ pub use survey::{Survey, survey};
 use super::Error;
 use super::parallel::{Bounds, Room, ordered, start};
 use crate::data::Compare;
-use crate::model::{ArchivePath, Kind, Observer, Problem, Shown};
+use crate::model::{ArchivePath, Kind, Observer, Problem};
 use crate::repo::{Archive, Manifest, RepoError};
-use crate::tree::{OwnerMap, OwnerNames, SourceError, SourceReader, StorePlace, Target};
+use crate::tree::{OwnerMap, OwnerNames, SourceError, SourceReader, Target};
 use apply::Restoring;
 use before::Linking;
 use clear::Clearing;
@@ -37,8 +38,9 @@ use finish::{Finishing, FirstNames, PathHashes};
 use look::{Batch, Looking};
 use missing::MissingFolders;
 use report::Report;
+use root::{check_target, make_root};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use write::Writer;
 
@@ -198,36 +200,6 @@ fn owners(manifest: &Manifest, options: &RestoreOptions, report: &Report<'_>) ->
             Err(error) => return Err(error.into()),
         },
     })
-}
-
-/// Refuses a target inside the store, and a store inside a target from which extra files would be deleted.
-fn check_target(target: &Path, archive: &Archive, place: &StorePlace, delete: bool) -> Result<(), Error> {
-    let nested = |inner: String, outer: String, reason| Err(Error::Nested { inner, outer, reason });
-    let (t, s) = (format!("the target {}", Shown::path(target)), format!("the store {}", archive.location()));
-    if place.contains(target) {
-        return nested(t, s, "restoring there would write into the store; give a target outside of it");
-    }
-    if delete && place.is_within(target) {
-        return nested(s, t, "--delete would delete the store; leave it out, or give another target");
-    }
-    if target.exists() && !target.is_dir() {
-        return Err(Error::Target { path: target.to_path_buf(), reason: "it is no folder".into() });
-    }
-    Ok(())
-}
-
-/// Makes the target, for now accessible to its owner alone; the folders above it as usual.
-fn make_root(target: &Path) -> Result<(), Error> {
-    use std::os::unix::fs::DirBuilderExt;
-    let failed = |e: std::io::Error| Error::Target {
-        path: target.to_path_buf(),
-        reason: format!("cannot make it: {e}"),
-    };
-    if let Some(parent) = target.parent() {
-        // Whatever the umask: what is restored below is not for everybody to exchange.
-        std::fs::DirBuilder::new().recursive(true).mode(0o755).create(parent).map_err(failed)?;
-    }
-    std::fs::DirBuilder::new().mode(0o700).create(target).map_err(failed)
 }
 
 /// Into a target that does not exist, everything selected would be created.

@@ -28,7 +28,7 @@ impl Blob for LocalBlob {
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.store.patiently(|| {
+        self.store.with_patience(&self.store.shared.reading, || {
             let file = Arc::clone(&self.file());
             let read = file.read_exact_at(buffer, offset);
             if read.as_ref().is_err_and(is_passing)

@@ -6,6 +6,7 @@
 //! tells such an error once, and then takes the lost pages for written.
 
 mod files;
+mod patient;
 
 use super::clock::Clock;
 use super::disk::{Disk, Seen, SeenKind};
@@ -14,14 +15,13 @@ use super::os::{OsDisk, blocked};
 use super::{
     Blob, Item, ItemKind, Key, Lock, LockMode, NoFile, Stamp, Store, StoreError, StoreOperation as Op, Upload,
 };
-use crate::model::{Patience, RunId, Timestamp, is_passing};
+use crate::model::{Patience, RunId, Timestamp};
 use files::{LocalBlob, LocalUpload};
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
 
 /// A store in a folder. Folders are made 0700, files 0600: a store holds what the sources protect.
 #[derive(Clone)]
@@ -36,6 +36,8 @@ struct Shared {
     run: RunId,
     next: AtomicU64,
     patience: Patience,
+    /// Of reading what is open: the kernel has much of it in memory, so that it says nothing of the storage.
+    reading: Patience,
     folders: Mutex<Folders>,
     clock: OnceLock<Clock>,
     /// It was said that folders cannot be synced here.
@@ -43,9 +45,6 @@ struct Shared {
     /// A server has kept us waiting, and has not answered.
     unanswered: AtomicBool,
 }
-
-/// A disk says at once that it cannot read or write; who takes longer to say so has waited for a server.
-const WAITED: Duration = Duration::from_secs(5);
 
 /// Whether a file system has no fsync of directories: CIFS before Linux 4.17, 9p, AFS and others say so in these ways.
 fn cannot_sync_folders(error: &io::Error) -> bool {
@@ -71,10 +70,11 @@ impl LocalStore {
 
     /// The same on a disk of the caller's.
     pub fn on(disk: Box<dyn Disk>, root: impl Into<PathBuf>, run: RunId) -> Self {
-        let (patience, folders, clock) = (Patience::default(), Mutex::default(), OnceLock::new());
+        let (folders, clock) = (Mutex::default(), OnceLock::new());
+        let (patience, reading) = (Patience::default(), Patience::default());
         let (next, unsynced, unanswered) =
             (AtomicU64::new(0), AtomicBool::new(false), AtomicBool::new(false));
-        let shared = Shared { disk, run, next, patience, folders, clock, unsynced, unanswered };
+        let shared = Shared { disk, run, next, patience, reading, folders, clock, unsynced, unanswered };
         Self { root: root.into(), shared: Arc::new(shared) }
     }
 
@@ -116,34 +116,6 @@ impl LocalStore {
             .map(Path::to_path_buf)
             .collect();
         folders.touched.extend(unrooted);
-    }
-
-    /// Tries what only reads, or does nothing the second time, until it succeeds or fails for a reason that stays.
-    fn patiently<T>(&self, mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-        let attempt = || self.waited(&mut attempt);
-        self.shared.patience.run(|length| self.disk().pause(length), is_passing, attempt)
-    }
-
-    /// Does something once, and notes where that was waiting for nothing.
-    fn waited<T>(&self, operation: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-        let begun = Instant::now();
-        operation().inspect_err(|error| {
-            if is_passing(error) && begun.elapsed() >= WAITED {
-                self.shared.unanswered.store(true, Ordering::Relaxed);
-            }
-        })
-    }
-
-    /// Tries a change until it succeeds, or turns out to be `done` although it was reported as failed.
-    fn settled(
-        &self,
-        mut change: impl FnMut() -> io::Result<()>,
-        done: impl Fn() -> io::Result<bool>,
-    ) -> io::Result<()> {
-        self.patiently(|| match change() {
-            Err(_) if done().unwrap_or(false) => Ok(()),
-            result => result,
-        })
     }
 
     fn look(&self, path: &Path) -> io::Result<Option<Seen>> {
@@ -236,16 +208,6 @@ impl LocalStore {
         self.settled(|| self.with_folder(folder, || self.disk().rename(from, to)), done)?;
         self.touch(folder);
         Ok(())
-    }
-
-    fn discard(&self, temporary: &Path) {
-        // Of a server that does not answer each question costs half a minute.
-        if self.shared.unanswered.load(Ordering::Relaxed) {
-            return;
-        }
-        let gone = || Ok(self.look(temporary)?.is_none());
-        // Left behind it costs space until the next clean-up, no more.
-        let _ = self.settled(|| self.disk().remove_file(temporary), gone);
     }
 }
 

@@ -1,0 +1,59 @@
+//! Trying again, and giving up.
+
+use super::LocalStore;
+use crate::model::{Patience, is_passing};
+use std::io;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// A disk says at once that it cannot read or write; who takes longer to say so has waited for a server.
+const WAITED: Duration = Duration::from_secs(5);
+
+impl LocalStore {
+    /// Tries what only reads, or does nothing the second time, until it succeeds or fails for a reason that stays.
+    pub(super) fn patiently<T>(&self, attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        self.with_patience(&self.shared.patience, attempt)
+    }
+
+    pub(super) fn with_patience<T>(
+        &self,
+        patience: &Patience,
+        mut attempt: impl FnMut() -> io::Result<T>,
+    ) -> io::Result<T> {
+        let attempt = || self.waited(&mut attempt);
+        patience.run(|length| self.disk().pause(length), is_passing, attempt)
+    }
+
+    /// Does something once, and notes where that was waiting for nothing.
+    pub(super) fn waited<T>(&self, operation: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        let begun = Instant::now();
+        operation().inspect_err(|error| {
+            if is_passing(error) && begun.elapsed() >= WAITED {
+                self.shared.unanswered.store(true, Ordering::Relaxed);
+            }
+        })
+    }
+
+    /// Tries a change until it succeeds, or turns out to be `done` although it was reported as failed.
+    pub(super) fn settled(
+        &self,
+        mut change: impl FnMut() -> io::Result<()>,
+        done: impl Fn() -> io::Result<bool>,
+    ) -> io::Result<()> {
+        self.patiently(|| match change() {
+            Err(_) if done().unwrap_or(false) => Ok(()),
+            result => result,
+        })
+    }
+
+    pub(super) fn discard(&self, temporary: &Path) {
+        // Of a server that does not answer each question costs half a minute.
+        if self.shared.unanswered.load(Ordering::Relaxed) {
+            return;
+        }
+        let gone = || Ok(self.look(temporary)?.is_none());
+        // Left behind it costs space until the next clean-up, no more.
+        let _ = self.settled(|| self.disk().remove_file(temporary), gone);
+    }
+}
