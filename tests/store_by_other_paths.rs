@@ -217,7 +217,7 @@ fn deleting_what_is_extra_never_enters_the_store() {
     let share = Share::new();
     put(share.path("share/extra/file"), "extra");
     let before = share.store();
-    let restore = share.words("restore --week latest --pvc small --delete --target {}/share");
+    let restore = share.words("restore --week latest --pvc small --delete --yes --target {}/share");
     for more in [&["--dry-run".into()][..], &[]] {
         // The store is used by its second path, and lies in the target by its first.
         let ran = share.run("share/vault", "other", &[&restore[..], more].concat()).expect(1);

@@ -12,6 +12,7 @@ mod remote;
 mod root;
 mod scouts;
 mod stat;
+mod steps;
 mod store_place;
 mod target;
 mod walk;

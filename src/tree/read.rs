@@ -3,6 +3,7 @@
 use super::SourceError;
 use super::root::{Absence, SourceRoot};
 use super::stat::{stat_at, stat_open};
+use super::steps::Steps;
 use super::xattrs::{self, Place};
 use crate::model::{ArchivePath, ContentHash, ContentHasher, Name, NodeKind, Patience, Stat, Xattr};
 use crate::sys::open_beneath;
@@ -65,10 +66,13 @@ pub struct ReadContent {
 pub struct SourceReader {
     root: SourceRoot,
     absence: Absence,
-    /// The folder of the last path that was asked for by way of it.
-    last: Option<(ArchivePath, OwnedFd)>,
+    /// The way to what was asked for last.
+    steps: Steps,
     patience: Arc<Patience>,
 }
+
+/// Bytes of a path that would take long to open from the root each time.
+const DEEP: usize = 1 << 10;
 
 /// Bytes handed to a sink at once, at most.
 const SEGMENT: usize = 256 << 10;
@@ -84,7 +88,12 @@ impl SourceReader {
 
     /// A reader of a tree whose root is open.
     pub fn of(root: &SourceRoot) -> Self {
-        Self { root: root.clone(), absence: Absence::of(root), last: None, patience: Arc::default() }
+        Self {
+            root: root.clone(),
+            absence: Absence::of(root),
+            steps: Steps::default(),
+            patience: Arc::default(),
+        }
     }
 
     /// Whether a path at which nothing was found is gone, as far as its folder says.
@@ -93,7 +102,7 @@ impl SourceReader {
     /// [`SourceError`] where that cannot be told.
     pub fn is_gone(&mut self, path: &ArchivePath) -> Result<bool, SourceError> {
         // What was kept may be of what stood there before.
-        self.last = None;
+        self.steps.clear();
         self.absence.is_gone(path).map_err(|e| SourceError::new(path, "look for", e))
     }
 
@@ -104,31 +113,32 @@ impl SourceReader {
     pub fn look(&mut self, path: &ArchivePath) -> Result<Stat, SourceError> {
         let found = match path.is_root() {
             true => stat_open(self.root.handle()),
-            false => self.parent(path).and_then(|(folder, name)| stat_at(folder, name.as_bytes())),
+            false => self.parent(path).and_then(|(folder, name)| stat_at(folder.as_fd(), name.as_bytes())),
         };
         found.map_err(|e| SourceError::new(path, "stat", e))
     }
 
     /// Opens without following any symbolic link, so that a tree that is changed under us cannot lead outside.
-    fn open(&self, path: &ArchivePath, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    fn open(&mut self, path: &ArchivePath, flags: OFlags) -> rustix::io::Result<OwnedFd> {
         let flags = flags | OFlags::RDONLY | OFlags::NONBLOCK;
         // Only a file's owner and root may leave its access time alone.
-        match open_beneath(self.root.handle(), path.as_path(), flags | OFlags::NOATIME) {
-            Err(Errno::PERM) => open_beneath(self.root.handle(), path.as_path(), flags),
+        let root = self.root.handle();
+        // From the root it is what stands there now; only what is very deep is opened from what is above it.
+        let mut steps = (path.as_bytes().len() > DEEP).then_some(&mut self.steps);
+        let mut open = |flags| match &mut steps {
+            Some(steps) => steps.open(root, path, flags),
+            None => open_beneath(root, path.as_path(), flags),
+        };
+        match open(flags | OFlags::NOATIME) {
+            Err(Errno::PERM) => open(flags),
             result => result,
         }
     }
 
     /// A handle of the folder that holds a path, and the name in it. The last one is kept: what follows is mostly in it.
-    fn parent(&mut self, path: &ArchivePath) -> rustix::io::Result<(BorrowedFd<'_>, Name)> {
+    fn parent(&mut self, path: &ArchivePath) -> rustix::io::Result<(Arc<OwnedFd>, Name)> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(Errno::INVAL) };
-        if self.last.as_ref().is_none_or(|(known, _)| *known != parent) {
-            let folder =
-                open_beneath(self.root.handle(), parent.as_path(), OFlags::PATH | OFlags::DIRECTORY)?;
-            self.last = Some((parent, folder));
-        }
-        let (_, folder) = self.last.as_ref().ok_or(Errno::INVAL)?;
-        Ok((folder.as_fd(), name))
+        Ok((self.steps.folder(self.root.handle(), &parent)?, name))
     }
 
     /// The extended attributes of anything but a regular file.
@@ -149,7 +159,7 @@ impl SourceReader {
             proc_path(self.root.handle()).map(|folder| folder.join("."))
         } else {
             let (folder, name) = self.parent(path).map_err(failed)?;
-            proc_path(folder).map(|folder| folder.join(name.as_os_str()))
+            proc_path(folder.as_fd()).map(|folder| folder.join(name.as_os_str()))
         };
         // Without /proc there is no other way than by the path.
         let place = place.unwrap_or_else(|| path.below(self.root.path()));
@@ -163,7 +173,7 @@ impl SourceReader {
     pub fn link_target(&mut self, path: &ArchivePath) -> Result<Vec<u8>, SourceError> {
         let target = self
             .parent(path)
-            .and_then(|(folder, name)| rustix::fs::readlinkat(folder, name.as_bytes(), Vec::new()));
+            .and_then(|(folder, name)| rustix::fs::readlinkat(&*folder, name.as_bytes(), Vec::new()));
         target.map(|t| t.into_bytes()).map_err(|e| SourceError::new(path, "read the link", e))
     }
 
@@ -171,7 +181,12 @@ impl SourceReader {
     ///
     /// # Errors
     /// [`SourceError`], also where the file ends before.
-    pub fn read_range(&self, path: &ArchivePath, offset: u64, buffer: &mut [u8]) -> Result<(), SourceError> {
+    pub fn read_range(
+        &mut self,
+        path: &ArchivePath,
+        offset: u64,
+        buffer: &mut [u8],
+    ) -> Result<(), SourceError> {
         let fd = self.open(path, OFlags::empty()).map_err(|e| SourceError::new(path, "open", e))?;
         let file = File::from(fd);
         if look(path, &file)?.kind != NodeKind::File {

@@ -2,6 +2,7 @@
 
 use super::clear::Clearing;
 use super::report::Report;
+use super::root::check_target;
 use super::{RestoreOptions, Selection};
 use crate::model::{ArchivePath, Observer};
 use crate::ops::Error;
@@ -24,13 +25,16 @@ pub struct Survey {
 /// Compares a target's paths with a manifest's. Where nothing is to be deleted, the first path that both have is enough.
 ///
 /// # Errors
-/// [`Error::Repo`] where the manifest cannot be read; [`Error::Cancelled`].
+/// [`Error`] where the target is one that a restore refuses; [`Error::Repo`] where the manifest cannot be read;
+/// [`Error::Cancelled`].
 pub fn survey(
     archive: &Archive,
     manifest: &Manifest,
     options: &RestoreOptions,
     observer: &dyn Observer,
 ) -> Result<Survey, Error> {
+    let place = Arc::new(archive.place());
+    check_target(&options.target, archive, &place, options.delete)?;
     let mut found = Survey::default();
     let Ok(root) = SourceRoot::open(&options.target) else { return Ok(found) };
     let (nobody, mut selection) = (Quiet(observer), options.selection.clone());
@@ -38,7 +42,7 @@ pub fn survey(
     let clearing = Clearing::new(manifest, &report, options.delete, true, &nobody)?;
     let walk = WalkOptions { cross_filesystems: false, ..WalkOptions::everything() };
     let mut paths = Paths::of(manifest)?;
-    for walked in Walk::new(&root, walk).beside(Arc::new(archive.place())) {
+    for walked in Walk::new(&root, walk).beside(place) {
         let Walked::Found(there) = walked else { continue };
         if there.path.is_root() {
             continue;

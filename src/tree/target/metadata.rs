@@ -2,7 +2,6 @@
 
 use super::{Result, Target, Unrestored, swapped};
 use crate::model::{ArchivePath, Meta, NodeKind, Stat, Timestamp};
-use crate::sys::open_beneath;
 use crate::tree::stat::stat_open;
 use crate::tree::xattrs::{self, Place};
 use crate::tree::{OwnerMap, SourceError};
@@ -26,7 +25,7 @@ impl Target {
         const SET: &str = "set the metadata of";
         self.keep_off_store_at(path, Some(looked.kind))?;
         if matches!(looked.kind, NodeKind::File | NodeKind::Directory) {
-            let fd = open_beneath(self.folder.as_fd(), path.as_path(), OFlags::RDONLY | OFlags::NONBLOCK);
+            let fd = self.steps.open(self.folder.as_fd(), path, OFlags::RDONLY | OFlags::NONBLOCK);
             let fd = fd.map_err(|e| SourceError::new(path, "open", e))?;
             let now = stat_open(fd.as_fd()).map_err(|e| SourceError::new(path, "stat", e))?;
             let is_file = looked.kind == NodeKind::File;

@@ -11,10 +11,10 @@ mod outside;
 
 use super::exclude::is_cache_tag;
 use super::stat::{Home, stat_at, stat_open};
+use super::steps::Steps;
 use super::xattrs::{self, Place};
 use super::{OwnerMap, SourceError};
 use crate::model::{ArchivePath, Name, NodeKind, Stat, Xattr};
-use crate::sys::open_beneath;
 use loosened::Loosened;
 use metadata::kept;
 use new::Workshop;
@@ -41,9 +41,9 @@ pub struct Target {
     home: Home,
     /// Whether /proc is there: some calls take no handles, and reach what a handle is of by it.
     has_proc: bool,
-    last: Option<(ArchivePath, Arc<OwnedFd>)>,
-    /// Where the directory used last is, once that was asked.
-    last_home: Option<Home>,
+    steps: Steps,
+    /// A directory, and where it is.
+    last_home: Option<(ArchivePath, Home)>,
     outside: Outside,
     /// Where new files are made; shared by the clones.
     workshop: Arc<Workshop>,
@@ -92,7 +92,7 @@ impl Target {
             owners: Arc::new(owners),
             home: Home::of(&found),
             has_proc: Path::new("/proc/self/fd").exists(),
-            last: None,
+            steps: Steps::default(),
             last_home: None,
             outside: Outside::default(),
             workshop: Arc::default(),
@@ -112,16 +112,7 @@ impl Target {
     /// A handle of the folder that holds `path`, and the name in it.
     fn parent(&mut self, path: &ArchivePath) -> rustix::io::Result<(Arc<OwnedFd>, Name)> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(Errno::INVAL) };
-        if let Some((known, folder)) = &self.last
-            && *known == parent
-        {
-            return Ok((Arc::clone(folder), name));
-        }
-        let folder =
-            Arc::new(open_beneath(self.folder.as_fd(), parent.as_path(), OFlags::PATH | OFlags::DIRECTORY)?);
-        self.last = Some((parent, Arc::clone(&folder)));
-        self.last_home = None;
-        Ok((folder, name))
+        Ok((self.steps.folder(self.folder.as_fd(), &parent)?, name))
     }
 
     /// What stands at `path`, if anything does; below a symbolic link or a file nothing stands.
@@ -147,11 +138,10 @@ impl Target {
     /// [`SourceError`].
     pub fn children(&mut self, path: &ArchivePath) -> Result<Vec<Name>> {
         let failed = |e: Errno| SourceError::new(path, "list", e);
-        let folder =
-            match open_beneath(self.folder.as_fd(), path.as_path(), OFlags::RDONLY | OFlags::DIRECTORY) {
-                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(Vec::new()),
-                folder => folder.map_err(failed)?,
-            };
+        let folder = match self.steps.open(self.folder.as_fd(), path, OFlags::RDONLY | OFlags::DIRECTORY) {
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(Vec::new()),
+            folder => folder.map_err(failed)?,
+        };
         let mut names = Vec::new();
         for entry in Dir::new(folder).map_err(failed)? {
             // Only "." and ".." are no names.
@@ -195,7 +185,6 @@ impl Target {
             }
             let (from, to) = (name.as_bytes(), aside.as_bytes());
             rustix::fs::renameat(folder.as_fd(), from, folder.as_fd(), to).map_err(failed)?;
-            self.last = None;
             return Ok(path.parent().unwrap_or_default().child(&aside));
         }
         Err(failed(Errno::NAMETOOLONG))
@@ -246,14 +235,14 @@ impl Target {
         let failed = |e| SourceError::new(path, "remove", e);
         let (folder, name) = self.parent_to_change(path, "remove")?;
         let flags = if is_folder { AtFlags::REMOVEDIR } else { AtFlags::empty() };
-        self.last = None;
+        self.steps.forget(path);
         rustix::fs::unlinkat(folder.as_fd(), name.as_bytes(), flags).map_err(failed)
     }
 
     /// Whether a directory carries a valid `CACHEDIR.TAG`.
     pub fn has_cache_tag(&mut self, path: &ArchivePath) -> bool {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-        open_beneath(self.folder.as_fd(), path.as_path(), flags).is_ok_and(|fd| is_cache_tag(fd.as_fd()))
+        self.steps.open(self.folder.as_fd(), path, flags).is_ok_and(|fd| is_cache_tag(fd.as_fd()))
     }
 
     /// Whether what stands at `path` has these extended attributes; those that are the machine's own may be there too.
@@ -275,8 +264,7 @@ impl Target {
     fn xattrs(&mut self, path: &ArchivePath, kind: NodeKind) -> Result<Vec<Xattr>> {
         let failed = |e: std::io::Error| SourceError::new(path, "read the attributes of", e);
         if matches!(kind, NodeKind::File | NodeKind::Directory)
-            && let Ok(fd) =
-                open_beneath(self.folder.as_fd(), path.as_path(), OFlags::RDONLY | OFlags::NONBLOCK)
+            && let Ok(fd) = self.steps.open(self.folder.as_fd(), path, OFlags::RDONLY | OFlags::NONBLOCK)
         {
             return xattrs::read(Place::Open(fd.as_fd())).map_err(|e| failed(e.into()));
         }

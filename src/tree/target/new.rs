@@ -154,10 +154,12 @@ impl Target {
     /// The directory in which what is to stand at `path` is made. `again` where the one that was used is gone.
     fn bench(&mut self, path: &ArchivePath, again: bool) -> rustix::io::Result<Arc<Bench>> {
         let (parent, _) = self.parent(path)?;
-        let home = match self.last_home {
-            Some(home) => home,
-            None => *self.last_home.insert(Home::of(&stat_open(parent.as_fd())?)),
+        let folder = path.parent().unwrap_or_default();
+        let home = match self.last_home.take().filter(|(known, _)| *known == folder) {
+            Some((_, home)) => home,
+            None => Home::of(&stat_open(parent.as_fd())?),
         };
+        self.last_home = Some((folder, home));
         let mut benches = self.workshop.benches();
         if again {
             benches.remove(&home.key());

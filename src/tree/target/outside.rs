@@ -98,8 +98,7 @@ impl Target {
     pub fn keep_off_store(&mut self, folder: &ArchivePath) -> Result<()> {
         let opened = self.outside.check(self.folder.as_fd(), folder)?;
         if let Some(handle) = opened {
-            self.last = Some((folder.clone(), Arc::new(handle)));
-            self.last_home = None;
+            self.steps.note(folder.clone(), Arc::new(handle));
         }
         Ok(())
     }
@@ -119,7 +118,7 @@ impl Target {
 
     /// Forgets the folder used last: something may have taken its place.
     pub fn forget(&mut self) {
-        self.last = None;
+        self.steps.clear();
         self.outside.last = None;
     }
 
