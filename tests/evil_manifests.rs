@@ -502,6 +502,21 @@ fn bombs_go_off_in_a_small_room() {
     scene.restore(&[]).expect(1).says("an index of 16777248 bytes");
 }
 
+/// Each level is opened from what is near it. From the root each time, these take a minute in all.
+#[test]
+fn many_levels_cost_seconds() {
+    let mut records = vec![record(0, "", folder())];
+    records.extend((1..=16_000).map(|depth| record(depth, "d", folder())));
+    let scene = Scene::new();
+    scene.publish(&manifest(&[Block::entries(b"", &records)], &[]));
+    let begun = std::time::Instant::now();
+    for _ in 0..2 {
+        scene.restore(&[]).expect(0);
+    }
+    assert!(begun.elapsed() < std::time::Duration::from_secs(20), "{:?}", begun.elapsed());
+    common::system(Command::new("rm").arg("-rf").arg(scene.path("target")));
+}
+
 /// Deeper than any path can be. What is still a path is restored; each level costs little memory.
 #[test]
 fn a_hundred_thousand_levels() {

@@ -42,6 +42,11 @@ impl ContentHasher {
         }
     }
 
+    /// Whether holes are not hashed as zeros any more, so that the longest costs nothing.
+    pub fn has_hashed_zeros(&self) -> bool {
+        self.zeros == HASHED_ZEROS
+    }
+
     /// What is behind a hole that is not hashed begins a hash of its own, whose key is the hash of all before it.
     fn end_hole(&mut self) {
         if let Some(length) = self.hole.take() {

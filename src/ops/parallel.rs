@@ -2,7 +2,8 @@
 
 use super::Error;
 use crossbeam_channel::{Receiver, Sender, bounded};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 /// The other side of a channel is gone: it has failed, and says why itself.
@@ -39,6 +40,14 @@ impl<T, R> Work<T, R> {
 pub(super) struct Results<R> {
     order: Receiver<Receiver<R>>,
     current: Option<Receiver<R>>,
+    /// Nobody takes results any more.
+    ended: Arc<AtomicBool>,
+}
+
+impl<R> Drop for Results<R> {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
 }
 
 impl<R> Iterator for Results<R> {
@@ -182,21 +191,26 @@ where
 {
     let (pieces, queue) = bounded::<(T, Output<R>)>(bounds.waiting);
     let (order, results) = bounded(bounds.pieces);
+    let ended = Arc::new(AtomicBool::new(false));
     let thread = |mut work: W| {
-        let queue = queue.clone();
+        let (queue, ended) = (queue.clone(), Arc::clone(&ended));
         move || {
             for (piece, output) in queue {
-                work(piece, &output);
+                // Nobody is there for what waits: of a store that does not answer, each piece would take half a minute.
+                if !ended.load(Ordering::Relaxed) {
+                    work(piece, &output);
+                }
             }
         }
     };
     start_some(scope, workers.into_iter().map(thread))?;
-    Ok((Work { pieces, order, ahead: bounds.ahead }, Results { order: results, current: None }))
+    Ok((Work { pieces, order, ahead: bounds.ahead }, Results { order: results, current: None, ended }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::AtomicU32;
 
     #[test]
     fn results_keep_the_order_of_the_work() {
@@ -213,6 +227,27 @@ mod tests {
         });
         let expected = (0..100).flat_map(|piece| (0..piece % 4).map(move |part| (piece, part)));
         assert_eq!(results, expected.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_waits_for_a_taker_that_has_left_is_not_done() {
+        let bounds = Bounds { waiting: 4, pieces: 8, ahead: 1 };
+        let (done, held) = (AtomicU32::new(0), std::sync::Barrier::new(2));
+        std::thread::scope(|scope| {
+            let worker = |piece: u32, output: &Output<u32>| {
+                done.fetch_add(1, Ordering::Relaxed);
+                if piece == 1 {
+                    held.wait();
+                }
+                let _ = output.send(piece);
+            };
+            let (work, mut results) = ordered(scope, bounds, [worker]).unwrap();
+            (0..5).for_each(|piece| work.send(piece).unwrap());
+            assert_eq!(results.next(), Some(0));
+            drop((results, work));
+            held.wait();
+        });
+        assert_eq!(done.into_inner(), 2);
     }
 
     #[test]

@@ -268,7 +268,8 @@ impl SourceReader {
             let data = if hole == 0 && data == 0 { stat.size - at } else { data };
             let mut left = hole;
             while left > 0 {
-                let part = left.min(HOLE_PART);
+                // What is not hashed takes no time, however long it is.
+                let part = if hasher.has_hashed_zeros() { left } else { left.min(HOLE_PART) };
                 hasher.hole(part);
                 if sink.hole(part).is_break() {
                     return Ok((at, hasher.finish()));
