@@ -775,14 +775,16 @@ fn what_cannot_be_read_makes_the_manifest_partial() {
     assert!(place.path("store/2025-13/html.partial.manifest").exists());
     assert_eq!(fs::read(place.path("store/2025-13/html.manifest")).unwrap(), complete);
     assert_eq!(run("cat --week 2025-13 --pvc html secret").expect(0).out, "html/secret");
-    run("cat --week 2025-14 --pvc html secret").expect(1);
+    run("cat --week 2025-14 --pvc html secret").expect(1).says("2025-14/html is partial");
+    run("ls --week 2025-14 --pvc html").expect(0).says("2025-14/html is partial");
     let listed = run("list").expect(0);
     assert_eq!(listed.out.matches("PARTIAL: 2 not read").count(), 2, "{listed}");
     assert_eq!(listed.out.matches("complete").count(), 1, "{listed}");
     let ran = run("restore --no-owner --week latest --pvc html --target {}/out/restored").expect(0);
     let ran = ran.says("warning: 2025-14/html is partial");
     assert!(place.path("out/restored/open").exists() && !place.path("out/restored/secret").exists(), "{ran}");
-    run("verify").expect(0);
+    assert_eq!(run("verify").expect(0).out.matches("html is partial").count(), 2);
+    assert_eq!(run("verify --json").expect(0).json()["partial_manifests"].as_array().unwrap().len(), 2);
     let text = run("backup --keep 1 --week 2025-14 --source html={}/html").expect(3);
     assert!(text.out.contains("PARTIAL: 2 not read"), "{text}");
     // Once all can be read again, the complete one takes over and what it makes needless is retired.

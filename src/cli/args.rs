@@ -129,7 +129,15 @@ impl Which {
     /// Opens the manifest.
     pub(super) fn open(&self, context: &Context, archive: &Archive) -> Result<Manifest, Failure> {
         context.tell_future(archive, self.week, &self.pvc)?;
-        Ok(archive.open_manifest(&archive.find_manifest(self.week, &self.pvc)?)?)
+        let manifest = archive.open_manifest(&archive.find_manifest(self.week, &self.pvc)?)?;
+        let id = manifest.id();
+        if id.partial {
+            let (week, pvc) = (id.week, &id.pvc);
+            context
+                .observer()
+                .warn(&format!("{week}/{pvc} is partial: some paths could not be read when it was made"));
+        }
+        Ok(manifest)
     }
 }
 

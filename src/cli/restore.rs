@@ -184,9 +184,6 @@ pub(super) fn carry_out(
     if options.dry_run || context.global.verbose > 0 {
         context.progress.itemise(if context.global.json { Itemise::Json } else { Itemise::Text });
     }
-    if manifest.id().partial {
-        observer.warn(&format!("{name} is partial: some paths could not be read when it was made"));
-    }
     let restored = restore(archive, manifest, options, observer);
     let restored =
         restored.map_err(|e| context.failure(e, if options.dry_run { UNCHANGED } else { LEFT }))?;

@@ -272,6 +272,7 @@ fn document(args: &VerifyArgs, verified: &Verified, code: u8, seconds: f64) -> V
         "passed_over": verified.strange,
         "foreign": verified.foreign.iter().map(foreign_json).collect::<Vec<_>>(),
         "alike_pvcs": verified.alike.iter().map(|(a, b)| [a.as_str(), b.as_str()]).collect::<Vec<_>>(),
+        "partial_manifests": verified.partial.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "future_weeks": verified.future.iter().map(ToString::to_string).collect::<Vec<_>>(),
     })
 }

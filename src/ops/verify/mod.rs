@@ -111,6 +111,8 @@ pub struct Verified {
     pub alike: Vec<(PvcName, PvcName)>,
     /// Manifests of weeks that are later than now.
     pub future: Vec<ManifestId>,
+    /// Manifests that were looked at and of whose sources some paths could not be read when they were made.
+    pub partial: Vec<ManifestId>,
 }
 
 impl Verified {
@@ -130,7 +132,14 @@ impl Verified {
         }
         let future = future.iter().map(|(pvc, weeks)| told_of_future(pvc, weeks));
         let alike = self.alike.iter().map(|(a, b)| told_of_alike(a, b));
-        self.foreign.iter().map(ToString::to_string).chain(alike).chain(future).collect()
+        let partial = |id: &ManifestId| {
+            let (week, pvc) = (id.week, &id.pvc);
+            format!(
+                "{week}/{pvc} is partial: some paths could not be read when it was made, and are not in it"
+            )
+        };
+        let partial = self.partial.iter().map(partial);
+        self.foreign.iter().map(ToString::to_string).chain(alike).chain(future).chain(partial).collect()
     }
 
     /// Whether all that was to be checked could be read.
@@ -160,6 +169,7 @@ pub fn verify(
         return Err(Error::Busy("repairing"));
     }
     let selected = select(archive, options)?;
+    result.partial = selected.iter().filter(|id| id.partial).cloned().collect();
     let narrowed = options.week.is_some() || options.pvc.is_some();
     let listing = archive.list_objects()?;
     result.strange = archive.strange(&listing)?;
