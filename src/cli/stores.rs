@@ -4,10 +4,10 @@ use super::context::{Context, TOOL};
 use super::failure::Failure;
 use crate::cache::Places;
 use crate::format::ChunkSizes;
-use crate::model::{RunId, Shown};
+use crate::model::{Patience, RunId, Shown, is_passing};
 use crate::ops::{Error, clock};
 use crate::repo::{Archive, NewStore, RepoError};
-use crate::store::{LocalStore, MemoryStore, Store};
+use crate::store::{LocalStore, MemoryStore, Store, StoreError, StoreOperation};
 use std::fs::{self, DirBuilder, File};
 use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
@@ -53,6 +53,20 @@ impl Context {
     pub(super) fn check_store(&self) -> Result<(), Failure> {
         let wrong = |wrong| Err(Failure::Usage(format!("--store {:?} {wrong}", self.global.store)));
         self.wrong_store.as_ref().map_or(Ok(()), wrong)
+    }
+
+    /// Refuses a store whose root cannot be looked at: what lies in it, or it in what, could not be told. That nothing is
+    /// there yet is another thing.
+    pub(super) fn check_reachable(&self) -> Result<(), Failure> {
+        let root = &self.global.store;
+        let look = || fs::metadata(root).map(drop);
+        match Patience::default().run(std::thread::sleep, is_passing, look) {
+            Err(source) if is_passing(&source) => {
+                let (operation, path) = (StoreOperation::Open, root.display().to_string());
+                Err(RepoError::Store(StoreError { operation, path, source }).into())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn store(&self) -> Result<Arc<dyn Store>, Failure> {

@@ -68,7 +68,7 @@ impl Patience {
     }
 
     /// Whether nothing has succeeded for so long that the storage is taken not to answer any more.
-    fn is_spent(&self) -> bool {
+    pub fn is_spent(&self) -> bool {
         self.lost.load(Relaxed) >= LIMIT || self.failing_since().is_some_and(|since| since.elapsed() >= SPAN)
     }
 

@@ -159,6 +159,7 @@ pub(super) fn run(context: &Context, args: &BackupArgs) -> Result<u8, Failure> {
 fn attempt(context: &Context, args: &BackupArgs, begun: Instant) -> Result<Outcome, Failure> {
     const LEFT: &str = "nothing was published";
     context.check_store()?;
+    context.check_reachable()?;
     let sources: Vec<Source> = args.sources.iter().flat_map(|s| s.0.clone()).collect();
     let mut options = options(context, args)?;
     let store = &context.global.store;
@@ -170,7 +171,10 @@ fn attempt(context: &Context, args: &BackupArgs, begun: Instant) -> Result<Outco
         None if !args.dry_run => options.week = clock::this_week(&archive)?,
         Some(week) if !args.force => clock::check_begun(&archive, week, !args.dry_run)?,
         // A store that has told its time needs fewer looks. Whether it is right is asked before anything is retired.
-        Some(_) if !args.dry_run => drop(archive.check_clock(clock::now())),
+        Some(_) if !args.dry_run => match archive.check_clock(clock::now()) {
+            Ok(()) | Err(RepoError::Clock { .. }) => {}
+            Err(error) => return Err(error.into()),
+        },
         _ => {}
     }
     let guard = if args.dry_run { None } else { Some(lock(&archive, LockMode::Shared)?) };

@@ -210,6 +210,9 @@ impl Hand<'_, '_> {
             write_slice(&mut new, bytes, place.at, self.writer.sparse)
                 .map_err(|e| SourceError::new(&job.path, "write", e))?;
             self.writer.observer.counters().bytes_restored.add(bytes.len() as u64);
+            if place.at == 0 && bytes.starts_with(DATABASE) {
+                self.writer.report.note_database(&job.path);
+            }
             written.push(Written { at: place.at, bytes });
         }
         job.proof
@@ -236,9 +239,6 @@ impl Hand<'_, '_> {
         if !holds {
             let error = "its content is not the one whose hash the manifest gives; another week may have it";
             return Err(SourceError::new(&job.path, "restore", std::io::Error::other(error)));
-        }
-        if is_database(&new) {
-            self.writer.report.note_database(&job.path);
         }
         let unrestored = self.target.finish(new, &job.path, job.size, &job.meta, job.looked)?;
         self.writer.report.unrestored(&unrestored);
@@ -270,12 +270,8 @@ impl Hand<'_, '_> {
     }
 }
 
-/// Whether a file is one of SQLite's (<https://www.sqlite.org/fileformat.html>).
-fn is_database(file: &NewFile) -> bool {
-    const MAGIC: &[u8; 16] = b"SQLite format 3\0";
-    let mut begin = [0; 16];
-    file.read_at(&mut begin, 0).is_ok_and(|read| read == begin.len()) && begin == *MAGIC
-}
+/// With what a database of SQLite begins (<https://www.sqlite.org/fileformat.html>).
+const DATABASE: &[u8] = b"SQLite format 3\0";
 
 /// The next of some items that threads share.
 fn take<'a, T>(items: &'a [T], next: &AtomicU32) -> Option<(usize, &'a T)> {

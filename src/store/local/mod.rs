@@ -233,7 +233,7 @@ impl Store for LocalStore {
             let file = self.waited(|| self.with_folder(&folder, || self.disk().create(&self.path(&key))));
             file.and_then(|file| Ok((file.look()?.id, file))).inspect_err(|_| self.discard(&self.path(&key)))
         });
-        let (id, file) = made.map_err(|e| self.error(Op::Create, &key, e))?;
+        let (id, file) = made.map_err(|e| self.error(Op::Create, &key, self.final_word(e)))?;
         Ok(Box::new(LocalUpload { file: Some(file), id, temporary: self.path(&key), store: self.clone() }))
     }
 

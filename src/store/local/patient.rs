@@ -25,6 +25,18 @@ impl LocalStore {
         patience.run(|length| self.disk().pause(length), is_passing, attempt)
     }
 
+    /// An error of storage that has kept us waiting for long enough: nobody should try the same once more.
+    pub(super) fn final_word(&self, error: io::Error) -> io::Error {
+        match is_passing(&error) && self.is_unanswered() && self.shared.patience.is_spent() {
+            true => io::Error::other(format!("{error}; the storage has not answered for long")),
+            false => error,
+        }
+    }
+
+    fn is_unanswered(&self) -> bool {
+        self.shared.unanswered.load(Ordering::Relaxed)
+    }
+
     /// Does something once, and notes where that was waiting for nothing.
     pub(super) fn waited<T>(&self, operation: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         let begun = Instant::now();
@@ -49,7 +61,7 @@ impl LocalStore {
 
     pub(super) fn discard(&self, temporary: &Path) {
         // Of a server that does not answer each question costs half a minute.
-        if self.shared.unanswered.load(Ordering::Relaxed) {
+        if self.is_unanswered() {
             return;
         }
         let gone = || Ok(self.look(temporary)?.is_none());

@@ -17,7 +17,7 @@ use super::{OwnerMap, SourceError};
 use crate::model::{ArchivePath, Name, NodeKind, Stat, Xattr};
 use loosened::Loosened;
 use metadata::kept;
-use new::Workshop;
+use new::{Homes, Workshop};
 use outside::Outside;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use rustix::io::Errno;
@@ -42,8 +42,8 @@ pub struct Target {
     /// Whether /proc is there: some calls take no handles, and reach what a handle is of by it.
     has_proc: bool,
     steps: Steps,
-    /// A directory, and where it is.
-    last_home: Option<(ArchivePath, Home)>,
+    /// Where directories are, by hashes of their paths.
+    homes: Homes,
     outside: Outside,
     /// Where new files are made; shared by the clones.
     workshop: Arc<Workshop>,
@@ -93,7 +93,7 @@ impl Target {
             home: Home::of(&found),
             has_proc: Path::new("/proc/self/fd").exists(),
             steps: Steps::default(),
-            last_home: None,
+            homes: Homes::default(),
             outside: Outside::default(),
             workshop: Arc::default(),
         })

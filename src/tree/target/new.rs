@@ -9,6 +9,7 @@ use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Gid, Mode, OFlags, Rena
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{Seek, SeekFrom};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
@@ -53,6 +54,28 @@ pub(super) struct Workshop {
     nodes: AtomicU64,
     /// The file system has no rename that replaces nothing.
     always_replaces: AtomicBool,
+}
+
+/// So many directories are kept in mind.
+const MAX_HOMES: usize = 1 << 14;
+
+/// The file systems that directories are on, once asked for: files are written in the order of the store, each in another
+/// directory than the one before.
+#[derive(Clone, Default)]
+pub(super) struct Homes(HashMap<u64, Home>, RandomState);
+
+impl Homes {
+    fn of(&mut self, path: &ArchivePath, folder: BorrowedFd<'_>) -> rustix::io::Result<Home> {
+        let key = self.1.hash_one(path);
+        if let Some(home) = self.0.get(&key) {
+            return Ok(*home);
+        }
+        if self.0.len() >= MAX_HOMES {
+            self.0.clear();
+        }
+        let home = Home::of(&stat_open(folder)?);
+        Ok(*self.0.entry(key).or_insert(home))
+    }
 }
 
 /// A directory that only the restorer can enter.
@@ -154,12 +177,7 @@ impl Target {
     /// The directory in which what is to stand at `path` is made. `again` where the one that was used is gone.
     fn bench(&mut self, path: &ArchivePath, again: bool) -> rustix::io::Result<Arc<Bench>> {
         let (parent, _) = self.parent(path)?;
-        let folder = path.parent().unwrap_or_default();
-        let home = match self.last_home.take().filter(|(known, _)| *known == folder) {
-            Some((_, home)) => home,
-            None => Home::of(&stat_open(parent.as_fd())?),
-        };
-        self.last_home = Some((folder, home));
+        let home = self.homes.of(&path.parent().unwrap_or_default(), parent.as_fd())?;
         let mut benches = self.workshop.benches();
         if again {
             benches.remove(&home.key());
