@@ -4,8 +4,8 @@
 QUICK = {
     "store_against_tar": 1.05,
     "created": 60,
-    "unchanged_operations": 100,
+    "unchanged_operations": 90,
     "unchanged_growth_kb": 200,
-    "ten_operations": 120,
+    "ten_operations": 110,
     "ten_growth_kb": 250,
 }

@@ -16,7 +16,7 @@ for more in "${moments[@]}"; do
     nfsd-stop
     tick
     stopped=$now
-    give_up run 300
+    give_up run 180
     finish run 1
     took_since "$stopped"
     names_the_store

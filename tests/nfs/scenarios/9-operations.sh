@@ -42,6 +42,7 @@ first=$sum
 figure "  $(objects) objects"
 counted "unchanged backup" backup 0 2025-02
 ((counts[WRITE] <= 12)) || fail "an unchanged backup writes ${counts[WRITE]} times"
+((sum <= 150)) || fail "an unchanged backup needs $sum operations"
 ((sum * 2 < first)) || fail "an unchanged backup needs $sum operations, a first one $first"
 change_sources 3
 counted "backup of a week's changes" backup 0 2025-03
@@ -53,3 +54,4 @@ counted "restore of html" weekvault 0 restore --week 2025-03 --pvc html --target
 same "$truth/2025-03/html" /restored
 counted "restore that finds all in place" weekvault 0 restore --week 2025-03 --pvc html --target /restored
 counted "gc" weekvault 0 gc
+((sum <= 100)) || fail "a gc needs $sum operations"
