@@ -225,8 +225,10 @@ fn round(field: &Field, sources: &[Source; 2], week: &str, deadly: bool, truth: 
                     let folder = field.vault.store.join(format!("objects/{:x}", dice.below(16)));
                     let fate = field.fate(deadly, Some(folder));
                     let ended = field.run(&fate, ["gc", "--json", "--trash-days", days]);
-                    // It leaves the store to others who hold the lock.
-                    let busy = ended.code == Some(1) && ended.output.contains("another run is at work");
+                    // It leaves the store to others who hold the lock, and one of which the first backup is on its way.
+                    let says = |text: &str| ended.output.contains(text);
+                    let busy = ended.code == Some(1)
+                        && (says("another run is at work") || says("has objects and not one manifest"));
                     ended.unless_killed(if busy { &[1] } else { &[0] });
                 }
             });

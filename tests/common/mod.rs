@@ -133,10 +133,10 @@ impl Vault {
         }
     }
 
-    /// Restores in place, or anew where nothing is; `more` are further options.
+    /// Restores in place, or anew where nothing is, however much of that goes; `more` are further options.
     pub(crate) fn restore(&self, week: &str, pvc: &str, target: &Path, more: &[&str]) -> Ran {
         let mut arguments: Vec<&OsStr> =
-            ["restore", "--week", week, "--pvc", pvc, "--target"].map(OsStr::new).into();
+            ["restore", "--yes", "--week", week, "--pvc", pvc, "--target"].map(OsStr::new).into();
         arguments.push(target.as_os_str());
         arguments.extend(more.iter().map(OsStr::new));
         self.run(arguments)

@@ -207,6 +207,9 @@ pub(super) fn check_still_there(root: &SourceRoot, source: &Source) -> Result<()
     Err(bad(source, format!("{reason}; run the backup again when it is there to stay")))
 }
 
+/// Of fewer paths than these none need remain: they tell nothing of whose they were.
+const FEW: u64 = 3;
+
 /// Refuses what was read where its root could not be, or where it is likely to be another volume than the one that the
 /// manifest before was made of, and says so where it may be.
 pub(super) fn check_likely(
@@ -230,7 +233,7 @@ pub(super) fn check_likely(
     let (entries, removed) = (before.counts.entries.saturating_sub(1), counts.removed);
     let remaining = entries.saturating_sub(removed);
     let is_other = recorded(&path) != before.source && !before.source.as_os_str().is_empty();
-    if is_other && entries > 0 && remaining < entries.div_ceil(2) && !rules.allow_other {
+    if is_other && entries >= FEW && remaining < entries.div_ceil(2) && !rules.allow_other {
         let (folder, host) = (before.source.clone(), before.host.clone());
         return Err(Error::SuspiciousSource { pvc, path, folder, host, entries, remaining });
     }
