@@ -284,3 +284,48 @@ fn directories_above_a_target_are_not_for_everybody_to_write_to() {
         assert_eq!(mode & 0o022, 0, "{above} has mode {mode:o}");
     }
 }
+
+/// Inodes of 128 bytes keep no fractions of seconds, and end in 2038.
+#[test]
+fn times_that_the_target_cannot_hold_are_told_once_and_count_as_right() {
+    if !common::is_root() {
+        return common::skip("a file system of its own", "only root mounts");
+    }
+    let place = Place::new();
+    let (image, mount) = (place.path("image"), place.path("mount"));
+    fs::create_dir(&mount).unwrap();
+    fs::File::create(&image).unwrap().set_len(64 << 20).unwrap();
+    common::system(std::process::Command::new("mkfs.ext4").args(["-q", "-I", "128"]).arg(&image));
+    let mounted = std::process::Command::new("mount").args(["-o", "loop"]).arg(&image).arg(&mount).output();
+    if !mounted.is_ok_and(|output| output.status.success()) {
+        return common::skip("a file system of its own", "no loop mount can be made here");
+    }
+    let target = mount.join("target");
+    let target = target.to_str().unwrap();
+    let told = |more: &[&str]| {
+        let ran = place.restore(&[&["--target", target], more].concat()).expect(0);
+        assert_eq!(ran.stderr.matches("keeps times less exactly").count(), 1, "{}", ran.stderr);
+        ran.stdout
+    };
+    told(&[]);
+    assert!(told(&[]).contains("6 already right"));
+    assert!(told(&["--verify"]).contains("6 already right"));
+    // A time that the target could hold is set; so is one that was cut where it need not be.
+    let file = fs::File::options().write(true).open(mount.join("target/a")).unwrap();
+    file.set_modified(std::time::UNIX_EPOCH).unwrap();
+    drop(file);
+    assert!(told(&[]).contains("1 mended in metadata, 5 already right"));
+    common::system(std::process::Command::new("umount").arg(&mount));
+    let (source, cut) =
+        (place.path("src/b"), fs::File::options().write(true).open(place.path("src/b")).unwrap());
+    let time = fs::metadata(&source).unwrap().modified().unwrap();
+    let whole = time.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    cut.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(whole)).unwrap();
+    let ran = place.restore(&[]).expect(0);
+    assert!(
+        ran.stdout.contains("1 mended in metadata") && !ran.stderr.contains("less exactly"),
+        "{}",
+        ran.stdout
+    );
+    assert_eq!(fs::metadata(&source).unwrap().modified().unwrap(), time);
+}

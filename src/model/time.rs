@@ -18,6 +18,18 @@ impl Timestamp {
         Some(Self { secs: moment.as_second(), nanos: moment.subsec_nanosecond().try_into().ok()? })
     }
 
+    /// Whether a file system that keeps times less exactly, or not so far in the future, may have made `kept` of this one: it
+    /// cuts off what is below 100 ns (NTFS), a microsecond, 10 ms (exFAT), a second (ext3) or two (FAT), and what is above 31
+    /// bits of seconds (ext3).
+    pub fn may_be_kept_as(self, kept: Self) -> bool {
+        const STEPS: [u32; 4] = [100, 1_000, 10_000_000, 1_000_000_000];
+        let cut = |step: u32| kept.nanos == self.nanos - self.nanos % step;
+        let even = self.secs - self.secs.rem_euclid(2);
+        (kept.secs == self.secs && (kept == self || STEPS.into_iter().any(cut)))
+            || (kept.secs == even && kept.nanos == 0)
+            || (kept.secs == i64::from(i32::MAX) && self.secs > kept.secs)
+    }
+
     /// For calendars: this moment, or the first or last one that they know.
     pub fn in_calendar(self) -> jiff::Timestamp {
         let end = if self.secs < 0 { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX };
@@ -49,6 +61,27 @@ fn far(secs: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_that_file_systems_cut() {
+        let at = |secs, nanos| Timestamp { secs, nanos };
+        let wanted = at(1_700_000_001, 123_456_789);
+        for (secs, nanos) in [
+            (1_700_000_001, 123_456_789),
+            (1_700_000_001, 123_456_700),
+            (1_700_000_001, 123_456_000),
+            (1_700_000_001, 120_000_000),
+            (1_700_000_001, 0),
+            (1_700_000_000, 0),
+        ] {
+            assert!(wanted.may_be_kept_as(at(secs, nanos)), "{secs}.{nanos}");
+        }
+        for (secs, nanos) in [(1_700_000_002, 0), (1_700_000_001, 1), (1_699_999_999, 0), (2_147_483_647, 0)]
+        {
+            assert!(!wanted.may_be_kept_as(at(secs, nanos)), "{secs}.{nanos}");
+        }
+        assert!(at(4_300_000_000, 5).may_be_kept_as(at(2_147_483_647, 0)));
+    }
 
     fn text(secs: i64) -> String {
         Timestamp { secs, nanos: 0 }.rfc3339()

@@ -4,7 +4,7 @@ use super::RestoreOptions;
 use super::before::Linking;
 use super::clear::Clearing;
 use super::finish::{FirstNames, PathHashes, no_first_name};
-use super::look::{Action, Looked, Looking};
+use super::look::{Action, Looked, Looking, is_cut};
 use super::missing::MissingFolders;
 use super::report::Report;
 use super::siblings::Siblings;
@@ -13,6 +13,7 @@ use crate::model::{ArchivePath, Entry, Kind, NodeKind, Problem, Stat};
 use crate::repo::{Manifest, RepoError};
 use crate::tree::{OwnerMap, SourceError, Target};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::atomic::Ordering;
 
 /// Bytes that the names of links may take whose first names are not selected.
 const MAX_DETACHED: usize = 16 << 20;
@@ -93,6 +94,13 @@ impl Restoring<'_, '_, '_> {
             self.report.change(&path, "link");
             return Ok(());
         }
+        if action == Action::Mend
+            && !self.options.dry_run
+            && let Some(stat) = &stat
+            && self.cannot_hold_time(&path, &entry, stat)?
+        {
+            action = Action::None;
+        }
         if path.is_root() && self.made.contains(&path) {
             // Told when it was made.
         } else if let Some(word) = action.word() {
@@ -110,6 +118,27 @@ impl Restoring<'_, '_, '_> {
             return Ok(());
         }
         self.carry_out(path, entry, action, stat)
+    }
+
+    /// Whether only the time is other than the manifest has it, and is again once it was set: a file system may keep seconds
+    /// alone.
+    fn cannot_hold_time(
+        &mut self,
+        path: &ArchivePath,
+        entry: &Entry,
+        stat: &Stat,
+    ) -> Result<bool, SourceError> {
+        if !is_cut(&entry.meta, stat, self.owners)
+            || !self.target.has_xattrs(path, stat.kind, &entry.meta.xattrs)?
+        {
+            return Ok(false);
+        }
+        self.target.set_metadata(path, &entry.meta, stat)?;
+        let is_cut = self.target.stat(path)?.is_some_and(|now| now.mtime == stat.mtime);
+        if is_cut {
+            self.report.coarse.store(true, Ordering::Relaxed);
+        }
+        Ok(is_cut)
     }
 
     /// Notes a link whose first name is not selected.

@@ -1,6 +1,7 @@
 //! Last stage of a restore: hard links, extra paths, and the folders' metadata, each folder after all that is in it.
 
 use super::clear::Clearing;
+use super::look::is_cut;
 use super::{Report, Selection};
 use crate::model::{ArchivePath, Entry, Kind, Name, NodeKind, Stat};
 use crate::ops::Error;
@@ -8,6 +9,7 @@ use crate::repo::RepoError;
 use crate::tree::{IN_STORE, OwnerMap, SourceError, Target};
 use std::collections::{BTreeSet, HashSet};
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::Ordering;
 
 /// A folder that the walk along the manifest is in.
 struct Open {
@@ -213,6 +215,9 @@ impl Finishing<'_> {
             self.report.unrestored(&unrestored);
         }
         self.target.settle_mode(path);
+        if path.is_root() && self.target.stat(path)?.is_some_and(|stat| is_cut(meta, &stat, self.owners)) {
+            self.report.coarse.store(true, Ordering::Relaxed);
+        }
         Ok(())
     }
 

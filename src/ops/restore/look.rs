@@ -5,6 +5,7 @@ use crate::model::{ArchivePath, Entry, FileContent, Kind, Meta, NodeKind, Observ
 use crate::ops::parallel::{Output, Place};
 use crate::tree::{ContentSink, OwnerMap, Restart, SourceError, SourceReader, Target};
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What must be done to make a path equal to its entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,6 +69,8 @@ pub(super) struct Looking<'a> {
     /// See [`Looked`]; of the path that is being looked at.
     pub(super) found: Option<Stat>,
     pub(super) observer: &'a dyn Observer,
+    /// Set where the target keeps times less exactly than the manifest has them.
+    pub(super) coarse: &'a AtomicBool,
     /// A folder that was not there: what is to be in it need not be looked for.
     pub(super) missing: Option<ArchivePath>,
 }
@@ -138,7 +141,12 @@ impl Looking<'_> {
 
     /// Whether a path, links aside, differs from its entry; the comparison decides how closely to look.
     pub(super) fn differs(&mut self, path: &ArchivePath, entry: &Entry) -> Result<bool, SourceError> {
-        Ok(self.action(path, entry)? != Action::None)
+        let action = self.action(path, entry)?;
+        if action == Action::Mend && self.found.is_some_and(|stat| is_cut(&entry.meta, &stat, self.owners)) {
+            self.coarse.store(true, Ordering::Relaxed);
+            return Ok(false);
+        }
+        Ok(action != Action::None)
     }
 
     fn differs_in_content(&mut self, path: &ArchivePath, content: &FileContent) -> Result<bool, SourceError> {
@@ -167,6 +175,15 @@ fn same_metadata(meta: &Meta, stat: &Stat, owners: &OwnerMap) -> bool {
     let owned = owners.owner(meta).is_none_or(|owner| owner == (stat.uid, stat.gid));
     let mode = owners.mode(meta, stat.kind == NodeKind::File, (stat.uid, stat.gid));
     owned && meta.mtime == stat.mtime && (stat.kind == NodeKind::Symlink || mode == stat.mode)
+}
+
+/// Whether nothing of an entry's metadata is other than its time, of which the file system may have cut off what it does
+/// not keep.
+pub(super) fn is_cut(meta: &Meta, stat: &Stat, owners: &OwnerMap) -> bool {
+    let as_it_is = Meta { mtime: stat.mtime, xattrs: Vec::new(), ..*meta };
+    meta.mtime != stat.mtime
+        && meta.mtime.may_be_kept_as(stat.mtime)
+        && same_metadata(&as_it_is, stat, owners)
 }
 
 fn same_kind(kind: &Kind, node: NodeKind) -> bool {

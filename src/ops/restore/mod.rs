@@ -42,6 +42,7 @@ use root::{check_target, make_root};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use write::Writer;
 
 /// Whose the restored files are to be.
@@ -153,11 +154,16 @@ pub fn restore_beside(
         firsts: FirstNames::default(),
         siblings: siblings::Siblings::default(),
     };
-    let workers = make_workers(options, &owners, compare, observer).map_err(bad_target)?;
+    let workers = make_workers(options, &owners, compare, observer, &report.coarse).map_err(bad_target)?;
     let mut selection = options.selection.clone();
     look_and_apply(manifest, workers, &mut selection, &mut restoring, observer)?;
-    let detached =
-        make_workers(&RestoreOptions { threads: 1, ..options.clone() }, &owners, compare, observer);
+    let detached = make_workers(
+        &RestoreOptions { threads: 1, ..options.clone() },
+        &owners,
+        compare,
+        observer,
+        &report.coarse,
+    );
     for mut looking in detached.map_err(bad_target)? {
         restoring.detached_links(manifest, &mut looking)?;
     }
@@ -269,12 +275,13 @@ fn make_workers<'a>(
     owners: &'a OwnerMap,
     compare: Compare,
     observer: &'a dyn Observer,
+    coarse: &'a AtomicBool,
 ) -> Result<Vec<Looking<'a>>, SourceError> {
     let make = |_| {
         let target = Target::open(&options.target, owners.clone())?;
         let reader = SourceReader::new(&options.target)?;
         let (buffer, found, missing) = (Vec::new(), None, None);
-        Ok(Looking { target, reader, buffer, owners, compare, found, observer, missing })
+        Ok(Looking { target, reader, buffer, owners, compare, found, observer, coarse, missing })
     };
     (0..options.threads.max(1)).map(make).collect()
 }
@@ -353,9 +360,14 @@ fn read_back(
 ) -> Result<(), Error> {
     let bad_target = |e: SourceError| Error::Target { path: options.target.clone(), reason: e.to_string() };
     let compare = Compare { force_read: true, ..compare };
-    let mut workers =
-        make_workers(&RestoreOptions { threads: 1, ..options.clone() }, owners, compare, observer)
-            .map_err(bad_target)?;
+    let mut workers = make_workers(
+        &RestoreOptions { threads: 1, ..options.clone() },
+        owners,
+        compare,
+        observer,
+        &report.coarse,
+    )
+    .map_err(bad_target)?;
     let mut selection = options.selection.clone();
     observer.phase("reading back", None);
     for entry in manifest.entries()? {

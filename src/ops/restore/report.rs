@@ -5,6 +5,7 @@ use crate::model::{ArchivePath, Observer, Problem};
 use crate::repo::RepoError;
 use crate::tree::{IN_STORE, Unrestored};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What a restore did, or in a dry run would do.
@@ -34,6 +35,8 @@ const MAX_PROBLEM_BYTES: usize = 4 << 20;
 pub(super) struct Report<'a> {
     observer: &'a dyn Observer,
     state: Mutex<State>,
+    /// The target keeps times less exactly than the manifest has them.
+    pub(super) coarse: AtomicBool,
 }
 
 #[derive(Default)]
@@ -54,7 +57,7 @@ struct State {
 
 impl<'a> Report<'a> {
     pub(super) fn new(observer: &'a dyn Observer) -> Self {
-        Self { observer, state: Mutex::default() }
+        Self { observer, state: Mutex::default(), coarse: AtomicBool::new(false) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -147,6 +150,12 @@ impl<'a> Report<'a> {
     }
 
     pub(super) fn into_result(self) -> Restored {
+        if self.coarse.into_inner() {
+            self.observer.warn(
+                "the target's file system keeps times less exactly, or not so far in the future, as the manifest has them: \
+                 what it has made of them counts as right",
+            );
+        }
         self.state.into_inner().unwrap_or_else(PoisonError::into_inner).result
     }
 }
