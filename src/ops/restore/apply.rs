@@ -97,9 +97,15 @@ impl Restoring<'_, '_, '_> {
         if action == Action::Mend
             && !self.options.dry_run
             && let Some(stat) = &stat
-            && self.cannot_hold_time(&path, &entry, stat)?
+            && let Some(held) = self.only_time_set(&path, &entry, stat)?
         {
-            action = Action::None;
+            if held {
+                self.report.change(&path, "metadata");
+            } else {
+                self.report.coarse.store(true, Ordering::Relaxed);
+                self.report.unchanged();
+            }
+            return Ok(());
         }
         if path.is_root() && self.made.contains(&path) {
             // Told when it was made.
@@ -120,25 +126,22 @@ impl Restoring<'_, '_, '_> {
         self.carry_out(path, entry, action, stat)
     }
 
-    /// Whether only the time is other than the manifest has it, and is again once it was set: a file system may keep seconds
-    /// alone.
-    fn cannot_hold_time(
+    /// Sets the time, where nothing else is other than the manifest has it, and the file system may have cut it: whether it
+    /// has kept it this time.
+    fn only_time_set(
         &mut self,
         path: &ArchivePath,
         entry: &Entry,
         stat: &Stat,
-    ) -> Result<bool, SourceError> {
+    ) -> Result<Option<bool>, SourceError> {
         if !is_cut(&entry.meta, stat, self.owners)
             || !self.target.has_xattrs(path, stat.kind, &entry.meta.xattrs)?
         {
-            return Ok(false);
+            return Ok(None);
         }
-        self.target.set_metadata(path, &entry.meta, stat)?;
-        let is_cut = self.target.stat(path)?.is_some_and(|now| now.mtime == stat.mtime);
-        if is_cut {
-            self.report.coarse.store(true, Ordering::Relaxed);
-        }
-        Ok(is_cut)
+        let unrestored = self.target.set_metadata(path, &entry.meta, stat)?;
+        self.report.unrestored(&unrestored);
+        Ok(Some(self.target.stat(path)?.is_some_and(|now| now.mtime != stat.mtime)))
     }
 
     /// Notes a link whose first name is not selected.
