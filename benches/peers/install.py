@@ -22,8 +22,10 @@ PACKAGES = {
     "/usr/include/zstd.h": "libzstd-dev", "/usr/include/xxhash.h": "libxxhash-dev",
     "/usr/src/linux-source-6.1.tar.xz": "linux-source-6.1", "/usr/src/linux-source-6.12.tar.xz": "linux-source-6.12",
 }
-CRATES = {"bupstash": ("bupstash", "0.12.0"), "conserve": ("conserve", "24.8.0"), "rustic": ("rustic-rs", "0.11.0")}
-WHEELS = {"borg": ("borgbackup", "1.4.5")}
+CRATES = {"bupstash": ("bupstash", "0.12.0"), "conserve": ("conserve", "24.8.0"), "rustic": ("rustic-rs", "0.11.4")}
+WHEELS = {"borg": ("borgbackup", "1.4.5"), "borg2": ("borgbackup", "2.0.0b25")}
+# Debian's stable suite has versions that are years old.
+UNSTABLE = ("restic",)
 PEERS = os.path.join(ROOT, "target", "peers")
 
 
@@ -68,8 +70,8 @@ def by_cargo(command):
 def by_pip(command):
     """The path of a peer that pip builds into a folder of its own, or None. Each is built once."""
     package, version = WHEELS[command]
-    folder = os.path.join(PEERS, package)
-    binary = os.path.join(folder, "bin", command)
+    folder = os.path.join(PEERS, f"{package}-{version}")
+    binary = os.path.join(folder, "bin", command.rstrip("2"))
     if os.path.exists(binary):
         return binary
     say(f"building {package} {version}")
@@ -80,6 +82,45 @@ def by_pip(command):
         say(f"could not build {package}: {failed}")
         return None
     return binary
+
+
+def from_unstable(command):
+    """The path of a program out of Debian's unstable suite, or None: of programs in Go that need no library of there. Nothing
+    of that suite is installed."""
+    folder = os.path.join(PEERS, "unstable", command)
+    binary = os.path.join(folder, "usr", "bin", command)
+    if os.path.exists(binary):
+        return binary
+    mirror = debian_mirror()
+    if not mirror or not shutil.which("apt-get"):
+        return None
+    say(f"fetching {command} of Debian's unstable suite")
+    for part in ("lists/partial", "archives/partial"):
+        os.makedirs(os.path.join(folder, part), exist_ok=True)
+    sources = os.path.join(folder, "sources.list")
+    with open(sources, "w") as file:
+        file.write(f"deb {mirror} unstable main\n")
+    options = {
+        "Dir::Etc::sourcelist": sources, "Dir::Etc::sourceparts": "/dev/null", "Dir::State::lists": f"{folder}/lists",
+        "Dir::Cache": folder, "Dir::Cache::archives": "archives", "Acquire::Languages": "none"
+    }
+    apt = ["apt-get", "-qq", *(f"-o{name}={value}" for name, value in options.items())]
+    try:
+        quiet([*apt, "update"])
+        quiet([*apt, "download", command], cwd=folder)
+        package, = (name for name in os.listdir(folder) if name.endswith(".deb"))
+        quiet(["dpkg-deb", "--extract", os.path.join(folder, package), folder])
+    except (Failed, ValueError) as failed:
+        say(f"could not fetch {command}: {failed}")
+        return None
+    return binary if os.path.exists(binary) else None
+
+
+def debian_mirror():
+    """Where this machine's apt has Debian from, or None."""
+    lines = quiet(["apt-get", "indextargets", "--format", "$(SITE) $(ORIGIN) $(COMPONENT)"]).splitlines()
+    sites = [line.split()[0] for line in lines if line.endswith(" Debian main")]
+    return next((site for site in sites if "security" not in site), None)
 
 
 def own_binary(given):
@@ -103,6 +144,8 @@ def locate(tool, own):
         return by_cargo(tool.name)
     if tool.name in WHEELS:
         return by_pip(tool.name) or shutil.which(tool.name)
+    if tool.name in UNSTABLE:
+        return from_unstable(tool.name) or shutil.which(tool.name)
     return shutil.which(tool.name)
 
 

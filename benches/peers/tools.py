@@ -203,6 +203,28 @@ class Borg(Tool):
         return [self.binary, "check", "--verify-data", self.store]
 
 
+class Borg2(Borg):
+    name, label = "borg2", "borg 2 (beta), zstd,3"
+    note = "a beta; repository without encryption"
+
+    def command(self, *arguments):
+        return [self.binary, "--repo", self.store, *arguments]
+
+    def init(self):
+        self.env.update(BORG_BASE_DIR=self.home, BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK="yes")
+        quiet(self.command("repo-create", "--encryption", "none"), env=self.env)
+
+    def backup(self, number, tree):
+        create = self.command("create", "--compression", f"zstd,{self.level}", str(number), ".")
+        return f"cd {quote(tree)} && {shlex.join(create)}"
+
+    def restore(self, number, tree, out):
+        return f"cd {quote(out)} && {shlex.join(self.command('extract', str(number)))}"
+
+    def verify(self, tree, second):
+        return self.command("check", "--verify-data")
+
+
 class Bupstash(Tool):
     name, label = "bupstash", "bupstash"
     note = "encrypts always; verify reads one tree"
@@ -261,4 +283,4 @@ class Casync(Tool):
 
 
 # In the order in which they run: those that ours is held against stand next to it.
-TOOLS = (Tar, Weekvault, Bupstash, Rsync, Restic, Rustic, Borg, Conserve, Casync)
+TOOLS = (Tar, Weekvault, Bupstash, Rsync, Restic, Rustic, Borg, Borg2, Conserve, Casync)
