@@ -267,7 +267,7 @@ fn a_store_is_told_by_its_id_where_the_device_is_another() {
     let before = Tree::of(&share.path("tree/second"));
     let ran = share.vault.run(backup_arguments(WEEK, &[("tree", &share.path("tree"))])).expect(0);
     ran.says("second is the store, or a copy of it");
-    let ran = share.vault.restore(WEEK, "small", &share.path("tree"), &["--delete", "--yes"]).expect(1);
+    let ran = share.vault.restore(WEEK, "small", &share.path("tree"), &["--delete"]).expect(1);
     ran.says("second: it is the store, or a copy of it");
     assert!(!share.path("tree/file").exists());
     let inside = share.path("tree/second/objects/new");
@@ -290,7 +290,7 @@ fn names_that_are_not_utf_8_change_nothing() {
     assert!(!bar.join("vault").exists());
     vault.run(source(&bar.join("data"))).expect(0);
     let before = Tree::of(&vault.store);
-    vault.restore(WEEK, "s", &bar, &["--delete", "--yes"]).expect(2).says("--delete would delete the store");
+    vault.restore(WEEK, "s", &bar, &["--delete"]).expect(2).says("--delete would delete the store");
     for target in ["vault", "vault/new", "vault/objects"] {
         vault.restore(WEEK, "s", &bar.join(target), &[]).expect(2).says("inside the store");
         vault.materialize(WEEK, "s", &bar.join(target).join("weeks")).expect(2).says("inside the store");

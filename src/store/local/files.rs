@@ -82,7 +82,8 @@ impl Upload for LocalUpload {
 
 impl Drop for LocalUpload {
     fn drop(&mut self) {
-        if self.file.take().is_some() {
+        if let Some(file) = self.file.take() {
+            self.store.let_go(file);
             self.store.discard(&self.temporary);
         }
     }

@@ -211,6 +211,20 @@ impl LocalStore {
     }
 }
 
+/// The lock, as long as it is held.
+struct HeldLock {
+    held: Option<Box<dyn std::any::Any + Send>>,
+    store: LocalStore,
+}
+
+impl Drop for HeldLock {
+    fn drop(&mut self) {
+        if let Some(held) = self.held.take() {
+            self.store.let_go(held);
+        }
+    }
+}
+
 impl Store for LocalStore {
     fn open(&self, key: &Key) -> Result<Box<dyn Blob>, StoreError> {
         let path = self.path(key);
@@ -367,7 +381,11 @@ impl Store for LocalStore {
     fn lock(&self, mode: LockMode) -> Result<Lock, StoreError> {
         let key = Key::new("lock");
         let lock = || self.with_folder(&self.root, || self.disk().lock(&self.path(&key), mode));
-        self.patiently(lock).map_err(|e| self.error(Op::Lock, &key, e))
+        let lock = self.patiently(lock).map_err(|e| self.error(Op::Lock, &key, e))?;
+        Ok(match lock {
+            Lock::Held(held) => Lock::Held(Box::new(HeldLock { held: Some(held), store: self.clone() })),
+            lock => lock,
+        })
     }
 
     fn identity(&self) -> Option<(u64, u64)> {

@@ -33,6 +33,15 @@ impl LocalStore {
         }
     }
 
+    /// Lets go of something open. Closing what a server has not been told of waits for that: where it does not answer, another
+    /// thread waits, which ends with the process.
+    pub(super) fn let_go(&self, open: impl Send + 'static) {
+        if self.is_unanswered() {
+            // Without a thread it is closed here, as what is moved into it is dropped.
+            let _ = std::thread::Builder::new().name("close".to_owned()).spawn(move || drop(open));
+        }
+    }
+
     fn is_unanswered(&self) -> bool {
         self.shared.unanswered.load(Ordering::Relaxed)
     }
