@@ -299,3 +299,45 @@ fn a_restore_takes_no_content_that_has_not_its_hash() {
         assert_eq!(fs::read(target.join("c-holes")).unwrap(), holes);
     }
 }
+
+#[test]
+fn a_restore_looks_for_another_copy_of_an_object_with_other_bytes() {
+    let scene = Scene::new();
+    let chunk = |n: u8| [[n; 700], [n + 1; 700]].concat();
+    let rows: Vec<ObjectRow> = (0..3u8).map(|n| scene.object(&chunk(n), None)).collect();
+    let long_content = [&chunk(0)[5..], &chunk(1), &chunk(2)[..9]].concat();
+    let length = long_content.len() as u64;
+    let long = [(1, 5, 1395), (2, 0, 1400), (3, 0, 9)];
+    let untouched = chunk(1)[700..800].to_vec();
+    let records = [
+        root(),
+        record(1, "a-slice", file_of(100, hash(&chunk(1)[650..750]), &[(2, 650, 100)])),
+        record(1, "b-long", file_of(length, hash(&long_content), &long)),
+        record(1, "c-untouched", file_of(100, hash(&untouched), &[(2, 700, 100)])),
+    ];
+    scene.publish("2025-14/pvc.manifest", &manifest(&[Block::entries(b"", &records)], &rows));
+    // The frame is whole, and so is the second half of what is in it.
+    let name = rows[1].id.to_string();
+    let place = format!("objects/{}/{name}.zst", &name[..1]);
+    let copy = fs::read(scene.path("store").join(&place)).unwrap();
+    let mut other = chunk(1);
+    other[..700].fill(7);
+    scene.object(&other, Some(rows[1].id));
+    let restore = |target: &str| {
+        let target = scene.path(target);
+        (scene.vault.restore("2025-14", "pvc", &target, &["--no-owner"]), target)
+    };
+    let (ran, target) = restore("damaged");
+    let ran = ran.expect(1);
+    for name in ["a-slice", "b-long"] {
+        let line = ran.stderr.lines().find(|line| line.contains(name)).unwrap_or_default();
+        assert!(line.contains("its content does not have its name's hash"), "{}", ran.stderr);
+        assert!(!target.join(name).exists());
+    }
+    assert_eq!(fs::read(target.join("c-untouched")).unwrap(), untouched, "its bytes have its hash");
+    scene.publish(&format!("trash/2025-03-09/{place}"), &copy);
+    let (ran, target) = restore("whole");
+    ran.expect(0);
+    assert_eq!(fs::read(target.join("a-slice")).unwrap(), &chunk(1)[650..750]);
+    assert_eq!(fs::read(target.join("b-long")).unwrap(), long_content);
+}

@@ -52,7 +52,7 @@ fn what_is_being_written_is_out_of_everybodys_reach() {
     let folder = tempfile::tempdir().unwrap();
     let mut target = Target::open(folder.path(), OwnerMap::Nobody).unwrap();
     let path = ArchivePath::parse(b"file").unwrap();
-    let mut new = target.create(&path, 0).unwrap();
+    let mut new = target.create(&path, 0, false).unwrap();
     new.write_at(b"secret", 0).unwrap();
     let made = leftovers(folder.path());
     let workshop = fs::metadata(folder.path().join(&made[0])).unwrap();
@@ -67,6 +67,26 @@ fn what_is_being_written_is_out_of_everybodys_reach() {
     let meta = Meta { mode: 0o600, ..Meta::default() };
     target.finish(again, &path, 6, &meta, None).unwrap();
     assert_eq!(fs::read(folder.path().join("file")).unwrap(), b"SEcret");
+}
+
+#[test]
+fn what_is_written_at_once_can_be_opened_by_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut target = Target::open(folder.path(), OwnerMap::Nobody).unwrap();
+    let path = ArchivePath::parse(b"file").unwrap();
+    let mut new = target.create(&path, 0, true).unwrap();
+    new.write_at(b"secret", 0).unwrap();
+    let workshop = folder.path().join(&leftovers(folder.path())[0]);
+    assert_eq!(fs::read_dir(&workshop).unwrap().count(), 0, "it has no name");
+    let meta = Meta { mode: 0o640, ..Meta::default() };
+    target.finish(new, &path, 9, &meta, None).unwrap();
+    let found = fs::metadata(folder.path().join("file")).unwrap();
+    assert_eq!((found.nlink(), found.mode() & 0o7777, found.len()), (1, 0o640, 9));
+    // The place is taken.
+    let new = target.create(&path, 1, true).unwrap();
+    let refused = target.finish(new, &path, 0, &meta, None).unwrap_err();
+    assert!(refused.to_string().contains("does the target ignore case"), "{refused}");
+    assert_eq!(fs::metadata(folder.path().join("file")).unwrap().len(), 9);
 }
 
 #[test]
@@ -99,12 +119,12 @@ fn what_is_made_replaces_nothing_that_was_not_looked_at() {
     let file = folder.path().join("name");
     fs::write(&file, "another's").unwrap();
     let link = Kind::Symlink(b"x".to_vec());
-    let new = target.create(&path, 0).unwrap();
+    let new = target.create(&path, 0, false).unwrap();
     let refused = target.finish(new, &path, 0, &meta, None).unwrap_err();
     assert!(refused.to_string().contains("does the target ignore case"), "{refused}");
     assert!(target.make_node(&path, &link, &meta, None).is_err());
     let other = fs::metadata(folder.path()).unwrap();
-    let new = target.create(&path, 1).unwrap();
+    let new = target.create(&path, 1, false).unwrap();
     assert!(target.finish(new, &path, 0, &meta, Some((other.dev(), other.ino()))).is_err());
     assert_eq!(fs::read(&file).unwrap(), b"another's");
     let found = fs::metadata(&file).unwrap();

@@ -3,7 +3,7 @@
 //! Slices come in the order of the objects, and from several threads; a hash wants the file's order. What came before its
 //! turn is read again from the file when that is there, which the system has still in memory.
 
-use crate::model::{ContentHash, Extent, FileContent, HASHED_ZEROS, ObjectId};
+use crate::model::{ContentHash, Extent, FileContent, HASHED_ZEROS};
 use crate::tree::NewFile;
 use std::collections::BTreeMap;
 use std::io;
@@ -72,11 +72,15 @@ impl Proof {
         self.holes.as_ref().map_or(0, |holes| size_of_val(&**holes))
     }
 
-    /// Notes slices of the chunk `id` that were written, in their order. `hashers` counts those at work.
+    /// Whether the file's hash is not looked at, so that its objects have to be right by their names.
+    pub(super) fn is_by_names(&self) -> bool {
+        self.too_sparse
+    }
+
+    /// Notes slices that were written, in their order. `hashers` counts those at work.
     pub(super) fn written(
         &self,
         new: &NewFile,
-        chunk: (&ObjectId, usize),
         slices: &[Written<'_>],
         hashers: &AtomicUsize,
     ) -> io::Result<()> {
@@ -88,18 +92,15 @@ impl Proof {
             if let [Written { at: 0, bytes }] = slices
                 && bytes.len() as u64 == self.size
             {
-                // All of a chunk has its name for a hash.
-                let is_whole = bytes.len() == chunk.1;
-                let hash = if is_whole { ContentHash(chunk.0.0) } else { ContentHash::of(bytes) };
-                *state = State::Done(hash == self.hash);
+                *state = State::Done(ContentHash::of(bytes) == self.hash);
                 return Ok(());
             }
-            *state = match self.holes {
-                Some(_) if hashers.fetch_add(1, Ordering::Relaxed) < MAX_HASHERS => {
-                    let (hasher, ahead) = (blake3::Hasher::new(), BTreeMap::new());
-                    State::Hashing(Box::new(Progress { hasher, at: 0, ahead }))
-                }
-                _ => State::Later,
+            *state = if self.holes.is_some() && hashers.load(Ordering::Relaxed) < MAX_HASHERS {
+                hashers.fetch_add(1, Ordering::Relaxed);
+                let (hasher, ahead) = (blake3::Hasher::new(), BTreeMap::new());
+                State::Hashing(Box::new(Progress { hasher, at: 0, ahead }))
+            } else {
+                State::Later
             };
         }
         let State::Hashing(progress) = &mut *state else { return Ok(()) };
@@ -133,14 +134,12 @@ impl Proof {
         }
     }
 
-    /// Whether the whole file has the hash.
-    pub(super) fn holds(&self, new: &NewFile) -> io::Result<bool> {
+    /// Whether the whole file has the hash. All that was noted is forgotten: the file may be written once more.
+    pub(super) fn holds(&self, new: &NewFile, hashers: &AtomicUsize) -> io::Result<bool> {
         if self.too_sparse {
             return Ok(true);
         }
-        let state =
-            std::mem::replace(&mut *self.state.lock().unwrap_or_else(PoisonError::into_inner), State::Later);
-        let (mut hasher, at) = match state {
+        let (mut hasher, at) = match self.take(hashers) {
             State::Done(holds) => return Ok(holds),
             State::Hashing(progress) => (progress.hasher, progress.at),
             State::New | State::Later => (blake3::Hasher::new(), 0),
@@ -149,12 +148,18 @@ impl Proof {
         Ok(ContentHash::from(hasher.finalize()) == self.hash)
     }
 
-    /// Says that the file is done with, well or not.
+    /// Forgets all that was noted.
     pub(super) fn forget(&self, hashers: &AtomicUsize) {
+        self.take(hashers);
+    }
+
+    fn take(&self, hashers: &AtomicUsize) -> State {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if matches!(std::mem::replace(&mut *state, State::Later), State::Hashing(_)) {
+        let taken = std::mem::replace(&mut *state, State::New);
+        if matches!(taken, State::Hashing(_)) {
             hashers.fetch_sub(1, Ordering::Relaxed);
         }
+        taken
     }
 }
 

@@ -1,9 +1,13 @@
-//! Writing a window of files: each object is fetched once, verified, and its slices go to where they belong.
+//! Writing a window of files: each object is fetched once, and its slices go to where they belong.
+//!
+//! A file gets its name once its content has the hash that the manifest gives for it, so that the objects need not be hashed
+//! too. Files that have another are written once more, of objects that are compared with their names: of a damaged object
+//! there may be another copy, and if all of them are whole it is the manifest that lies.
 
 use super::Report;
 use super::proof::{Proof, Written};
 use crate::data::{Placement, Window};
-use crate::model::{ArchivePath, FileContent, Meta, ObjectId, ObjectRow, Observer, Problem};
+use crate::model::{ArchivePath, FileContent, Meta, ObjectRow, Observer, Problem};
 use crate::ops::parallel::start_some;
 use crate::repo::{Archive, ObjectReader, RepoError, SharedTrash};
 use crate::tree::{Inode, NewFile, SourceError, Target};
@@ -24,9 +28,22 @@ struct Job {
     /// Slices still to come.
     left: AtomicU32,
     failed: AtomicBool,
+    /// It came to another hash, of objects that were not compared with their names.
+    doubtful: AtomicBool,
     /// Whether the temporary file is there; taken while it is made.
     made: Mutex<bool>,
 }
+
+impl Job {
+    /// Begins anew, with so many slices to come.
+    fn again(&mut self, slices: u32) {
+        (self.left, self.doubtful) = (AtomicU32::new(slices), AtomicBool::new(false));
+        self.made = Mutex::new(false);
+    }
+}
+
+/// The objects of a window by their rows, each with its slices.
+type Objects = Vec<(u32, Vec<Placement>)>;
 
 /// Jobs that take so much memory are not kept waiting.
 const MAX_WEIGHT: usize = 16 << 20;
@@ -47,8 +64,6 @@ pub(super) struct Writer<'a> {
     weight: usize,
     /// Counts the temporary files of this run.
     written: u64,
-    /// Files that are hashed piece by piece.
-    hashers: AtomicUsize,
 }
 
 impl<'a> Writer<'a> {
@@ -74,7 +89,6 @@ impl<'a> Writer<'a> {
             jobs: Vec::new(),
             weight: 0,
             written: 0,
-            hashers: AtomicUsize::new(0),
         }
     }
 
@@ -89,10 +103,10 @@ impl<'a> Writer<'a> {
     ) {
         let (_, slices) = self.window.add(&content.extents);
         let (left, size) = (AtomicU32::new(slices), content.size);
-        let (failed, made) = (AtomicBool::new(false), Mutex::new(false));
+        let (failed, doubtful, made) = (AtomicBool::new(false), AtomicBool::new(false), Mutex::new(false));
         let (proof, empty) = (Proof::new(content), slices == 0);
         self.weight += path.as_bytes().len() + meta.weight() + proof.weight() + size_of::<Job>();
-        self.jobs.push(Job { path, meta, size, looked, proof, empty, left, failed, made });
+        self.jobs.push(Job { path, meta, size, looked, proof, empty, left, failed, doubtful, made });
         if self.window.is_full() || self.weight >= MAX_WEIGHT {
             self.flush();
         }
@@ -101,16 +115,25 @@ impl<'a> Writer<'a> {
     /// Writes all that was added.
     pub(super) fn flush(&mut self) {
         let objects = self.window.take();
-        let jobs = std::mem::take(&mut self.jobs);
+        let mut jobs = std::mem::take(&mut self.jobs);
         self.weight = 0;
-        let base = self.written;
+        self.pass(&objects, &jobs, false);
+        let doubtful = doubtful(objects, &mut jobs);
+        if !doubtful.is_empty() {
+            self.pass(&doubtful, &jobs, true);
+        }
         self.written += jobs.len() as u64;
-        let next = AtomicU32::new(0);
-        let next_empty = AtomicU32::new(0);
+        self.target.forget();
+    }
+
+    /// Writes the slices of some objects.
+    fn pass(&self, objects: &Objects, jobs: &[Job], by_name: bool) {
+        let (next, next_empty, hashers) = (AtomicU32::new(0), AtomicU32::new(0), AtomicUsize::new(0));
         std::thread::scope(|scope| {
-            let (objects, jobs, next, next_empty, this) = (&objects, &jobs, &next, &next_empty, &*self);
+            let (next, next_empty, hashers) = (&next, &next_empty, &hashers);
             let work = move || {
-                let mut hand = Hand { writer: this, target: this.target.clone(), jobs, base };
+                let target = self.target.clone();
+                let mut hand = Hand { writer: self, target, jobs, hashers, by_name };
                 hand.work(objects, next, next_empty);
             };
             // This thread does its part, so that all is written even where there are no others.
@@ -118,14 +141,34 @@ impl<'a> Writer<'a> {
             work();
         });
         // A run that was told to stop leaves files half written: they go.
-        for (number, job) in (0..).zip(&jobs) {
+        for (number, job) in (0..).zip(jobs) {
             let made = *job.made.lock().unwrap_or_else(PoisonError::into_inner);
             if made && job.left.load(Ordering::Acquire) > 0 {
-                self.target.abandon(base + number);
+                self.target.abandon(self.written + number);
             }
         }
-        self.target.forget();
     }
+}
+
+/// The slices of files that are to be written once more.
+fn doubtful(objects: Objects, jobs: &mut [Job]) -> Objects {
+    let mut slices = vec![0; jobs.len()];
+    let mut again = objects;
+    again.retain_mut(|(_, placements)| {
+        placements.retain(|place| {
+            let file = place.file as usize;
+            let is_doubtful = jobs.get(file).is_some_and(|job| job.doubtful.load(Ordering::Relaxed));
+            if is_doubtful && let Some(slices) = slices.get_mut(file) {
+                *slices += 1;
+            }
+            is_doubtful
+        });
+        !placements.is_empty()
+    });
+    for (job, slices) in jobs.iter_mut().zip(slices).filter(|(_, slices)| *slices > 0) {
+        job.again(slices);
+    }
+    again
 }
 
 /// One thread's part in writing a window.
@@ -133,14 +176,19 @@ struct Hand<'a, 'b> {
     writer: &'a Writer<'b>,
     target: Target,
     jobs: &'a [Job],
-    base: u64,
+    /// Files that are hashed piece by piece.
+    hashers: &'a AtomicUsize,
+    /// Objects are compared with their names.
+    by_name: bool,
 }
 
 impl Hand<'_, '_> {
     fn work(&mut self, objects: &[(u32, Vec<Placement>)], next: &AtomicU32, next_empty: &AtomicU32) {
         let observer = self.writer.observer;
         // Files without a slice, empty or all holes, need no object.
-        while let Some((number, job)) = take(self.jobs, next_empty) {
+        while !self.by_name
+            && let Some((number, job)) = take(self.jobs, next_empty)
+        {
             if job.empty && !observer.cancelled() {
                 self.finish(number as u32, job);
             }
@@ -159,8 +207,12 @@ impl Hand<'_, '_> {
             }
             let before = reader.bytes_read();
             let Some(object) = self.writer.objects.get(*row as usize) else { continue };
-            match reader.fetch(&object.id, object.chunk_length) {
-                Ok(chunk) => self.place((&object.id, chunk), placements),
+            let fetched = match self.by_name || self.is_by_names(placements) {
+                true => reader.fetch(&object.id, object.chunk_length),
+                false => reader.fetch_unproven(&object.id, object.chunk_length),
+            };
+            match fetched {
+                Ok(chunk) => self.place(chunk, placements),
                 Err(error) => self.lost(&error, placements),
             }
             observer.counters().objects_read.add(1);
@@ -169,11 +221,17 @@ impl Hand<'_, '_> {
     }
 
     fn unique(&self, number: u32) -> u64 {
-        self.base + u64::from(number)
+        self.writer.written + u64::from(number)
+    }
+
+    /// Whether a file that takes a part of an object has no other proof than the object's name.
+    fn is_by_names(&self, placements: &[Placement]) -> bool {
+        let job = |place: &Placement| self.jobs.get(place.file as usize);
+        placements.iter().filter_map(job).any(|job| job.proof.is_by_names())
     }
 
     /// Writes an object's slices, those of one file after each other.
-    fn place(&mut self, chunk: (&ObjectId, &[u8]), placements: &[Placement]) {
+    fn place(&mut self, chunk: &[u8], placements: &[Placement]) {
         for of_file in placements.chunk_by(|a, b| a.file == b.file) {
             let Some(&Placement { file, .. }) = of_file.first() else { continue };
             let Some(job) = self.jobs.get(file as usize) else { continue };
@@ -189,7 +247,7 @@ impl Hand<'_, '_> {
         &mut self,
         number: u32,
         job: &Job,
-        (id, chunk): (&ObjectId, &[u8]),
+        chunk: &[u8],
         placements: &[Placement],
     ) -> Result<(), SourceError> {
         let unique = self.unique(number);
@@ -197,7 +255,10 @@ impl Hand<'_, '_> {
             let mut made = job.made.lock().unwrap_or_else(PoisonError::into_inner);
             let new = match *made {
                 true => self.target.reopen(&job.path, unique)?,
-                false => self.target.create(&job.path, unique)?,
+                false => {
+                    let is_all = placements.len() as u32 == job.left.load(Ordering::Relaxed);
+                    self.target.create(&job.path, unique, is_all && job.looked.is_none())?
+                }
             };
             *made = true;
             new
@@ -216,26 +277,34 @@ impl Hand<'_, '_> {
             written.push(Written { at: place.at, bytes });
         }
         job.proof
-            .written(&new, (id, chunk.len()), &written, &self.writer.hashers)
+            .written(&new, &written, self.hashers)
             .map_err(|e| SourceError::new(&job.path, "read back", e))?;
         let done = placements.len() as u32;
         if job.left.fetch_sub(done, Ordering::AcqRel) == done && !job.failed.load(Ordering::Acquire) {
-            self.put_in_place(new, job)?;
+            self.put_in_place(number, new, job)?;
         }
         Ok(())
     }
 
     fn finish(&mut self, number: u32, job: &Job) {
         let unique = self.unique(number);
-        let finished = self.target.create(&job.path, unique).and_then(|new| self.put_in_place(new, job));
+        let finished = self
+            .target
+            .create(&job.path, unique, job.looked.is_none())
+            .and_then(|new| self.put_in_place(number, new, job));
         if let Err(error) = finished {
             self.fail(number, job, &error);
         }
     }
 
-    fn put_in_place(&mut self, new: NewFile, job: &Job) -> Result<(), SourceError> {
-        let holds = job.proof.holds(&new).map_err(|e| SourceError::new(&job.path, "read back", e))?;
-        job.proof.forget(&self.writer.hashers);
+    fn put_in_place(&mut self, number: u32, new: NewFile, job: &Job) -> Result<(), SourceError> {
+        let holds = job.proof.holds(&new, self.hashers);
+        let holds = holds.map_err(|e| SourceError::new(&job.path, "read back", e))?;
+        if !holds && !self.by_name && !job.empty {
+            job.doubtful.store(true, Ordering::Relaxed);
+            self.target.abandon(self.unique(number));
+            return Ok(());
+        }
         if !holds {
             let error = "its content is not the one whose hash the manifest gives; another week may have it";
             return Err(SourceError::new(&job.path, "restore", std::io::Error::other(error)));
@@ -250,6 +319,7 @@ impl Hand<'_, '_> {
         if !job.failed.swap(true, Ordering::AcqRel) {
             self.writer.report.lost(Problem::from(error));
         }
+        job.proof.forget(self.hashers);
         self.target.abandon(self.unique(number));
     }
 
@@ -344,7 +414,8 @@ mod tests {
         let next = AtomicU32::new(0);
         // The second begins with the empty files, as the first did, after that has written them all.
         for _ in 0..2 {
-            let mut hand = Hand { writer: &writer, target: writer.target.clone(), jobs: &jobs, base: 0 };
+            let (target, hashers, by_name) = (writer.target.clone(), &AtomicUsize::new(0), false);
+            let mut hand = Hand { writer: &writer, target, jobs: &jobs, hashers, by_name };
             hand.work(&objects, &next, &AtomicU32::new(0));
             assert_eq!(std::fs::read(folder.path().join("file")).unwrap(), b"content");
             assert_eq!(std::fs::read(folder.path().join("empty")).unwrap(), b"");

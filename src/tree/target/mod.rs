@@ -8,6 +8,7 @@ mod loosened;
 mod metadata;
 mod new;
 mod outside;
+mod workshop;
 
 use super::exclude::is_cache_tag;
 use super::stat::{Home, stat_at, stat_open};
@@ -17,13 +18,13 @@ use super::{OwnerMap, SourceError};
 use crate::model::{ArchivePath, Name, NodeKind, Stat, Xattr};
 use loosened::Loosened;
 use metadata::kept;
-use new::{Homes, Workshop};
 use outside::Outside;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use workshop::{Homes, Workshop};
 
 pub use new::NewFile;
 pub use outside::IN_STORE;

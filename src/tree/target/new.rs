@@ -1,26 +1,25 @@
 //! What is made: in a directory of the restorer's own, to be moved to its place when it is done.
 
+use super::workshop::{Bench, sweep};
 use super::{Inode, Result, Target, Unrestored, swapped, taken};
 use crate::model::{ArchivePath, Kind, Meta, Name};
-use crate::tree::leftover::{is_leftover_name, leftover_name};
-use crate::tree::stat::{Home, stat_at, stat_open};
+use crate::tree::stat::stat_at;
 use crate::tree::{OwnerMap, SourceError};
-use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Gid, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
-use std::collections::HashMap;
 use std::fs::File;
-use std::hash::{BuildHasher, RandomState};
 use std::io::{Seek, SeekFrom};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// A file that is being written where nobody else can reach it.
 pub struct NewFile {
     file: File,
     bench: Arc<Bench>,
-    temporary: String,
+    /// Its name on the bench; none where nobody else can reach it, and it goes with its handle.
+    temporary: Option<String>,
     /// The end of what was written by this handle.
     end: u64,
 }
@@ -43,130 +42,18 @@ impl NewFile {
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> std::io::Result<usize> {
         self.file.read_at(buffer, offset)
     }
-}
 
-/// The directories in which a restore makes things: one for each file system that the tree has, since nothing can be moved
-/// from one to another. They are removed when the last clone of the target goes.
-#[derive(Default)]
-pub(super) struct Workshop {
-    benches: Mutex<HashMap<(Option<u64>, u64), Arc<Bench>>>,
-    /// Numbers what is made and is not a file.
-    nodes: AtomicU64,
-    /// The file system has no rename that replaces nothing.
-    always_replaces: AtomicBool,
-}
-
-/// So many directories are kept in mind.
-const MAX_HOMES: usize = 1 << 14;
-
-/// The file systems that directories are on, once asked for: files are written in the order of the store, each in another
-/// directory than the one before.
-#[derive(Clone, Default)]
-pub(super) struct Homes(HashMap<u64, Home>, RandomState);
-
-impl Homes {
-    fn of(&mut self, path: &ArchivePath, folder: BorrowedFd<'_>) -> rustix::io::Result<Home> {
-        let key = self.1.hash_one(path);
-        if let Some(home) = self.0.get(&key) {
-            return Ok(*home);
-        }
-        if self.0.len() >= MAX_HOMES {
-            self.0.clear();
-        }
-        let home = Home::of(&stat_open(folder)?);
-        Ok(*self.0.entry(key).or_insert(home))
-    }
-}
-
-/// A directory that only the restorer can enter.
-struct Bench {
-    folder: OwnedFd,
-    above: Arc<OwnedFd>,
-    name: String,
-}
-
-impl Workshop {
-    fn benches(&self) -> MutexGuard<'_, HashMap<(Option<u64>, u64), Arc<Bench>>> {
-        self.benches.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn close(&self) {
-        for (_, bench) in self.benches().drain() {
-            remove(bench.above.as_fd(), &bench.name, bench.folder.as_fd());
+    fn discard(&self) {
+        if let Some(temporary) = &self.temporary {
+            let _ = rustix::fs::unlinkat(&self.bench.folder, temporary.as_str(), AtFlags::empty());
         }
     }
 }
 
-impl Drop for Workshop {
-    fn drop(&mut self) {
-        self.close();
-    }
-}
+/// A new file, the name that it has for now, and where.
+type Begun = (OwnedFd, Option<String>, Arc<Bench>);
 
-const BENCH: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-
-impl Bench {
-    /// Makes one in a directory of the tree.
-    fn new(above: &Arc<OwnedFd>) -> rustix::io::Result<Self> {
-        let name = leftover_name()?;
-        rustix::fs::mkdirat(above.as_fd(), name.as_str(), Mode::RWXU)?;
-        let folder = rustix::fs::openat(above.as_fd(), name.as_str(), BENCH, Mode::empty())?;
-        // Tells it from what a killed run has left. Not every file system has such locks.
-        let _ = rustix::fs::flock(&folder, FlockOperation::NonBlockingLockExclusive);
-        if !is_ours(folder.as_fd())? {
-            // Somebody has put another directory in its place: nothing is made there.
-            return Err(Errno::PERM);
-        }
-        sweep(above.as_fd(), folder.as_fd());
-        // A directory's default ACL is inherited: what is made here must be open to nobody.
-        let _ = rustix::fs::fremovexattr(&folder, "system.posix_acl_default");
-        Ok(Self { folder, above: Arc::clone(above), name })
-    }
-}
-
-/// Whether a directory is one that we made: what we make in it has its owner, whoever that is on this file system (NFS maps
-/// root to another, FAT and NTFS know one owner for all), and nobody else may enter it, if the file system has modes.
-fn is_ours(folder: BorrowedFd<'_>) -> rustix::io::Result<bool> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let probe = rustix::fs::openat(folder, "probe", flags, Mode::RUSR | Mode::WUSR)?;
-    rustix::fs::unlinkat(folder, "probe", AtFlags::empty())?;
-    let (probe, folder) = (rustix::fs::fstat(probe)?, rustix::fs::fstat(folder)?);
-    let is_open = |mode: u32| mode & 0o077 != 0;
-    Ok(probe.st_uid == folder.st_uid && (!is_open(folder.st_mode) || is_open(probe.st_mode)))
-}
-
-/// Removes what killed runs have left in a directory of the tree, of the owner of `ours`: what is held by a run stays.
-fn sweep(above: BorrowedFd<'_>, ours: BorrowedFd<'_>) {
-    let open = |name: &[u8]| rustix::fs::openat(above, name, BENCH, Mode::empty());
-    let Ok(names) = open(b".").and_then(Dir::new) else { return };
-    for name in names.flatten().map(|entry| entry.file_name().to_owned()) {
-        if !is_leftover_name(name.to_bytes()) {
-            continue;
-        }
-        let Ok(folder) = open(name.to_bytes()) else { continue };
-        let (Ok(found), Ok(ours)) = (rustix::fs::fstat(&folder), rustix::fs::fstat(ours)) else { continue };
-        let is_another_of_ours = found.st_uid == ours.st_uid && found.st_ino != ours.st_ino;
-        if is_another_of_ours
-            && rustix::fs::flock(&folder, FlockOperation::NonBlockingLockExclusive).is_ok()
-            && let Ok(name) = name.to_str()
-        {
-            remove(above, name, folder.as_fd());
-        }
-    }
-}
-
-/// Removes such a directory with the files in it; it has no directories.
-fn remove(above: BorrowedFd<'_>, name: &str, folder: BorrowedFd<'_>) {
-    let listed = rustix::fs::openat(folder, ".", BENCH, Mode::empty()).and_then(Dir::new);
-    for entry in listed.into_iter().flatten().flatten() {
-        let _ = rustix::fs::unlinkat(folder, entry.file_name(), AtFlags::empty());
-    }
-    // Only the directory itself: another of that name stays.
-    let same = |found: rustix::fs::Stat| rustix::fs::fstat(folder).is_ok_and(|f| f.st_ino == found.st_ino);
-    if rustix::fs::statat(above, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(same) {
-        let _ = rustix::fs::unlinkat(above, name, AtFlags::REMOVEDIR);
-    }
-}
+const PUT: &str = "put in place";
 
 impl Target {
     /// Removes the directories in which things were made; what is made after that makes new ones.
@@ -211,20 +98,45 @@ impl Target {
         }
     }
 
-    /// Begins a file that will stand at `path`; `number` tells the files of a run apart.
+    /// Begins a file that will stand at `path`; `number` tells the files of a run apart. `at_once`: it replaces nothing, and
+    /// is not to be opened again before it is finished.
     ///
     /// # Errors
     /// [`SourceError`].
-    pub fn create(&mut self, path: &ArchivePath, number: u64) -> Result<NewFile> {
+    pub fn create(&mut self, path: &ArchivePath, number: u64, at_once: bool) -> Result<NewFile> {
+        let (file, temporary, bench) = match at_once && !self.workshop.always_names.load(Ordering::Relaxed) {
+            true => self.create_unnamed(path, number)?,
+            false => self.create_named(path, number)?,
+        };
+        if matches!(*self.owners, OwnerMap::Nobody) {
+            self.inherit_group(path, file.as_fd())?;
+        }
+        Ok(NewFile { file: file.into(), bench, temporary, end: 0 })
+    }
+
+    fn create_named(&mut self, path: &ArchivePath, number: u64) -> Result<Begun> {
         let temporary = number.to_string();
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR;
         let make = |folder: BorrowedFd<'_>| rustix::fs::openat(folder, temporary.as_str(), flags, mode);
         let (file, bench) = self.on_bench(path, "create", make)?;
-        if matches!(*self.owners, OwnerMap::Nobody) {
-            self.inherit_group(path, file.as_fd())?;
+        Ok((file, Some(temporary), bench))
+    }
+
+    /// A file without a name takes no lock of its directory, which all threads have in common.
+    fn create_unnamed(&mut self, path: &ArchivePath, number: u64) -> Result<Begun> {
+        let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
+        let make =
+            |folder: BorrowedFd<'_>| match rustix::fs::openat(folder, ".", flags, Mode::RUSR | Mode::WUSR) {
+                // Kernels before 3.11 take it for the directory.
+                Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::ISDIR | Errno::NOSYS) => Ok(None),
+                made => made.map(Some),
+            };
+        if let (Some(file), bench) = self.on_bench(path, "create", make)? {
+            return Ok((file, None, bench));
         }
-        Ok(NewFile { file: file.into(), bench, temporary, end: 0 })
+        self.workshop.always_names.store(true, Ordering::Relaxed);
+        self.create_named(path, number)
     }
 
     /// What is made in a directory with the setgid bit has its group.
@@ -249,7 +161,7 @@ impl Target {
         let temporary = number.to_string();
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(bench.folder.as_fd(), temporary.as_str(), flags, Mode::empty());
-        Ok(NewFile { file: file.map_err(failed)?.into(), bench, temporary, end: 0 })
+        Ok(NewFile { file: file.map_err(failed)?.into(), bench, temporary: Some(temporary), end: 0 })
     }
 
     /// Ends a file: gives it its size and metadata, and puts it in its place. There it replaces `looked`, what an
@@ -275,13 +187,14 @@ impl Target {
             let (folder, name) =
                 self.parent(path).map_err(|e| SourceError::new(path, "open the folder of", e))?;
             let bench = Arc::clone(&new.bench);
-            match self.put(
-                bench.folder.as_fd(),
-                new.temporary.as_bytes(),
-                (folder.as_fd(), &name),
-                path,
-                looked,
-            ) {
+            let put = match &new.temporary {
+                Some(name_there) => {
+                    let there = (bench.folder.as_fd(), name_there.as_bytes());
+                    self.put(there, (folder.as_fd(), &name), path, looked)
+                }
+                None => self.link(new.file.as_fd(), (folder.as_fd(), &name), path),
+            };
+            match put {
                 Err(error) if error.source.raw_os_error() == Some(Errno::XDEV.raw_os_error()) => {
                     unrestored = self.put_across(&mut new, path, meta, (&folder, &name), looked)?;
                 }
@@ -290,21 +203,40 @@ impl Target {
             Ok(unrestored)
         })();
         if result.is_err() {
-            let _ = rustix::fs::unlinkat(&new.bench.folder, new.temporary.as_str(), AtFlags::empty());
+            new.discard();
         }
         result
+    }
+
+    /// Gives a name to a file that has none.
+    fn link(
+        &self,
+        file: BorrowedFd<'_>,
+        (folder, name): (BorrowedFd<'_>, &Name),
+        path: &ArchivePath,
+    ) -> Result<()> {
+        let name = name.as_bytes();
+        let linked = match rustix::fs::linkat(file, "", folder, name, AtFlags::EMPTY_PATH) {
+            // Not everybody may, before Linux 6.10.
+            Err(Errno::NOENT) => match self.proc_of(file) {
+                Ok(place) => {
+                    rustix::fs::linkat(rustix::fs::CWD, place, folder, name, AtFlags::SYMLINK_FOLLOW)
+                }
+                Err(_) => Err(Errno::XDEV),
+            },
+            linked => linked,
+        };
+        linked.map_err(|e| taken(path, PUT, e))
     }
 
     /// Moves what was made to its place.
     fn put(
         &self,
-        bench: BorrowedFd<'_>,
-        temporary: &[u8],
+        (bench, temporary): (BorrowedFd<'_>, &[u8]),
         (folder, name): (BorrowedFd<'_>, &Name),
         path: &ArchivePath,
         looked: Option<Inode>,
     ) -> Result<()> {
-        const PUT: &str = "put in place";
         let name = name.as_bytes();
         let stands = match looked {
             None => None,
@@ -353,11 +285,11 @@ impl Target {
             new.file.seek(SeekFrom::Start(0)).map_err(failed)?;
             std::io::copy(&mut new.file, &mut copy).map_err(failed)?;
             let unrestored = self.set_open(copy.as_fd(), path, meta, |_| Ok(true)).unwrap_or_default();
-            self.put(near.folder.as_fd(), b"0", (folder.as_fd(), name), path, looked)?;
+            self.put((near.folder.as_fd(), b"0"), (folder.as_fd(), name), path, looked)?;
             Ok(unrestored)
         })();
-        remove(near.above.as_fd(), &near.name, near.folder.as_fd());
-        let _ = rustix::fs::unlinkat(&new.bench.folder, new.temporary.as_str(), AtFlags::empty());
+        near.close();
+        new.discard();
         result
     }
 
@@ -398,7 +330,7 @@ impl Target {
         let result = made.and_then(|unrestored| {
             let (folder, name) =
                 self.parent(path).map_err(|e| SourceError::new(path, "open the folder of", e))?;
-            self.put(bench.folder.as_fd(), temporary.as_bytes(), (folder.as_fd(), &name), path, looked)?;
+            self.put((bench.folder.as_fd(), temporary.as_bytes()), (folder.as_fd(), &name), path, looked)?;
             Ok(unrestored)
         });
         if result.is_err() {
