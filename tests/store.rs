@@ -129,6 +129,17 @@ fn the_store_has_a_clock() {
     let store = LocalStore::new(folder.path().join("store"), RunId(7));
     let ours = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
     assert!((store.now().unwrap().secs - ours).abs() < 60);
+    store.now().unwrap();
+    assert_eq!(store.list(&key("tmp")).unwrap().len(), 1, "asking again makes no other file");
+    let other = LocalStore::new(folder.path().join("store"), RunId(8));
+    // The file that was made to ask is the first that is written.
+    write_all(&store, &key("a"), b"hello").unwrap();
+    assert!(other.list(&key("tmp")).unwrap().is_empty());
+    assert_eq!(read_all(&other, &key("a"), 5).unwrap(), b"hello");
+    write_all(&store, &key("b"), b"world").unwrap();
+    assert_eq!(read_all(&other, &key("b"), 5).unwrap(), b"world");
+    other.now().unwrap();
+    drop(other);
     assert!(store.list(&key("tmp")).unwrap().is_empty(), "asking leaves nothing behind");
 }
 

@@ -6,6 +6,7 @@ use crate::store::disk::{DiskFile, Seen};
 use crate::store::{Blob, Key, StoreError, StoreOperation as Op, Upload};
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub(super) struct LocalBlob {
@@ -39,6 +40,30 @@ impl Blob for LocalBlob {
             }
             read
         })
+    }
+}
+
+/// A file that has no key so far.
+pub(super) struct Unfinished {
+    pub(super) file: Box<dyn DiskFile>,
+    pub(super) seen: Seen,
+    pub(super) temporary: PathBuf,
+}
+
+impl LocalStore {
+    /// Begins a file in `tmp`.
+    pub(super) fn begin(&self) -> Result<Unfinished, StoreError> {
+        let folder = self.root.join("tmp");
+        let mut key = Key::root();
+        let made = self.patiently(|| {
+            // A new name each time: the file of an attempt that is reported as failed may be there.
+            let number = self.shared.next.fetch_add(1, Ordering::Relaxed);
+            key = Key::new(format!("tmp/{}-{number}", self.shared.run));
+            let file = self.waited(|| self.with_folder(&folder, || self.disk().create(&self.path(&key))));
+            file.and_then(|file| Ok((file.look()?, file))).inspect_err(|_| self.discard(&self.path(&key)))
+        });
+        let (seen, file) = made.map_err(|e| self.error(Op::Create, &key, self.final_word(e)))?;
+        Ok(Unfinished { file, seen, temporary: self.path(&key) })
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
     Blob, Item, ItemKind, Key, Lock, LockMode, NoFile, Stamp, Store, StoreError, StoreOperation as Op, Upload,
 };
 use crate::model::{Patience, RunId, Timestamp};
-use files::{LocalBlob, LocalUpload};
+use files::{LocalBlob, LocalUpload, Unfinished};
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -44,6 +44,21 @@ struct Shared {
     unsynced: AtomicBool,
     /// A server has kept us waiting, and has not answered.
     unanswered: AtomicBool,
+    /// A file that was begun to see what time it gets, until there is something to write to it.
+    spare: Mutex<Option<Unfinished>>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let spare = self.spare.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(spare) = spare
+            && !self.unanswered.load(Ordering::Relaxed)
+        {
+            drop(spare.file);
+            // Left behind it costs a name until the next clean-up.
+            let _ = self.disk.remove_file(&spare.temporary);
+        }
+    }
 }
 
 /// Whether a file system has no fsync of directories: CIFS before Linux 4.17, 9p, AFS and others say so in these ways.
@@ -74,7 +89,9 @@ impl LocalStore {
         let (patience, reading) = (Patience::default(), Patience::default());
         let (next, unsynced, unanswered) =
             (AtomicU64::new(0), AtomicBool::new(false), AtomicBool::new(false));
-        let shared = Shared { disk, run, next, patience, reading, folders, clock, unsynced, unanswered };
+        let spare = Mutex::default();
+        let shared =
+            Shared { disk, run, next, patience, reading, folders, clock, unsynced, unanswered, spare };
         Self { root: root.into(), shared: Arc::new(shared) }
     }
 
@@ -238,17 +255,12 @@ impl Store for LocalStore {
     }
 
     fn create(&self) -> Result<Box<dyn Upload>, StoreError> {
-        let folder = self.root.join("tmp");
-        let mut key = Key::root();
-        let made = self.patiently(|| {
-            // A new name each time: the file of an attempt that is reported as failed may be there.
-            let number = self.shared.next.fetch_add(1, Ordering::Relaxed);
-            key = Key::new(format!("tmp/{}-{number}", self.shared.run));
-            let file = self.waited(|| self.with_folder(&folder, || self.disk().create(&self.path(&key))));
-            file.and_then(|file| Ok((file.look()?.id, file))).inspect_err(|_| self.discard(&self.path(&key)))
-        });
-        let (id, file) = made.map_err(|e| self.error(Op::Create, &key, self.final_word(e)))?;
-        Ok(Box::new(LocalUpload { file: Some(file), id, temporary: self.path(&key), store: self.clone() }))
+        let spare = self.shared.spare.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Unfinished { file, seen, temporary } = match spare {
+            Some(spare) => spare,
+            None => self.begin()?,
+        };
+        Ok(Box::new(LocalUpload { file: Some(file), id: seen.id, temporary, store: self.clone() }))
     }
 
     fn list(&self, folder: &Key) -> Result<Vec<Item>, StoreError> {
@@ -364,18 +376,14 @@ impl Store for LocalStore {
         if let Some(clock) = self.shared.clock.get() {
             return Ok(clock.now());
         }
-        let key = Key::new("tmp");
-        let folder = self.path(&key);
-        let made = self.patiently(|| {
-            let number = self.shared.next.fetch_add(1, Ordering::Relaxed);
-            let temporary = folder.join(format!("{}-{number}", self.shared.run));
-            let made = self.with_folder(&folder, || self.disk().create(&temporary));
-            let seen = made.and_then(|file| file.look());
-            self.discard(&temporary);
-            seen
-        });
-        let showed = made.map_err(|e| self.error(Op::Create, &key, e))?.modified;
-        Ok(self.shared.clock.get_or_init(|| Clock::showing(showed)).now())
+        let shows = self.begin()?;
+        let clock = self.shared.clock.get_or_init(|| Clock::showing(shows.seen.modified));
+        // The first upload takes the file.
+        let before = self.shared.spare.lock().unwrap_or_else(PoisonError::into_inner).replace(shows);
+        if let Some(before) = before {
+            self.discard(&before.temporary);
+        }
+        Ok(clock.now())
     }
 
     fn lock(&self, mode: LockMode) -> Result<Lock, StoreError> {
