@@ -113,16 +113,18 @@ fn text(args: &VerifyArgs, verified: &Verified) -> String {
             id.pvc
         ));
     }
-    for object in &verified.unchecked_objects {
+    for object in verified.unchecked_objects.iter().take(MAX_NAMED) {
         text.push_str(&format!("object {} is {}\n", object.id, one_line(&object.damage.to_string())));
     }
-    for object in &verified.damaged_objects {
+    text.push_str(&more("could not be checked", verified.unchecked_objects.len()));
+    for object in verified.damaged_objects.iter().take(MAX_NAMED) {
         text.push_str(&format!("object {} is {}\n", object.id, one_line(&object.damage.to_string())));
         text.push_str(&hurts_text(&object.hurts));
         if object.hurts == Hurts::default() {
             text.push_str("  no manifest needs it\n");
         }
     }
+    text.push_str(&more("are missing or damaged", verified.damaged_objects.len()));
     if verified.wrong_contents != Hurts::default() {
         text.push_str(
             "the content of files is not the one whose hash their manifest gives, though every object is whole; \
@@ -130,9 +132,10 @@ fn text(args: &VerifyArgs, verified: &Verified) -> String {
         );
         text.push_str(&hurts_text(&verified.wrong_contents));
     }
-    for (id, repair) in &verified.repaired {
+    for (id, repair) in verified.repaired.iter().take(MAX_NAMED) {
         text.push_str(&format!("object {id}: {}\n", repair_text(*repair)));
     }
+    text.push_str(&more("were dealt with", verified.repaired.len()));
     for path in &verified.strange {
         text.push_str(&format!(
             "{} is not what weekvault puts there (a link, a device, or a file in place of a directory); it is \
@@ -191,6 +194,21 @@ fn text(args: &VerifyArgs, verified: &Verified) -> String {
     text
 }
 
+/// So many objects are named, of those that are damaged, not checked, repaired or displaced; the others are counted.
+const MAX_NAMED: usize = 10_000;
+
+/// How many of some objects are not named.
+fn unnamed(objects: usize) -> usize {
+    objects.saturating_sub(MAX_NAMED)
+}
+
+fn more(what: &str, objects: usize) -> String {
+    match unnamed(objects) {
+        0 => String::new(),
+        more => format!("{} more {what}\n", count(more as u64, "object")),
+    }
+}
+
 fn hurts_text(hurts: &Hurts) -> String {
     let mut text = String::new();
     for (manifest, paths) in &hurts.paths {
@@ -205,7 +223,7 @@ fn hurts_text(hurts: &Hurts) -> String {
 }
 
 fn hurts_json(hurts: &Hurts) -> Value {
-    let of = |(id, paths): (&ManifestId, &Vec<ArchivePath>)| {
+    let of = |(id, paths): &(ManifestId, Vec<ArchivePath>)| {
         let manifest = json!({ "week": id.week.to_string(), "pvc": id.pvc.as_str() });
         paths.iter().map(|path| path_json(path, manifest.clone())).collect::<Vec<_>>()
     };
@@ -235,19 +253,19 @@ fn repair_word(repair: Repair) -> &'static str {
 }
 
 fn document(args: &VerifyArgs, verified: &Verified, code: u8, seconds: f64) -> Value {
-    let objects = verified.damaged_objects.iter().map(|object| {
+    let objects = verified.damaged_objects.iter().take(MAX_NAMED).map(|object| {
         let (id, damage) = (object.id.to_string(), object.damage.to_string());
         json!({ "object": id, "damage": damage, "hurts": hurts_json(&object.hurts), "unnamed": object.hurts.unnamed })
     });
     let manifests = verified.damaged_manifests.iter().map(|(id, damage)| {
         json!({ "manifest": id.to_string(), "week": id.week.to_string(), "pvc": id.pvc.as_str(), "damage": damage })
     });
-    let unchecked = verified.unchecked_objects.iter();
+    let unchecked = verified.unchecked_objects.iter().take(MAX_NAMED);
     let unchecked = unchecked.map(|o| json!({ "object": o.id.to_string(), "reason": o.damage.to_string() }));
     let unchecked_manifests = verified.unchecked_manifests.iter().map(|(id, why)| {
         json!({ "manifest": id.to_string(), "week": id.week.to_string(), "pvc": id.pvc.as_str(), "reason": why })
     });
-    let repaired = verified.repaired.iter();
+    let repaired = verified.repaired.iter().take(MAX_NAMED);
     let repaired = repaired.map(|(id, r)| json!({ "object": id.to_string(), "repair": repair_word(*r) }));
     json!({
         "exit_code": code,
@@ -259,8 +277,14 @@ fn document(args: &VerifyArgs, verified: &Verified, code: u8, seconds: f64) -> V
         "referenced_objects": verified.referenced,
         "unreferenced_objects": verified.unreferenced,
         "read_bytes": verified.read_bytes,
-        "displaced_objects": verified.displaced.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "displaced_objects": verified.displaced.iter().take(MAX_NAMED).map(ToString::to_string).collect::<Vec<_>>(),
         "damaged_objects": objects.collect::<Vec<_>>(),
+        "unnamed_objects": {
+            "damaged": unnamed(verified.damaged_objects.len()),
+            "displaced": unnamed(verified.displaced.len()),
+            "repaired": unnamed(verified.repaired.len()),
+            "unchecked": unnamed(verified.unchecked_objects.len()),
+        },
         "damaged_manifests": manifests.collect::<Vec<_>>(),
         "wrong_contents": hurts_json(&verified.wrong_contents),
         "wrong_contents_unnamed": verified.wrong_contents.unnamed,

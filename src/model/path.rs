@@ -179,14 +179,25 @@ impl PartialOrd for ArchivePath {
 }
 
 impl fmt::Display for ArchivePath {
-    /// Readable on one line: see [`Shown`].
+    /// Readable on one line: see [`Shown`]. A path that is longer than Linux takes one (`PATH_MAX`) is shown without its middle:
+    /// each of many messages could have 64 KiB of it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_root() {
             return f.write_str(".");
         }
-        Shown(&self.0).fmt(f)
+        if self.0.len() <= MAX_SHOWN {
+            return Shown(&self.0).fmt(f);
+        }
+        let (first, rest) = self.0.split_at_checked(END_SHOWN).unwrap_or((&self.0, b""));
+        let (middle, last) = rest.split_at_checked(rest.len() - END_SHOWN).unwrap_or((b"", rest));
+        write!(f, "{}...({} bytes)...{}", Shown(first), middle.len(), Shown(last))
     }
 }
+
+/// A path of so many bytes is shown whole.
+const MAX_SHOWN: usize = 4096;
+/// Of a longer one, so many bytes of its beginning and of its end.
+const END_SHOWN: usize = 1000;
 
 impl fmt::Debug for ArchivePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -124,6 +124,19 @@ impl Vault {
         Ran::of(command).unharmed()
     }
 
+    /// The same with ten seconds of processor time.
+    pub(crate) fn run_briefly<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Ran {
+        let program = self.command();
+        let mut brief = Command::new("prlimit");
+        brief.arg("--cpu=10").arg(program.get_program()).args(program.get_args());
+        for (name, _) in program.get_envs().filter(|(_, value)| value.is_none()) {
+            brief.env_remove(name);
+        }
+        let mut command = confined(&brief);
+        command.args(arguments);
+        Ran::of(command).unharmed()
+    }
+
     /// Backs up into a week; the sources' part of the report.
     pub(crate) fn backup(&self, week: &str, sources: &[(&str, &Path)]) -> Vec<Value> {
         let ran = self.run(backup_arguments(week, sources));

@@ -57,10 +57,13 @@ struct Looking<'a> {
 
 impl Looking<'_> {
     fn is_in_place(&mut self, row: &ObjectRow) -> bool {
-        if self.options.quick {
-            self.listing.has(row)
-        } else {
-            self.reader.check(&row.id, row.chunk_length).is_ok()
+        match self.options.quick {
+            true => self.listing.has(row),
+            // What is not listed need not be opened.
+            false => {
+                self.listing.stored_length(&row.id).is_some()
+                    && self.reader.check(&row.id, row.chunk_length).is_ok()
+            }
         }
     }
 

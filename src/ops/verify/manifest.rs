@@ -6,7 +6,7 @@ use crate::format::{FormatError, Section};
 use crate::model::{ArchivePath, Entry, Extent, FileContent, Kind, ObjectId, ObjectRow};
 use crate::ops::Error;
 use crate::repo::{Archive, Manifest, ManifestId, RepoError};
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::hash::{BuildHasher, RandomState};
 
 /// Reads all of a manifest; what its reader does not check itself is checked here. Returns its object table.
@@ -66,8 +66,8 @@ pub(super) fn check_entries(
 /// What damage hurts: paths by manifest, as many as there is room for, and how many more there are.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Hurts {
-    /// The paths that are named.
-    pub paths: BTreeMap<ManifestId, Vec<ArchivePath>>,
+    /// The paths that are named, a manifest after the other.
+    pub paths: Vec<(ManifestId, Vec<ArchivePath>)>,
     /// How many are not named.
     pub unnamed: u64,
 }
@@ -75,18 +75,25 @@ pub struct Hurts {
 impl Hurts {
     /// How many paths are hurt.
     pub fn count(&self) -> u64 {
-        self.paths.values().map(|paths| paths.len() as u64).sum::<u64>() + self.unnamed
+        self.paths.iter().map(|(_, paths)| paths.len() as u64).sum::<u64>() + self.unnamed
     }
 
-    /// Adds a path where there is room for it.
+    /// Adds a path of the manifest that is looked at, where there is room for it.
     fn add(&mut self, manifest: &ManifestId, path: &ArchivePath, room: &mut usize) {
-        let length = size_of::<ArchivePath>() + path.as_bytes().len();
-        let paths = self.paths.entry(manifest.clone()).or_default();
-        if paths.len() < MAX_PATHS && length <= *room {
-            *room -= length;
-            paths.push(path.clone());
-        } else {
+        let is_new = self.paths.last().is_none_or(|(last, _)| last != manifest);
+        let paths = if is_new { 0 } else { self.paths.last().map_or(0, |(_, paths)| paths.len()) };
+        let of_manifest = if is_new { size_of::<(ManifestId, Vec<ArchivePath>)>() } else { 0 };
+        let weight = of_manifest + size_of::<ArchivePath>() + path.as_bytes().len();
+        if paths >= MAX_PATHS || weight > *room {
             self.unnamed += 1;
+            return;
+        }
+        *room -= weight;
+        if is_new {
+            self.paths.push((manifest.clone(), Vec::new()));
+        }
+        if let Some((_, paths)) = self.paths.last_mut() {
+            paths.push(path.clone());
         }
     }
 }
@@ -99,10 +106,12 @@ pub(super) fn blame(
     contents: &Contents,
     objects: &mut Objects,
 ) -> Result<(Vec<DamagedObject>, Hurts), Error> {
-    let mut damaged: BTreeMap<ObjectId, DamagedObject> = damage
+    // In the order of their names, by which they are found.
+    let mut damaged: Vec<DamagedObject> = damage
         .into_iter()
-        .map(|(id, (damage, _))| (id, DamagedObject { id, damage, hurts: Hurts::default() }))
+        .map(|(id, (damage, _))| DamagedObject { id, damage, hurts: Hurts::default() })
         .collect();
+    let find = |damaged: &[DamagedObject], id: &ObjectId| damaged.binary_search_by(|o| o.id.cmp(id)).ok();
     let (mut wrong, mut room) = (Hurts::default(), MAX_NAMES);
     if damaged.is_empty() && contents.found.wrong.is_empty() {
         return Ok((Vec::new(), wrong));
@@ -114,7 +123,7 @@ pub(super) fn blame(
             manifest => manifest?,
         };
         let table = manifest.objects()?;
-        let concerned = table.iter().any(|row| damaged.contains_key(&row.id));
+        let concerned = table.iter().any(|row| find(&damaged, &row.id).is_some());
         if !concerned && contents.found.wrong.is_empty() {
             continue;
         }
@@ -129,14 +138,13 @@ pub(super) fn blame(
             }
             let rows: BTreeSet<u32> = content.extents.iter().filter_map(row).collect();
             for row in rows {
-                let row = table.get(row as usize);
-                if let Some(damaged) = row.and_then(|row| damaged.get_mut(&row.id)) {
-                    damaged.hurts.add(id, &path, &mut room);
-                }
+                let found = table.get(row as usize).and_then(|row| find(&damaged, &row.id));
+                let Some(damaged) = found.and_then(|found| damaged.get_mut(found)) else { continue };
+                damaged.hurts.add(id, &path, &mut room);
             }
         }
     }
-    Ok((damaged.into_values().collect(), wrong))
+    Ok((damaged, wrong))
 }
 
 fn row(extent: &Extent) -> Option<u32> {

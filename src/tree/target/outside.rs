@@ -24,6 +24,8 @@ pub(super) struct Outside {
     store: Arc<StorePlace>,
     /// A directory that is neither the store nor in it, and so are those above it.
     last: Option<ArchivePath>,
+    /// A directory that is missing, and all below it, until one is made.
+    missing: Option<ArchivePath>,
     /// More of them, as hashes.
     known: Arc<Mutex<HashSet<u64>>>,
     hasher: RandomState,
@@ -49,7 +51,7 @@ impl Outside {
             known.clear();
         }
         known.insert(self.hasher.hash_one(&path));
-        self.last = Some(path);
+        (self.last, self.missing) = (Some(path), None);
     }
 
     /// Makes sure that a directory of the tree at `root` is neither the store nor in it; what is missing is not. Returns a
@@ -58,13 +60,19 @@ impl Outside {
     /// # Errors
     /// [`SourceError`], of the operation [`IN_STORE`] with the path of the store in the tree.
     pub(super) fn check(&mut self, root: BorrowedFd<'_>, folder: &ArchivePath) -> Result<Option<OwnedFd>> {
+        if self.missing.as_ref().is_some_and(|missing| folder.is_within(missing)) {
+            return Ok(None);
+        }
         let above = std::iter::successors(Some(folder.clone()), ArchivePath::parent);
         let mut unknown: Vec<ArchivePath> = above.take_while(|path| !self.knows(path)).collect();
         let mut handle = None;
         while let Some(path) = unknown.pop() {
             let failed = |e: Errno| SourceError::new(&path, "open", e);
             let opened = match open_beneath(root, path.as_path(), OFlags::PATH | OFlags::DIRECTORY) {
-                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
+                    self.missing = Some(path);
+                    return Ok(None);
+                }
                 opened => opened.map_err(failed)?,
             };
             let found = stat_open(opened.as_fd()).map_err(failed)?;
@@ -119,7 +127,7 @@ impl Target {
     /// Forgets the folder used last: something may have taken its place.
     pub fn forget(&mut self) {
         self.steps.clear();
-        self.outside.last = None;
+        (self.outside.last, self.outside.missing) = (None, None);
     }
 
     /// As [`Self::parent`], of a path that is about to be changed.
