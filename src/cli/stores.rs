@@ -1,18 +1,21 @@
 //! Opening the store, and making one.
 
 use super::context::{Context, TOOL};
-use super::failure::Failure;
+use super::failure::{FAILED, Failure};
+use super::progress::Stderr;
 use crate::cache::Places;
+use crate::edge::SoftMount;
 use crate::format::ChunkSizes;
 use crate::model::{Patience, RunId, Shown, is_passing};
 use crate::ops::{Error, clock};
 use crate::repo::{Archive, NewStore, RepoError};
 use crate::store::{LocalStore, MemoryStore, Store, StoreError, StoreOperation};
 use std::fs::{self, DirBuilder, File};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a command does where there is no store.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -71,7 +74,9 @@ impl Context {
 
     fn store(&self) -> Result<Arc<dyn Store>, Failure> {
         self.check_store()?;
-        Ok(Arc::new(LocalStore::new(self.global.store.clone(), RunId(random()?))))
+        let store: Arc<dyn Store> = Arc::new(LocalStore::new(self.global.store.clone(), RunId(random()?)));
+        end_where_silent(&store, self.global.store.clone());
+        Ok(store)
     }
 
     /// The store, which must exist.
@@ -191,6 +196,27 @@ impl Context {
             places.put(&self.global.store, &archive.config().id);
         }
     }
+}
+
+/// Ends the process where the store's server does not answer, and the kernel waits for it though the mount is soft.
+fn end_where_silent(store: &Arc<dyn Store>, path: PathBuf) {
+    let Some(mount) = SoftMount::of(&path) else { return };
+    let store = Arc::downgrade(store);
+    let watch = move || {
+        let waits = || store.upgrade().map(|store| store.waits_for());
+        let silent = |silence: Duration| {
+            let (path, seconds) = (Shown::path(&path), silence.as_secs());
+            let _ = writeln!(
+                Stderr,
+                "error: the server of the store at {path} has not answered for {seconds} s, and an operation waits for it \
+                 though the mount is soft: the command ends at once; what it left unfinished in the store's tmp/, or in a \
+                 target, the next run removes"
+            );
+        };
+        mount.watch(waits, silent, FAILED.into());
+    };
+    // Without the thread there is the kernel's own patience.
+    let _ = std::thread::Builder::new().name("silence".to_owned()).spawn(watch);
 }
 
 /// Whether the store's directory is there; where it is not, the one that it is to be made in must be.

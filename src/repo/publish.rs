@@ -1,6 +1,6 @@
 //! Making a manifest visible: the only commit point.
 
-use super::{Archive, Damage, ManifestId, ObjectReader, RepoError, Trash, Trashed};
+use super::{Archive, ManifestId, ObjectReader, RepoError, Trash, Trashed};
 use crate::format::{Block, FormatError, ManifestWriter, Section};
 use crate::model::{Digest, Entry, LeftOut, ObjectRow, Owners, Problem, Summary, Timestamp};
 use crate::store::{Key, StoreError, StoreOperation, Upload};
@@ -195,7 +195,7 @@ fn look_once(archive: &Archive, needed: &[ObjectRow]) -> Result<u64, RepoError> 
         match reader.check(&row.id, row.chunk_length) {
             Ok(_) => continue,
             // Whether it is whole cannot be told: it stays where it is.
-            Err(damage @ Damage::Unreadable(_)) => return Err(RepoError::Object { id: row.id, damage }),
+            Err(damage) if !damage.is_verdict() => return Err(RepoError::Object { id: row.id, damage }),
             Err(_) => {}
         }
         if archive.bring_back(&row.id, row.chunk_length, &trash, &mut reader)? {

@@ -27,12 +27,14 @@ pub enum Damage {
     NoObject(String),
     /// The storage did not let us read it: it may be whole.
     Unreadable(String),
+    /// The storage is gone, or has not answered for long: others are not to be had either.
+    Unreachable(String),
 }
 
 impl Damage {
     /// Whether this was seen of the content, or of its absence. What could not be read may be whole.
     pub fn is_verdict(&self) -> bool {
-        !matches!(self, Self::Unreadable(_))
+        !matches!(self, Self::Unreadable(_) | Self::Unreachable(_))
     }
 }
 
@@ -46,7 +48,7 @@ impl fmt::Display for Damage {
             Self::Undecodable(reason) => write!(f, "damaged: {reason}"),
             Self::Content => f.write_str("damaged: its content does not have its name's hash"),
             Self::NoObject(reason) => write!(f, "damaged: {reason}"),
-            Self::Unreadable(reason) => write!(f, "not checked: {reason}"),
+            Self::Unreadable(reason) | Self::Unreachable(reason) => write!(f, "not checked: {reason}"),
         }
     }
 }
@@ -208,7 +210,9 @@ impl ObjectReader {
         for key in keys {
             match self.open_at(key, id, chunk_length) {
                 Ok(()) => return Copies::Whole,
-                Err(Damage::Unreadable(reason)) => found = Copies::Unreadable(reason),
+                Err(Damage::Unreadable(reason) | Damage::Unreachable(reason)) => {
+                    found = Copies::Unreadable(reason);
+                }
                 Err(_) => {}
             }
         }
@@ -224,6 +228,7 @@ impl ObjectReader {
     fn read(&mut self, key: &Key, limit: u64) -> Result<Vec<u8>, Damage> {
         let stored = read_all(self.archive.store.as_ref(), key, limit).map_err(|e: StoreError| match e {
             e if e.is_not_found() => Damage::Missing,
+            e if e.is_gone() || e.is_silent() => Damage::Unreachable(e.to_string()),
             e if e.is_access() => Damage::Unreadable(e.to_string()),
             e => Damage::NoObject(e.to_string()),
         })?;

@@ -70,6 +70,11 @@ impl fmt::Display for StoreOperation {
     }
 }
 
+/// The storage has not answered for long; with the last error that it was given up with.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}; the storage has not answered for long")]
+pub(super) struct Silent(pub(super) io::Error);
+
 impl StoreError {
     /// An error of `operation` on `key`.
     pub fn new(
@@ -96,6 +101,11 @@ impl StoreError {
     /// Whether the store itself is gone: its path no longer leads to the directory in which the run began.
     pub fn is_gone(&self) -> bool {
         self.source.get_ref().is_some_and(|e| e.is::<Gone>())
+    }
+
+    /// Whether nothing has come from the storage for so long that nobody should ask it for more.
+    pub fn is_silent(&self) -> bool {
+        self.source.get_ref().is_some_and(|e| e.is::<Silent>())
     }
 
     /// Whether something stands there that is not a regular file, or on the way to it what is not a directory.

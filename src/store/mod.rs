@@ -17,6 +17,7 @@ pub use memory::MemoryStore;
 use crate::model::Timestamp;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 /// A place that keeps files by key. Every backend passes the same conformance tests (`tests/store.rs`).
 ///
@@ -103,6 +104,11 @@ pub trait Store: Send + Sync {
     /// leads to the store, only [`Store::identity`] tells.
     fn root(&self) -> Option<&Path> {
         None
+    }
+
+    /// How long the operation that is under way has waited for the storage; of several the longest.
+    fn waits_for(&self) -> Duration {
+        Duration::ZERO
     }
 
     /// For messages: where the store is. It may be told in another way than the operating system has it.

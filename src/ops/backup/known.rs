@@ -4,7 +4,7 @@
 use super::previous::{ContentIndex, Previous};
 use crate::model::{Entry, Extent, FileContent, Kind, Observer};
 use crate::ops::Error;
-use crate::repo::{Archive, Inventory, ObjectReader, RepoError, SharedTrash};
+use crate::repo::{Archive, Damage, Inventory, ObjectReader, RepoError, SharedTrash};
 
 /// Bytes of chunks that may be fetched to compare contents with, beyond [`SHARE`] times the contents' own. Of files that
 /// were touched here and there, the rest is stored anew, which takes less.
@@ -54,29 +54,32 @@ impl<'a> KnownContents<'a> {
             }
             _ => self.index.find(&content.hash, content.size)?,
         };
-        Ok(extents.filter(|extents| self.make(extents, bytes)))
+        match extents {
+            Some(extents) if self.make(&extents, bytes)? => Ok(Some(extents)),
+            _ => Ok(None),
+        }
     }
 
     /// Whether the extents make these bytes. False, too, where that would cost too much to tell.
-    fn make(&mut self, extents: &[Extent], bytes: &[u8]) -> bool {
+    fn make(&mut self, extents: &[Extent], bytes: &[u8]) -> Result<bool, RepoError> {
         self.compared += bytes.len() as u64;
         let mut rest = bytes;
         for extent in extents {
             let length = usize::try_from(extent.length()).unwrap_or(usize::MAX);
-            let Some((part, behind)) = rest.split_at_checked(length) else { return self.is_wrong() };
+            let Some((part, behind)) = rest.split_at_checked(length) else { return Ok(self.is_wrong()) };
             rest = behind;
             let same = match *extent {
                 Extent::Hole { .. } => part.iter().all(|&byte| byte == 0),
                 Extent::Slice { object, offset, .. } => {
-                    let Some(chunk) = self.chunk(object) else { return false };
+                    let Some(chunk) = self.chunk(object)? else { return Ok(false) };
                     chunk.get(offset as usize..).is_some_and(|chunk| chunk.starts_with(part))
                 }
             };
             if !same {
-                return self.is_wrong();
+                return Ok(self.is_wrong());
             }
         }
-        rest.is_empty() || self.is_wrong()
+        Ok(rest.is_empty() || self.is_wrong())
     }
 
     fn is_wrong(&mut self) -> bool {
@@ -84,13 +87,14 @@ impl<'a> KnownContents<'a> {
         false
     }
 
-    /// The chunk of an object, by row of the earlier manifest's table.
-    fn chunk(&mut self, row: u32) -> Option<&[u8]> {
+    /// The chunk of an object, by row of the earlier manifest's table; none that is not whole. Fails where the store is out of
+    /// reach.
+    fn chunk(&mut self, row: u32) -> Result<Option<&[u8]>, RepoError> {
         if self.chunk.as_ref().is_none_or(|(kept, _)| *kept != row) {
             if self.fetched > self.compared.saturating_mul(SHARE).saturating_add(FREE) {
-                return None;
+                return Ok(None);
             }
-            let object = *self.previous.table().get(row as usize)?;
+            let Some(object) = self.previous.table().get(row as usize).copied() else { return Ok(None) };
             self.fetched += u64::from(object.chunk_length);
             let mut chunk = self.chunk.take().map(|(_, chunk)| chunk).unwrap_or_default();
             chunk.clear();
@@ -99,14 +103,17 @@ impl<'a> KnownContents<'a> {
                     chunk.extend_from_slice(found);
                     self.inventory.prove(&object.id);
                 }
+                Err(damage @ Damage::Unreachable(_)) => {
+                    return Err(RepoError::Object { id: object.id, damage });
+                }
                 Err(_) => {
                     self.inventory.doubt(&object.id);
-                    return None;
+                    return Ok(None);
                 }
             }
             self.chunk = Some((row, chunk));
         }
-        self.chunk.as_ref().map(|(_, chunk)| chunk.as_slice())
+        Ok(self.chunk.as_ref().map(|(_, chunk)| chunk.as_slice()))
     }
 
     /// Says what was found.

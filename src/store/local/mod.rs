@@ -6,6 +6,7 @@
 //! tells such an error once, and then takes the lost pages for written.
 
 mod files;
+mod folders;
 mod patient;
 
 use super::clock::Clock;
@@ -17,11 +18,13 @@ use super::{
 };
 use crate::model::{Patience, RunId, Timestamp};
 use files::{LocalBlob, LocalUpload, Unfinished};
-use std::collections::BTreeSet;
+use folders::Folders;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 /// A store in a folder. Folders are made 0700, files 0600: a store holds what the sources protect.
 #[derive(Clone)]
@@ -46,6 +49,8 @@ struct Shared {
     unanswered: AtomicBool,
     /// A file that was begun to see what time it gets, until there is something to write to it.
     spare: Mutex<Option<Unfinished>>,
+    /// When the operations began that have not returned, by numbers that grow.
+    waiting: Mutex<BTreeMap<u64, Instant>>,
 }
 
 impl Drop for Shared {
@@ -61,21 +66,6 @@ impl Drop for Shared {
     }
 }
 
-/// Whether a file system has no fsync of directories: CIFS before Linux 4.17, 9p, AFS and others say so in these ways.
-fn cannot_sync_folders(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    const WAYS: [Errno; 5] = [Errno::INVAL, Errno::OPNOTSUPP, Errno::NOSYS, Errno::NOTTY, Errno::BADF];
-    error.raw_os_error().is_some_and(|code| WAYS.iter().any(|way| way.raw_os_error() == code))
-}
-
-#[derive(Default)]
-struct Folders {
-    /// Folders whose names changed since the last sync.
-    touched: BTreeSet<PathBuf>,
-    /// Folders whose own names, and those of the folders above them, are durable.
-    rooted: BTreeSet<PathBuf>,
-}
-
 impl LocalStore {
     /// The store in the folder `root`, which need not exist yet. `run` names its unfinished files.
     pub fn new(root: impl Into<PathBuf>, run: RunId) -> Self {
@@ -89,9 +79,20 @@ impl LocalStore {
         let (patience, reading) = (Patience::default(), Patience::default());
         let (next, unsynced, unanswered) =
             (AtomicU64::new(0), AtomicBool::new(false), AtomicBool::new(false));
-        let spare = Mutex::default();
-        let shared =
-            Shared { disk, run, next, patience, reading, folders, clock, unsynced, unanswered, spare };
+        let (spare, waiting) = (Mutex::default(), Mutex::default());
+        let shared = Shared {
+            disk,
+            run,
+            next,
+            patience,
+            reading,
+            folders,
+            clock,
+            unsynced,
+            unanswered,
+            spare,
+            waiting,
+        };
         Self { root: root.into(), shared: Arc::new(shared) }
     }
 
@@ -179,46 +180,6 @@ impl LocalStore {
         }
     }
 
-    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        match self.disk().sync_folder(folder) {
-            // A folder that was deleted since has no names left to lose.
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(e) if cannot_sync_folders(&e) => {
-                if !self.shared.unsynced.swap(true, Ordering::Relaxed) {
-                    let folder = folder.display();
-                    tracing::warn!(
-                        "{folder}: this file system cannot fsync directories ({e}); going on without"
-                    );
-                }
-                Ok(())
-            }
-            synced => synced,
-        }
-    }
-
-    /// Makes a folder, if it is missing, and its name durable, with those of the folders above it: what is moved into
-    /// it would be lost with it, and with its old name gone that would be for good.
-    fn anchor(&self, folder: &Path) -> Result<(), (Op, io::Error)> {
-        let loose: Vec<PathBuf> = {
-            let folders = self.folders();
-            let below_root = folder.ancestors().take_while(|a| *a != self.root && a.starts_with(&self.root));
-            below_root.take_while(|a| !folders.rooted.contains(*a)).map(Path::to_path_buf).collect()
-        };
-        if loose.is_empty() {
-            return Ok(());
-        }
-        let made = self.patiently(|| self.look(folder)).and_then(|seen| match seen {
-            None => self.make_folder(folder),
-            Some(_) => Ok(()),
-        });
-        made.map_err(|e| (Op::Rename, e))?;
-        for above in loose.iter().filter_map(|f| f.parent()) {
-            self.sync_folder(above).map_err(|e| (Op::Sync, e))?;
-        }
-        self.folders().rooted.extend(loose);
-        Ok(())
-    }
-
     /// Moves a file; `done` tells whether it has happened.
     fn move_file(&self, from: &Path, to: &Path, done: impl Fn() -> io::Result<bool>) -> io::Result<()> {
         let folder = to.parent().unwrap_or(&self.root);
@@ -250,7 +211,7 @@ impl Store for LocalStore {
             let seen = file.look()?;
             Ok((file, seen))
         });
-        let (file, seen) = opened.map_err(|e| self.error(Op::Open, key, e))?;
+        let (file, seen) = opened.map_err(|e| self.error(Op::Open, key, self.final_word(e)))?;
         Ok(Box::new(LocalBlob { store: self.clone(), path, seen, file: Mutex::new(Arc::from(file)) }))
     }
 
@@ -363,13 +324,13 @@ impl Store for LocalStore {
 
     fn stamp(&self, key: &Key, again: bool) -> Option<Stamp> {
         let clock = self.shared.clock.get()?;
-        let stamp = self.disk().stamp(&self.path(key), again).ok()?;
+        let stamp = self.waited(|| self.disk().stamp(&self.path(key), again)).ok()?;
         // A file is replaced whole, by another inode.
         (!stamp.is_folder || clock.is_past(stamp.modified)).then_some(stamp)
     }
 
     fn modified(&self, folder: &Key) -> Option<Timestamp> {
-        Some(self.disk().stamp(&self.path(folder), true).ok()?.modified)
+        Some(self.waited(|| self.disk().stamp(&self.path(folder), true)).ok()?.modified)
     }
 
     fn now(&self) -> Result<Timestamp, StoreError> {
@@ -402,6 +363,10 @@ impl Store for LocalStore {
 
     fn root(&self) -> Option<&Path> {
         Some(&self.root)
+    }
+
+    fn waits_for(&self) -> Duration {
+        self.longest_wait()
     }
 
     fn location(&self) -> String {

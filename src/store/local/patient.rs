@@ -2,9 +2,12 @@
 
 use super::LocalStore;
 use crate::model::{Patience, is_passing};
+use crate::store::error::Silent;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A disk says at once that it cannot read or write; who takes longer to say so has waited for a server.
@@ -28,7 +31,7 @@ impl LocalStore {
     /// An error of storage that has kept us waiting for long enough: nobody should try the same once more.
     pub(super) fn final_word(&self, error: io::Error) -> io::Error {
         match is_passing(&error) && self.is_unanswered() && self.shared.patience.is_spent() {
-            true => io::Error::other(format!("{error}; the storage has not answered for long")),
+            true => io::Error::other(Silent(error)),
             false => error,
         }
     }
@@ -39,7 +42,21 @@ impl LocalStore {
         if self.is_unanswered() {
             // Without a thread it is closed here, as what is moved into it is dropped.
             let _ = std::thread::Builder::new().name("close".to_owned()).spawn(move || drop(open));
+        } else {
+            let _ = self.waited(|| {
+                drop(open);
+                Ok(())
+            });
         }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, BTreeMap<u64, Instant>> {
+        self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long the operation has waited that has waited longest.
+    pub(super) fn longest_wait(&self) -> Duration {
+        self.waiting().values().next().map_or(Duration::ZERO, Instant::elapsed)
     }
 
     fn is_unanswered(&self) -> bool {
@@ -49,7 +66,11 @@ impl LocalStore {
     /// Does something once, and notes where that was waiting for nothing.
     pub(super) fn waited<T>(&self, operation: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         let begun = Instant::now();
-        operation().inspect_err(|error| {
+        let number = self.shared.next.fetch_add(1, Ordering::Relaxed);
+        self.waiting().insert(number, begun);
+        let done = operation();
+        self.waiting().remove(&number);
+        done.inspect_err(|error| {
             if is_passing(error) && begun.elapsed() >= WAITED {
                 self.shared.unanswered.store(true, Ordering::Relaxed);
             }
