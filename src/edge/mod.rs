@@ -1,6 +1,7 @@
 //! What is neither a source nor a store: the Pushgateway, the operating system's signals, and what it says of mounts.
 //!
-//! Nothing here decides how a run ends: the caller warns of a push that failed, and stops for a signal.
+//! The caller decides how a run ends: it warns of a push that failed, and stops for a signal. The process is ended from here
+//! only where the run cannot end itself: at a second signal, or while the kernel waits for a server that does not answer.
 
 mod metrics;
 mod nfs;

@@ -341,8 +341,10 @@ impl Store for LocalStore {
         let clock = self.shared.clock.get_or_init(|| Clock::showing(shows.seen.modified));
         // The first upload takes the file.
         let before = self.shared.spare.lock().unwrap_or_else(PoisonError::into_inner).replace(shows);
-        if let Some(before) = before {
-            self.discard(&before.temporary);
+        if let Some(Unfinished { file, temporary, .. }) = before {
+            // Closed first: NFS keeps a file that is open under another name.
+            self.let_go(file);
+            self.discard(&temporary);
         }
         Ok(clock.now())
     }
