@@ -136,6 +136,23 @@ fn objects_that_are_not_there() {
 }
 
 #[test]
+fn ten_thousand_objects_are_named_and_the_others_counted() {
+    let folder = TempDir::new().unwrap();
+    let vault = Vault::with_small_chunks(folder.path().join("store"));
+    let extents: Vec<_> = (1..=10_003).map(|row| (row, 0, 1)).collect();
+    let file = below(vec![root()], 1, |_| file_of(10_003, [0; 32], &extents));
+    fs::create_dir_all(vault.store.join("2025-14")).unwrap();
+    fs::write(vault.store.join("2025-14/pvc.manifest"), Bomb::of(vec![file], gone(10_003)).manifest())
+        .unwrap();
+    let report = vault.run(["verify", "--json"]).expect(4).json();
+    assert_eq!(report["damaged_objects"].as_array().unwrap().len(), 10_000);
+    assert_eq!(report["unnamed_objects"]["damaged"], 3, "{}", report["unnamed_objects"]);
+    let said = vault.run(["verify"]).expect(4).stdout;
+    assert!(said.contains("further objects missing or damaged, not named here: 3\n"));
+    assert!(said.ends_with("10003 objects DAMAGED\n"));
+}
+
+#[test]
 fn files_and_slices_of_an_object_that_is_not_there() {
     let files = below(deep(), 8_000, |_| file_of(1, [0; 32], &[(1, 0, 1)]));
     try_all("files", Bomb::of(vec![files], gone(1)));

@@ -246,3 +246,23 @@ fn a_path_that_is_no_directory_is_no_empty_store() {
     vault.run(["list"]).expect(1);
     vault.run(["verify"]).expect(1);
 }
+
+/// Of a store that is gone one object is enough: the others are not to be had either.
+#[test]
+fn an_object_of_a_store_that_is_gone_is_out_of_reach() {
+    use std::sync::Arc;
+    use weekvault::model::{ObjectId, RunId};
+    use weekvault::repo::{Archive, Damage, ObjectReader};
+    use weekvault::store::LocalStore;
+
+    let place = Place::new();
+    let root = &place.vault.store;
+    let archive = Archive::open(Arc::new(LocalStore::new(root, RunId(1)))).unwrap();
+    let mut reader = ObjectReader::prepared(&archive).unwrap();
+    let id = ObjectId::of(b"an object that was never there");
+    assert_eq!(reader.check(&id, 10).unwrap_err(), Damage::Missing);
+    fs::rename(root, root.with_extension("moved")).unwrap();
+    let damage = reader.check(&id, 10).unwrap_err();
+    assert!(matches!(damage, Damage::Unreachable(_)) && !damage.is_verdict(), "{damage:?}");
+    assert!(damage.to_string().contains("the store is gone"), "{damage}");
+}

@@ -116,7 +116,7 @@ fn text(args: &VerifyArgs, verified: &Verified) -> String {
     for object in verified.unchecked_objects.iter().take(MAX_NAMED) {
         text.push_str(&format!("object {} is {}\n", object.id, one_line(&object.damage.to_string())));
     }
-    text.push_str(&more("could not be checked", verified.unchecked_objects.len()));
+    text.push_str(&more("not checked", verified.unchecked_objects.len()));
     for object in verified.damaged_objects.iter().take(MAX_NAMED) {
         text.push_str(&format!("object {} is {}\n", object.id, one_line(&object.damage.to_string())));
         text.push_str(&hurts_text(&object.hurts));
@@ -124,7 +124,7 @@ fn text(args: &VerifyArgs, verified: &Verified) -> String {
             text.push_str("  no manifest needs it\n");
         }
     }
-    text.push_str(&more("are missing or damaged", verified.damaged_objects.len()));
+    text.push_str(&more("missing or damaged", verified.damaged_objects.len()));
     if verified.wrong_contents != Hurts::default() {
         text.push_str(
             "the content of files is not the one whose hash their manifest gives, though every object is whole; \
@@ -135,7 +135,7 @@ fn text(args: &VerifyArgs, verified: &Verified) -> String {
     for (id, repair) in verified.repaired.iter().take(MAX_NAMED) {
         text.push_str(&format!("object {id}: {}\n", repair_text(*repair)));
     }
-    text.push_str(&more("were dealt with", verified.repaired.len()));
+    text.push_str(&more("dealt with", verified.repaired.len()));
     for path in &verified.strange {
         text.push_str(&format!(
             "{} is not what weekvault puts there (a link, a device, or a file in place of a directory); it is \
@@ -205,7 +205,7 @@ fn unnamed(objects: usize) -> usize {
 fn more(what: &str, objects: usize) -> String {
     match unnamed(objects) {
         0 => String::new(),
-        more => format!("{} more {what}\n", count(more as u64, "object")),
+        more => format!("further objects {what}, not named here: {more}\n"),
     }
 }
 

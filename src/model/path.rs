@@ -264,6 +264,16 @@ mod tests {
     }
 
     #[test]
+    fn a_path_that_is_too_long_for_linux_is_shown_without_its_middle() {
+        let long = path(&"folder/".repeat(700));
+        let shown = long.to_string();
+        assert!(shown.len() < 2100 && shown.contains("...(2899 bytes)..."), "{shown}");
+        assert!(shown.starts_with("folder/folder/") && shown.ends_with("/folder"), "{shown}");
+        let whole = path(&"folder/".repeat(500));
+        assert_eq!(whole.to_string().as_bytes(), whole.as_bytes());
+    }
+
+    #[test]
     fn refuses_what_could_leave_the_root() {
         for bad in ["..", "a/../b", "a/./b", "a//b", "a/..", "\0", "a\0b"] {
             assert!(ArchivePath::parse(bad.as_bytes()).is_err(), "{bad:?}");
