@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Ran, Vault, is_root, skip};
+use common::{Ran, Vault, assert_equal, is_root, skip};
 use rustix::fs::{CWD, RenameFlags};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -87,6 +87,29 @@ fn what_is_written_at_once_can_be_opened_by_nobody() {
     let refused = target.finish(new, &path, 0, &meta, None).unwrap_err();
     assert!(refused.to_string().contains("does the target ignore case"), "{refused}");
     assert_eq!(fs::metadata(folder.path().join("file")).unwrap().len(), 9);
+}
+
+/// Before Linux 6.10 only root gets a handle linked without /proc; some file systems and user namespaces link none at all.
+#[test]
+fn what_has_no_name_gets_one_where_linking_is_refused() {
+    let place = Place::new();
+    for n in 0..4 {
+        fs::write(place.source().join(format!("file-{n}")), format!("content {n}")).unwrap();
+    }
+    fs::set_permissions(place.source().join("file-0"), fs::Permissions::from_mode(0o4755)).unwrap();
+    place.vault.backup("2025-14", &[("pvc", &place.source())]);
+    for fault in ["ENOENT:when=1+2", "EPERM", "EOPNOTSUPP", "EXDEV"] {
+        let _ = fs::remove_dir_all(place.target());
+        let mut traced = std::process::Command::new("strace");
+        traced.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("inject=linkat:error={fault}")]);
+        let inner = place.vault.command();
+        traced.arg(inner.get_program()).args(inner.get_args());
+        traced.args(["restore", "--week", "2025-14", "--pvc", "pvc", "--threads", "1", "--target"]);
+        traced.arg(place.target());
+        Ran::of(traced).expect(0);
+        assert_equal(&place.source(), &place.target());
+        assert_eq!(leftovers(&place.target()), [""; 0], "{fault}");
+    }
 }
 
 #[test]

@@ -208,7 +208,9 @@ impl Target {
         result
     }
 
-    /// Gives a name to a file that has none.
+    /// Gives a name to a file that has none. Where the system does not let it (user namespaces, file systems on top of
+    /// others), the error is the one of a move to another file system, for which a copy is the way out; further files
+    /// get names at once.
     fn link(
         &self,
         file: BorrowedFd<'_>,
@@ -226,6 +228,13 @@ impl Target {
             },
             linked => linked,
         };
+        let linked = linked.map_err(|e| match e {
+            Errno::PERM | Errno::ACCESS | Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS | Errno::XDEV => {
+                self.workshop.always_names.store(true, Ordering::Relaxed);
+                Errno::XDEV
+            }
+            e => e,
+        });
         linked.map_err(|e| taken(path, PUT, e))
     }
 

@@ -18,13 +18,20 @@ pub const IN_STORE: &str = "change what is in";
 /// So many directories are kept in mind.
 const MAX_KNOWN: usize = 1 << 16;
 
+const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY);
+
+/// Whether an error says that no directory stands there.
+fn is_absent(error: Errno) -> bool {
+    matches!(error, Errno::NOENT | Errno::NOTDIR | Errno::LOOP)
+}
+
 /// What is known to lie outside the store.
 #[derive(Clone, Default)]
 pub(super) struct Outside {
     store: Arc<StorePlace>,
     /// A directory that is neither the store nor in it, and so are those above it.
     last: Option<ArchivePath>,
-    /// A directory that is missing, and all below it, until one is made.
+    /// A directory that was missing: as long as it still is, so is all below it.
     missing: Option<ArchivePath>,
     /// More of them, as hashes.
     known: Arc<Mutex<HashSet<u64>>>,
@@ -51,7 +58,7 @@ impl Outside {
             known.clear();
         }
         known.insert(self.hasher.hash_one(&path));
-        (self.last, self.missing) = (Some(path), None);
+        self.last = Some(path);
     }
 
     /// Makes sure that a directory of the tree at `root` is neither the store nor in it; what is missing is not. Returns a
@@ -60,7 +67,10 @@ impl Outside {
     /// # Errors
     /// [`SourceError`], of the operation [`IN_STORE`] with the path of the store in the tree.
     pub(super) fn check(&mut self, root: BorrowedFd<'_>, folder: &ArchivePath) -> Result<Option<OwnedFd>> {
-        if self.missing.as_ref().is_some_and(|missing| folder.is_within(missing)) {
+        if let Some(missing) = &self.missing
+            && folder.is_within(missing)
+            && open_beneath(root, missing.as_path(), FOLDER).is_err_and(is_absent)
+        {
             return Ok(None);
         }
         let above = std::iter::successors(Some(folder.clone()), ArchivePath::parent);
@@ -68,8 +78,8 @@ impl Outside {
         let mut handle = None;
         while let Some(path) = unknown.pop() {
             let failed = |e: Errno| SourceError::new(&path, "open", e);
-            let opened = match open_beneath(root, path.as_path(), OFlags::PATH | OFlags::DIRECTORY) {
-                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
+            let opened = match open_beneath(root, path.as_path(), FOLDER) {
+                Err(e) if is_absent(e) => {
                     self.missing = Some(path);
                     return Ok(None);
                 }
@@ -127,7 +137,7 @@ impl Target {
     /// Forgets the folder used last: something may have taken its place.
     pub fn forget(&mut self) {
         self.steps.clear();
-        (self.outside.last, self.outside.missing) = (None, None);
+        self.outside.last = None;
     }
 
     /// As [`Self::parent`], of a path that is about to be changed.
