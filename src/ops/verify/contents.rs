@@ -5,6 +5,7 @@
 //! manifests say alike is looked at once.
 
 use crate::model::{ArchivePath, Extent, FileContent, HASHED_ZEROS, ObjectId, ObjectRow};
+use crate::repo::Listing;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
@@ -17,9 +18,11 @@ const MAX_SEEN: usize = 3_500_000;
 const ABREAST: usize = 64;
 /// Slices in one step.
 const MAX_FEEDS: usize = 64 << 10;
-/// What contents may cost: bytes to hash, and bytes of chunks to decompress again, beyond a multiple of the store's own.
-/// A manifest of a few KB can ask for years.
+/// What contents may cost: bytes to hash, and as many bytes of chunks to decompress again. A manifest of a few KB can ask for
+/// years, and what it says of its chunks' lengths proves nothing: only the objects' files count. A large file that is nearly
+/// the same in each of many weeks asks for a hundred times their bytes.
 const FREE: u64 = 4 << 30;
+const FOR_EACH_STORED_BYTE: u64 = 1024;
 
 /// An object's number in [`Objects`], or none: a hole.
 #[derive(Clone, Copy)]
@@ -47,26 +50,23 @@ struct Claim {
 pub(super) struct Objects {
     numbers: HashMap<ObjectId, u32>,
     rows: Vec<ObjectRow>,
-    /// Bytes of all chunks.
-    bytes: u64,
+    /// Bytes of the objects' files that are there.
+    stored: u64,
 }
 
 impl Objects {
-    /// Numbers the objects of a table. `better` says which of two rows of one object to go by.
-    pub(super) fn number(
-        &mut self,
-        table: &[ObjectRow],
-        better: impl Fn(&ObjectRow, &ObjectRow) -> bool,
-    ) -> Vec<u32> {
+    /// Numbers the objects of a table. `listing` has the objects that are there: of two rows of one object that one counts
+    /// which agrees with it.
+    pub(super) fn number(&mut self, table: &[ObjectRow], listing: &Listing) -> Vec<u32> {
         let mut numbers = Vec::with_capacity(table.len());
         for row in table {
             let next = self.rows.len() as u32;
             let number = *self.numbers.entry(row.id).or_insert(next);
             match self.rows.get_mut(number as usize) {
-                Some(known) if better(row, known) => *known = *row,
+                Some(known) if listing.has(row) && !listing.has(known) => *known = *row,
                 Some(_) => {}
                 None => {
-                    self.bytes += u64::from(row.chunk_length);
+                    self.stored += listing.stored_length(&row.id).unwrap_or(0);
                     self.rows.push(*row);
                 }
             }
@@ -81,6 +81,11 @@ impl Objects {
 
     pub(super) fn len(&self) -> usize {
         self.rows.len()
+    }
+
+    /// Bytes that contents may cost.
+    fn affordable(&self) -> u64 {
+        self.stored.saturating_mul(FOR_EACH_STORED_BYTE).saturating_add(FREE)
     }
 
     pub(super) fn number_of(&self, id: &ObjectId) -> Option<u32> {
@@ -168,7 +173,7 @@ impl Contents {
             return false;
         }
         self.hashed = self.hashed.saturating_add(content.size - zeros);
-        if self.hashed > objects.bytes.saturating_mul(32).saturating_add(FREE) {
+        if self.hashed > objects.affordable() {
             self.found.too_much += 1;
             return false;
         }
@@ -311,8 +316,7 @@ impl Plan {
 }
 
 impl Order {
-    /// The next object to read for contents of more than one slice. `bytes` are those of all chunks; `was_read` tells
-    /// whether an object was.
+    /// The next object to read for contents of more than one slice. `was_read` tells whether an object was.
     pub(super) fn step(
         &mut self,
         plan: &Plan,
@@ -334,7 +338,7 @@ impl Order {
         let object = plan.parts.get(behind.slice)?.object?;
         if was_read(object) {
             self.again += objects.get(object).map_or(0, |o| u64::from(o.chunk_length));
-            if self.again > objects.bytes.saturating_mul(4).saturating_add(FREE) {
+            if self.again > objects.affordable() {
                 self.too_much += (self.running.len() + plan.longer.len() - self.next) as u64;
                 self.running.clear();
                 self.next = plan.longer.len();
@@ -391,5 +395,22 @@ pub(super) fn hash_zeros(hasher: &mut blake3::Hasher, mut length: u64) {
         let part = length.min(ZEROS.len() as u64);
         hasher.update(ZEROS.get(..part as usize).unwrap_or(ZEROS));
         length -= part;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_repeats_itself_may_cost_more_in_a_larger_store() {
+        let affordable = |stored| Objects { stored, ..Objects::default() }.affordable();
+        assert_eq!(affordable(300), (4 << 30) + 300 * 1024, "a store of a few bytes names petabytes");
+        let (image, weeks) = (500 << 30, 52);
+        assert!(
+            affordable(image / 2) > weeks * image,
+            "an image that changes a little each week, compressed"
+        );
+        assert!(affordable(64 << 20) > 20 << 30, "a file of 20 GiB that repeats 64 MiB");
     }
 }

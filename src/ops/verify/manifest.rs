@@ -5,7 +5,7 @@ use super::{DamagedObject, MAX_NAMES, MAX_PATHS};
 use crate::format::{FormatError, Section};
 use crate::model::{ArchivePath, Entry, Extent, FileContent, Kind, ObjectId, ObjectRow};
 use crate::ops::Error;
-use crate::repo::{Archive, Manifest, ManifestId, RepoError};
+use crate::repo::{Archive, Listing, Manifest, ManifestId, RepoError};
 use std::collections::{BTreeSet, HashSet};
 use std::hash::{BuildHasher, RandomState};
 
@@ -104,7 +104,7 @@ pub(super) fn blame(
     manifests: &[ManifestId],
     damage: super::Damaged,
     contents: &Contents,
-    objects: &mut Objects,
+    (objects, listing): (&mut Objects, &Listing),
 ) -> Result<(Vec<DamagedObject>, Hurts), Error> {
     // In the order of their names, by which they are found.
     let mut damaged: Vec<DamagedObject> = damage
@@ -127,7 +127,7 @@ pub(super) fn blame(
         if !concerned && contents.found.wrong.is_empty() {
             continue;
         }
-        let numbers = objects.number(&table, |_, _| false);
+        let numbers = objects.number(&table, listing);
         for entry in manifest.entries()? {
             let (path, Entry { kind: Kind::File(content), .. }) = entry? else { continue };
             if contents.is_wrong(&content, &numbers) {

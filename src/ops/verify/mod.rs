@@ -193,7 +193,7 @@ pub fn verify(
     let orphans: BTreeSet<ObjectId> =
         damage.iter().filter(|(_, (_, row))| row.is_none()).map(|(id, _)| *id).collect();
     let Check { contents, mut objects, .. } = check;
-    let (blamed, wrong) = blame(archive, &sound, damage, &contents, &mut objects)?;
+    let (blamed, wrong) = blame(archive, &sound, damage, &contents, (&mut objects, &listing))?;
     (result.wrong_contents, result.unhashed) = (wrong, contents.found.too_much);
     result.sparse = contents.found.too_sparse;
     (result.damaged_objects, result.unchecked_objects) =
@@ -302,8 +302,7 @@ impl<'a> Check<'a> {
             Err(error) => return Ok(Err(error)),
         };
         // An object that was lost and stored anew may have another length than an older manifest says.
-        let listing = self.listing;
-        let numbers = self.objects.number(&table, |row, known| listing.has(row) && !listing.has(known));
+        let numbers = self.objects.number(&table, self.listing);
         let (pvc, mut failed) = (&manifest.id().pvc, Ok(()));
         let checked = check_entries(manifest, |path, content| {
             if !self.options.quick && failed.is_ok() && self.is_in_slice(content, &table) {

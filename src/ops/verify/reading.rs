@@ -138,7 +138,6 @@ impl Reading {
         rest.extend(others);
         rest.sort_unstable();
         rest.dedup();
-        let before = observer.counters().store_read.get();
         let (read, rest, orphans) = (&mut self.read, rest.into_iter(), orphans.into_iter());
         let steps = Steps { plan: &plan, order, objects, options, read, singles, rest, orphans, turns: 0 };
         let hashers = (0..Plan::SLOTS).map(|_| Some(blake3::Hasher::new())).collect();
@@ -152,14 +151,15 @@ impl Reading {
             found: Mutex::default(),
             trash: Arc::clone(&self.trash),
         };
-        let counted = std::thread::scope(|scope| {
+        let (checked, bytes) = std::thread::scope(|scope| {
             let work = || threads.work();
             // This thread does its part, so that all is checked even where there are no others.
             let others = start_some(scope, (1..options.threads).map(|_| work)).unwrap_or_default();
             let mine = threads.work();
             others.into_iter().fold(mine, |so_far, t| {
                 let theirs = t.join().unwrap_or(Err(Error::Cancelled));
-                Ok(so_far? + theirs?)
+                let ((checked, bytes), (theirs, read)) = (so_far?, theirs?);
+                Ok((checked + theirs, bytes + read))
             })
         })?;
         let Threads { line, found, steps, .. } = threads;
@@ -169,15 +169,15 @@ impl Reading {
         let line = line.into_inner().unwrap_or_else(PoisonError::into_inner);
         let steps = steps.into_inner().unwrap_or_else(PoisonError::into_inner);
         contents.account(&steps.order, line.wrong);
-        self.checked += counted;
-        self.bytes += observer.counters().store_read.get() - before;
+        self.checked += checked;
+        self.bytes += bytes;
         Ok(())
     }
 }
 
 impl Threads<'_> {
-    /// One thread's part; returns how many objects it checked.
-    fn work(&self) -> Result<u64, Error> {
+    /// One thread's part; returns how many objects it checked, and how many bytes it read.
+    fn work(&self) -> Result<(u64, u64), Error> {
         let (mut checked, counters) = (0, self.observer.counters());
         let mut reader = ObjectReader::new(self.archive, Arc::clone(&self.trash))
             .map_err(Error::system("prepare decompression"))?;
@@ -185,7 +185,9 @@ impl Threads<'_> {
             if self.observer.cancelled() {
                 return Err(Error::Cancelled);
             }
-            let Some(step) = locked(&self.steps).next() else { return Ok(checked) };
+            let Some(step) = locked(&self.steps).next() else {
+                return Ok((checked, reader.bytes_read()));
+            };
             let mut turn = Turn { threads: self, turn: step.turn, feeds: step.feeds };
             let before = reader.bytes_read();
             let chunk = match &step.object {
@@ -212,9 +214,12 @@ impl Threads<'_> {
                 }
             }
             self.hand_in(step.turn, chunk, std::mem::take(&mut turn.feeds));
-            counters.objects_read.add(1);
-            counters.store_read.add(reader.bytes_read() - before);
-            checked += u64::from(step.counts);
+            // What is read again is nothing of what there was to read.
+            if step.counts {
+                counters.objects_read.add(1);
+                counters.store_read.add(reader.bytes_read() - before);
+                checked += 1;
+            }
         }
     }
 
