@@ -55,6 +55,26 @@ fn a_week_later_than_now_wants_force() {
 }
 
 #[test]
+fn a_copy_of_a_week_later_than_now_is_imported_only_with_force() {
+    let field = Field::new();
+    let farm = field.source.join("farm");
+    let now: Week = clock::week_of(clock::now());
+    for week in [&now.to_string(), FAR] {
+        fs::create_dir_all(farm.join(week).join("html")).unwrap();
+        fs::write(farm.join(week).join("html/file"), week).unwrap();
+    }
+    let import = |more: &[&str]| {
+        let arguments = ["import", "--rsync-root", farm.to_str().unwrap()];
+        field.vault.run(arguments.iter().chain(more))
+    };
+    import(&["--dry-run"]).expect(1).says("later than now");
+    import(&[]).expect(1).says(FAR).says("later than now").says("--force");
+    assert_eq!(field.weeks(), [now.to_string()], "the others are imported");
+    import(&["--force"]).expect(0);
+    assert_eq!(field.weeks(), [now.to_string(), FAR.to_owned()]);
+}
+
+#[test]
 fn weeks_of_the_future_push_nothing_out() {
     let field = Field::new();
     let past: Vec<String> = (1..=8).map(|n| format!("2025-{n:02}")).collect();

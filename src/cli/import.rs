@@ -60,6 +60,9 @@ pub(super) struct ImportArgs {
     /// Import copies that are empty, though the week before is not
     #[arg(long, env = "WEEKVAULT_ALLOW_EMPTY")]
     allow_empty: bool,
+    /// Import also weeks that are later than now
+    #[arg(long, env = "WEEKVAULT_FORCE")]
+    force: bool,
     /// Only look at the copies: read none of their files, and write nothing
     #[arg(long, env = "WEEKVAULT_DRY_RUN")]
     dry_run: bool,
@@ -125,6 +128,7 @@ fn options(context: &Context, args: &ImportArgs) -> ImportOptions {
         farm: args.rsync_root.clone(),
         weeks: args.weeks.clone(),
         pvcs: args.pvcs.clone(),
+        future: args.force,
         sources: args.sources.iter().flat_map(|s| s.0.clone()).collect(),
         backup,
     }

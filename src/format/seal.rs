@@ -101,6 +101,7 @@ impl Opener {
             return Err(failed("it is not one whole zstd frame".into()));
         }
         // A slice of exactly this length, so that a frame that lies about its size cannot make more.
+        plain.reserve_exact((length as usize).saturating_sub(plain.len()));
         plain.resize(length as usize, 0);
         let opened = self.0.decompress_to_buffer(stored, plain.as_mut_slice());
         let opened = opened.map_err(|e| failed(e.to_string()))?;

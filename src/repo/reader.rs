@@ -163,6 +163,19 @@ impl ObjectReader {
         Ok(&self.plain)
     }
 
+    /// Whether [`Self::check`] finds the object whole; `room` is memory for its chunk.
+    pub fn is_whole(&mut self, id: &ObjectId, chunk_length: u32, room: &mut Vec<u8>) -> bool {
+        std::mem::swap(&mut self.plain, room);
+        let is_whole = self.check(id, chunk_length).is_ok();
+        std::mem::swap(&mut self.plain, room);
+        is_whole
+    }
+
+    /// The chunk that was read last, where that went well.
+    pub fn last_chunk(&self) -> &[u8] {
+        &self.plain
+    }
+
     /// The same of another file than the object's own.
     pub(super) fn check_at(&mut self, key: &Key, id: &ObjectId, chunk_length: u32) -> Result<(), Damage> {
         self.open_at(key, id, chunk_length)

@@ -205,6 +205,7 @@ fn an_import_that_is_stopped_leaves_whole_weeks_and_goes_on() {
     let archive = Archive::open(Arc::new(LocalStore::new(vault.store.clone(), RunId(1)))).unwrap();
     let options = ImportOptions {
         farm: place.farm.0.clone(),
+        future: false,
         weeks: Vec::new(),
         pvcs: Vec::new(),
         sources: Vec::new(),

@@ -18,8 +18,8 @@ pub(super) struct KnownContents<'a> {
     index: ContentIndex<'a>,
     inventory: &'a Inventory,
     reader: ObjectReader,
-    /// The chunk that was fetched last: neighbours lie in one.
-    chunk: Option<(u32, Vec<u8>)>,
+    /// The object whose chunk was fetched last, and is the reader's: neighbours lie in one.
+    fetched_last: Option<u32>,
     fetched: u64,
     compared: u64,
     /// Contents that were not what the manifest says.
@@ -35,7 +35,7 @@ impl<'a> KnownContents<'a> {
         let reader = ObjectReader::new(archive, SharedTrash::default());
         let reader = reader.map_err(Error::system("prepare decompression"))?;
         let index = ContentIndex::new(previous);
-        Ok(Self { previous, index, inventory, reader, chunk: None, fetched: 0, compared: 0, wrong: 0 })
+        Ok(Self { previous, index, inventory, reader, fetched_last: None, fetched: 0, compared: 0, wrong: 0 })
     }
 
     /// Extents that make `bytes`: at the same path for a file that was only touched, elsewhere for one that moved.
@@ -90,19 +90,15 @@ impl<'a> KnownContents<'a> {
     /// The chunk of an object, by row of the earlier manifest's table; none that is not whole. Fails where the store is out of
     /// reach.
     fn chunk(&mut self, row: u32) -> Result<Option<&[u8]>, RepoError> {
-        if self.chunk.as_ref().is_none_or(|(kept, _)| *kept != row) {
+        if self.fetched_last != Some(row) {
             if self.fetched > self.compared.saturating_mul(SHARE).saturating_add(FREE) {
                 return Ok(None);
             }
             let Some(object) = self.previous.table().get(row as usize).copied() else { return Ok(None) };
             self.fetched += u64::from(object.chunk_length);
-            let mut chunk = self.chunk.take().map(|(_, chunk)| chunk).unwrap_or_default();
-            chunk.clear();
+            self.fetched_last = None;
             match self.reader.check(&object.id, object.chunk_length) {
-                Ok(found) => {
-                    chunk.extend_from_slice(found);
-                    self.inventory.prove(&object.id);
-                }
+                Ok(_) => self.inventory.prove(&object.id),
                 Err(damage @ Damage::Unreachable(_)) => {
                     return Err(RepoError::Object { id: object.id, damage });
                 }
@@ -111,9 +107,9 @@ impl<'a> KnownContents<'a> {
                     return Ok(None);
                 }
             }
-            self.chunk = Some((row, chunk));
+            self.fetched_last = Some(row);
         }
-        Ok(self.chunk.as_ref().map(|(_, chunk)| chunk.as_slice()))
+        Ok(Some(self.reader.last_chunk()))
     }
 
     /// Says what was found.

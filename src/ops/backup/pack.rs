@@ -34,7 +34,8 @@ pub(super) struct Packer<'a> {
     pub(super) inventory: &'a Inventory,
     pub(super) sealer: Sealer,
     pub(super) reader: ObjectReader,
-    pub(super) stored: Vec<u8>,
+    /// Room for a compressed chunk, or for an object that is checked: of one chunk it is only either.
+    pub(super) buffer: Vec<u8>,
     pub(super) dry_run: bool,
     pub(super) observer: &'a dyn Observer,
 }
@@ -73,7 +74,7 @@ impl<'a> Packer<'a> {
         let sealer = Sealer::new(options.compression).map_err(Error::system("prepare compression"))?;
         let reader = ObjectReader::new(archive, Arc::clone(trash));
         let reader = reader.map_err(Error::system("prepare decompression"))?;
-        Ok(Self { inventory, sealer, reader, stored: Vec::new(), dry_run: options.dry_run, observer })
+        Ok(Self { inventory, sealer, reader, buffer: Vec::new(), dry_run: options.dry_run, observer })
     }
 
     /// Stores a chunk whose hash is `id`, where the store has it not.
@@ -82,23 +83,23 @@ impl<'a> Packer<'a> {
         let found = |written| Ok(StoredChunk { id, chunk_length, written });
         match self.inventory.claim(&id, chunk_length) {
             Claim::Known => return found(None),
-            Claim::Unproven if self.reader.check(&id, chunk_length).is_ok() => {
+            Claim::Unproven if self.reader.is_whole(&id, chunk_length, &mut self.buffer) => {
                 self.inventory.prove(&id);
                 return found(None);
             }
             // What a crashed run left may be kept if it holds the chunk.
-            Claim::Orphan if self.reader.check(&id, chunk_length).is_ok() => {
+            Claim::Orphan if self.reader.is_whole(&id, chunk_length, &mut self.buffer) => {
                 if self.dry_run || self.inventory.adopt(&id)? {
                     return found(None);
                 }
             }
             Claim::Orphan | Claim::Unproven | Claim::Mine => {}
         }
-        self.sealer.seal_into(chunk, &mut self.stored).map_err(Error::system("compress a chunk"))?;
+        self.sealer.seal_into(chunk, &mut self.buffer).map_err(Error::system("compress a chunk"))?;
         if !self.dry_run {
-            self.inventory.store(&id, &self.stored)?;
+            self.inventory.store(&id, &self.buffer)?;
         }
-        let length = self.stored.len() as u32;
+        let length = self.buffer.len() as u32;
         self.inventory.stored(&id, length);
         self.observer.counters().objects_written.add(1);
         self.observer.counters().store_written.add(length.into());

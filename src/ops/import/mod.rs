@@ -10,6 +10,7 @@ pub use survey::Surveyed;
 
 use super::Error;
 use super::backup::{BackedUp, BackupOptions, Origin, Source, backup};
+use super::clock::check_begun;
 use crate::model::{Observer, PvcName, Shown, Week};
 use crate::repo::{Archive, ManifestId, is_own};
 use crate::tree::{Farm, PassedOver, StorePlace, WeeklyCopy};
@@ -27,6 +28,8 @@ pub struct ImportOptions {
     pub weeks: Vec<Week>,
     /// Only these pvcs; all where none are given.
     pub pvcs: Vec<PvcName>,
+    /// Also weeks that are later than now.
+    pub future: bool,
     /// Where sources were mounted, for the manifests to tell.
     pub sources: Vec<Source>,
     /// How to back each copy up. Week and origin are the copy's own. In a dry run copies are looked at, but not read.
@@ -130,6 +133,12 @@ pub fn import(
         if observer.cancelled() {
             return Err(Error::Cancelled);
         }
+        if !options.future
+            && let Err(error) = check_begun(archive, week, false)
+        {
+            imported.push(Imported { week, pvc, outcome: failed(week, error, observer)? });
+            continue;
+        }
         let id = ManifestId { week, pvc: pvc.clone(), partial: false };
         let is_kept = published.contains(&id) && is_whole(archive, &id, observer);
         // On another file system the same inode may be another file.
@@ -177,15 +186,21 @@ fn one(
     let (week, how) = (how.week, BackupOptions { origin, ..how });
     match backup(archive, &[copy], &how, observer) {
         Ok(done) => done.sources.into_iter().next().map(Outcome::Done).ok_or(Error::Cancelled),
-        Err(
-            error @ (Error::Source { .. }
-            | Error::BadSource { .. }
-            | Error::EmptySource { .. }
-            | Error::Nested { .. }),
-        ) => {
+        Err(error) => failed(week, error, observer),
+    }
+}
+
+/// Tells of an error that is that of one copy; others end the import.
+fn failed(week: Week, error: Error, observer: &dyn Observer) -> Result<Outcome, Error> {
+    match error {
+        Error::Source { .. }
+        | Error::BadSource { .. }
+        | Error::EmptySource { .. }
+        | Error::Nested { .. }
+        | Error::FutureWeek { .. } => {
             observer.warn(&format!("week {week} is not imported: {error}"));
             Ok(Outcome::Failed(error))
         }
-        Err(error) => Err(error),
+        error => Err(error),
     }
 }
