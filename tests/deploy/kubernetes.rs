@@ -3,6 +3,7 @@
 use crate::deploy;
 use k8s_openapi::api::batch::v1::{CronJob, Job, JobSpec};
 use k8s_openapi::api::core::v1::{Container, PersistentVolume, PersistentVolumeClaim, PodSpec, VolumeMount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::fs;
@@ -15,6 +16,7 @@ pub(crate) enum Object {
     Job(Box<Job>),
     Volume(Box<PersistentVolume>),
     Claim(Box<PersistentVolumeClaim>),
+    Network(Box<NetworkPolicy>),
 }
 
 /// The documents of a YAML file.
@@ -41,6 +43,7 @@ pub(crate) fn object(document: &Value) -> Object {
         ["batch/v1", "Job"] => Object::Job(Box::new(typed(document))),
         ["v1", "PersistentVolume"] => Object::Volume(Box::new(typed(document))),
         ["v1", "PersistentVolumeClaim"] => Object::Claim(Box::new(typed(document))),
+        ["networking.k8s.io/v1", "NetworkPolicy"] => Object::Network(Box::new(typed(document))),
         kind => panic!("a {kind:?} is not known here: {document:#}"),
     }
 }

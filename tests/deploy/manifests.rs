@@ -22,7 +22,7 @@ fn kubernetes_has_a_place_for_every_field() {
                 files.insert(name);
             }
         }
-        assert_eq!(files.len(), 6, "{files:?}");
+        assert_eq!(files.len(), 7, "{files:?}");
     }
     // The judge is not blind: what Kubernetes does not know is seen.
     let known = serde_json::json!({"a": {"b": [{"c": 1}]}});
@@ -36,7 +36,8 @@ fn kustomizations_have_what_runs_by_itself() {
         let folder = deploy("kubernetes").join(overlay);
         let document = documents(&folder.join("kustomization.yaml")).pop().unwrap();
         // A restore in it would run at each `kubectl apply`.
-        assert_eq!(document["resources"], serde_json::json!(["nfs.yaml", "backup.yaml", "verify.yaml"]));
+        let resources = ["nfs.yaml", "backup.yaml", "verify.yaml", "network.yaml"];
+        assert_eq!(document["resources"], serde_json::json!(resources));
         let image = Task::of(overlay, "backup.yaml").container().image.clone().unwrap();
         let (name, tag) = image.split_once(':').unwrap();
         assert_eq!(document["images"][0]["name"], name, "it would replace nothing");
@@ -52,7 +53,7 @@ fn kustomizations_have_what_runs_by_itself() {
                 assert_eq!(
                     text.matches(&format!("namespace: {}\n", document["namespace"].as_str().unwrap()))
                         .count(),
-                    3
+                    4
                 );
             }
         }
@@ -99,6 +100,37 @@ fn pods_have_no_right_too_many() {
             "init" | "verify" => assert!(added.is_empty(), "{added:?}"),
             _ => assert_eq!(added, ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "MKNOD", "SETFCAP"]),
         }
+    }
+}
+
+#[test]
+fn pods_reach_a_name_server_and_the_pushgateway() {
+    for overlay in OVERLAYS {
+        let Some(Object::Network(policy)) = objects(overlay, "network.yaml").pop() else {
+            panic!("{overlay}")
+        };
+        let spec = policy.spec.unwrap();
+        assert_eq!(spec.policy_types.unwrap(), ["Ingress", "Egress"]);
+        assert!(spec.ingress.is_none(), "nobody reaches them");
+        let selector = spec.pod_selector.unwrap().match_expressions.unwrap().pop().unwrap();
+        assert_eq!((selector.key.as_str(), selector.operator.as_str()), ("app", "In"));
+        let selected = selector.values.unwrap();
+        for task in TASKS.map(|file| Task::of(overlay, file)) {
+            let labels = task.spec.template.metadata.as_ref().unwrap().labels.as_ref().unwrap();
+            assert!(selected.contains(&labels["app"]), "{}", task.name);
+            // The gateway's URL names the namespace and the port that are let through.
+            for (_, url) in
+                task.environment().into_iter().filter(|(name, _)| *name == "WEEKVAULT_PUSHGATEWAY")
+            {
+                let egress = serde_json::to_value(&spec.egress.as_ref().unwrap()[1]).unwrap();
+                let namespace =
+                    &egress["to"][0]["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"];
+                let end = format!(".{}:{}", namespace.as_str().unwrap(), egress["ports"][0]["port"]);
+                assert!(url.ends_with(&end), "{url} does not end in {end}");
+            }
+        }
+        // That of `weekvault.sh`.
+        assert!(selected.contains(&format!("{overlay}-command")));
     }
 }
 

@@ -94,6 +94,25 @@ fn the_module_makes_what_the_manifests_are() {
 }
 
 #[test]
+fn the_module_lets_pods_reach_what_the_manifests_do() {
+    let Some(Object::Network(policy)) = objects("roundcube", "network.yaml").pop() else { panic!() };
+    let selector = policy.spec.unwrap().pod_selector.unwrap().match_expressions.unwrap().pop().unwrap();
+    let resource = terraform("main.tf", "resource \"kubernetes_network_policy_v1\" \"backup\"");
+    let names =
+        selector.values.unwrap().into_iter().map(|name| format!("{:?}", name.replace("roundcube-", "")));
+    let names = names.collect::<Vec<_>>().join(",");
+    assert!(resource.contains(&format!("[fortaskin[{names}]:\"${{var.name}}-${{task}}\"]")), "{names}");
+    for part in [
+        "policy_types=[\"Ingress\",\"Egress\"]",
+        "ports{protocol=\"UDP\"port=\"53\"}ports{protocol=\"TCP\"port=\"53\"}",
+        "match_labels={\"kubernetes.io/metadata.name\"=var.pushgateway_namespace}",
+        "ports{protocol=\"TCP\"port=var.pushgateway_port}",
+    ] {
+        assert!(resource.contains(part), "no {part}");
+    }
+}
+
+#[test]
 fn the_module_mounts_what_the_manifests_mount() {
     for file in ["backup", "verify"] {
         let task = Task::of("roundcube", &format!("{file}.yaml"));
@@ -153,6 +172,9 @@ fn defaults_are_the_manifests() {
         assert_eq!(default("variables.tf", name), format!("{value:?}").replace(' ', ""), "{name}");
     }
     assert!(task.arguments().contains(&format!("--keep={}", default("variables.tf", "keep"))));
+    let gateway = ["namespace", "port"]
+        .map(|part| default("variables.tf", &format!("pushgateway_{part}")).replace('"', ""));
+    assert!(variable("WEEKVAULT_PUSHGATEWAY").ends_with(&gateway.join(":")), "{gateway:?}");
     let verify = Task::of("roundcube", "verify.yaml").cron.unwrap().spec.unwrap();
     assert_eq!(default("variables.tf", "verify_schedule"), format!("{:?}", verify.schedule).replace(' ', ""));
     let Some(Object::Volume(volume)) = objects("roundcube", "nfs.yaml").into_iter().next() else { panic!() };

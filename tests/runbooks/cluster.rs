@@ -104,6 +104,7 @@ impl<'a> Cluster<'a> {
                 format!("persistentvolume/{name} created\n")
             }
             Object::CronJob(_) => panic!("a CronJob made by hand"),
+            Object::Network(_) => panic!("a policy made by hand"),
         }
     }
 

@@ -77,7 +77,7 @@ const KNOWN: &[(&str, &[&str])] = &[
     ("get", &["-l", "-o"]),
     ("describe", &["-l"]),
     ("exec", &[]),
-    ("run", &["--image", "--restart", "--override-type", "--overrides"]),
+    ("run", &["--image", "--labels", "--restart", "--override-type", "--overrides"]),
 ];
 
 /// Whether words behind `kubectl` are known, as far as that can be told without carrying them out.
@@ -213,6 +213,8 @@ impl Asked {
                     ("Never", "strategic")
                 );
                 let overrides = serde_json::from_str(self.option("--overrides")).unwrap();
+                // The network policy knows it by that.
+                assert_eq!(self.option("--labels"), "app=roundcube-command");
                 cluster.run(name, self.option("--image"), &overrides, &self.command);
                 answer.stdout = format!("pod/{name} created\n");
             }

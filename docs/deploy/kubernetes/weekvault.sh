@@ -16,7 +16,7 @@ trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
 # Its store can be written to: for gc, retain, undelete and verify --repair.
-kube run "$pod" --image="$image" --restart=Never --override-type=strategic --overrides='{
+kube run "$pod" --image="$image" --labels="app=$app-command" --restart=Never --override-type=strategic --overrides='{
   "spec": {
     "automountServiceAccountToken": false,
     "enableServiceLinks": false,

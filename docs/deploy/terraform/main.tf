@@ -1,4 +1,4 @@
-# The same as docs/deploy/kubernetes/roundcube/backup.yaml and verify.yaml, which say why it is so.
+# The same as docs/deploy/kubernetes/roundcube/backup.yaml, verify.yaml and network.yaml, which say why it is so.
 
 locals {
   # Several sources may be folders of one claim, which is then one volume of the pod.
@@ -291,5 +291,48 @@ resource "kubernetes_cron_job_v1" "verify" {
   lifecycle {
     # KYVERNO_LIFECYCLE_V1: a Kyverno policy sets ndots on admission; a plan must not take it back.
     ignore_changes = [spec[0].job_template[0].spec[0].template[0].spec[0].dns_config]
+  }
+}
+
+resource "kubernetes_network_policy_v1" "backup" {
+  metadata {
+    name      = "${var.name}-backup"
+    namespace = var.namespace
+  }
+
+  spec {
+    pod_selector {
+      match_expressions {
+        key      = "app"
+        operator = "In"
+        values = [
+          for task in ["backup", "verify", "init", "restore", "materialize", "command"] : "${var.name}-${task}"
+        ]
+      }
+    }
+    policy_types = ["Ingress", "Egress"]
+
+    egress {
+      ports {
+        protocol = "UDP"
+        port     = "53"
+      }
+      ports {
+        protocol = "TCP"
+        port     = "53"
+      }
+    }
+
+    egress {
+      to {
+        namespace_selector {
+          match_labels = { "kubernetes.io/metadata.name" = var.pushgateway_namespace }
+        }
+      }
+      ports {
+        protocol = "TCP"
+        port     = var.pushgateway_port
+      }
+    }
   }
 }

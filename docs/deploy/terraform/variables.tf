@@ -63,6 +63,18 @@ variable "pushgateway" {
   default     = "http://prometheus-pushgateway.monitoring:9091"
 }
 
+variable "pushgateway_namespace" {
+  description = "Namespace of the Pushgateway, which the pods may reach beside a name server."
+  type        = string
+  default     = "monitoring"
+}
+
+variable "pushgateway_port" {
+  description = "Port of the Pushgateway's pod."
+  type        = string
+  default     = "9091"
+}
+
 variable "job" {
   description = "The job that metrics are pushed under; null for NAME-backup."
   type        = string
