@@ -437,6 +437,15 @@ fn foreign_copies_are_told_and_what_they_need_is_kept() {
 }
 
 #[test]
+fn what_several_parts_of_a_run_meet_is_told_once() {
+    let field = Field::new();
+    field.backup("2025-01", "html", &[]).expect(0);
+    fs::copy(field.path("2025-01/html.manifest"), field.path("2025-01/html (1).manifest")).unwrap();
+    let ran = field.backup("2025-02", "html", &[]).expect(0);
+    assert_eq!(ran.stderr.matches("is a foreign copy").count(), 1, "{}", ran.stderr);
+}
+
+#[test]
 fn what_took_a_manifests_place_is_no_foreign_copy() {
     let field = Field::new();
     for (week, pvc) in [("2025-01", "html"), ("2025-02", "html"), ("2025-01", "log"), ("2025-02", "log")] {

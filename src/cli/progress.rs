@@ -5,6 +5,8 @@ use crate::edge::Interrupt;
 use crate::model::{ArchivePath, Counters, Observer, Problem, lines, one_line};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -17,6 +19,9 @@ const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 /// So many problems are printed; all of them are counted, and listed in the manifest.
 const MAX_PRINTED: u64 = 100;
 
+/// So many warnings are told from those that come again.
+const MAX_REMEMBERED: usize = 10_000;
+
 /// Listens to the engine and tells whoever watches.
 pub(super) struct Progress {
     shared: Arc<Shared>,
@@ -25,6 +30,9 @@ pub(super) struct Progress {
     ticker: Mutex<Option<(Sender<()>, JoinHandle<()>)>>,
     printed: AtomicU64,
     itemise: Mutex<Itemise>,
+    /// What was warned of, as hashes: two parts of a command may find the same.
+    warned: Mutex<HashSet<u64>>,
+    salt: RandomState,
 }
 
 struct Shared {
@@ -88,6 +96,8 @@ impl Progress {
             ticker: Mutex::new(None),
             printed: AtomicU64::new(0),
             itemise: Mutex::new(Itemise::No),
+            warned: Mutex::default(),
+            salt: RandomState::new(),
         }
     }
 
@@ -209,6 +219,11 @@ impl Observer for Progress {
     }
 
     fn warn(&self, message: &str) {
+        let mut warned = lock(&self.warned);
+        if warned.len() < MAX_REMEMBERED && !warned.insert(self.salt.hash_one(message)) {
+            return;
+        }
+        drop(warned);
         self.line("warning", 33, message);
     }
 
