@@ -271,6 +271,29 @@ fn immutable(path: &Path, yes: bool) -> bool {
 }
 
 #[test]
+fn a_store_on_two_file_systems_is_told_of() {
+    let field = Field::new();
+    field.backup("2025-01", "html", &[]).expect(0);
+    field.backup("2025-02", "html", &[]).expect(0);
+    field.run(&["forget", "2025-01/html"]).expect(0);
+    // As if `objects` were a mount point.
+    let traced = |arguments: &[&str]| {
+        let mut traced = Command::new("strace");
+        traced.args(["-f", "-qq", "-o", "/dev/null", "-e", "inject=renameat,renameat2:error=EXDEV"]);
+        let inner = field.vault.command();
+        Ran::of({
+            traced.arg(inner.get_program()).args(inner.get_args()).args(arguments);
+            traced
+        })
+    };
+    let told = "on another file system than the rest of the store";
+    traced(&["gc"]).expect(1).says(told).says("the rest goes on");
+    field.write("2025-03");
+    let source = format!("html={}", field.source().display());
+    traced(&["backup", "--week", "2025-03", "--source", &source]).expect(1).says(told);
+}
+
+#[test]
 fn what_cannot_be_moved_is_told_and_the_rest_goes_on() {
     // In memory files have no such flag on older kernels; a test's own folder may be anywhere.
     let field = Field::new();

@@ -25,6 +25,13 @@ pub struct StoreError {
 )]
 pub(super) struct Gone;
 
+/// A part of the store lies on another file system than the rest.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error(
+    "it is on another file system than the rest of the store: nothing can be moved there; all of a store must be on one"
+)]
+pub(super) struct Elsewhere;
+
 /// What was tried on a store.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StoreOperation {
@@ -129,10 +136,14 @@ impl StoreError {
         !content.contains(&self.source.kind()) && !self.is_no_file()
     }
 
-    /// Whether the storage does not let this file be moved or deleted: we may not, or it is kept from all change. A sync
-    /// that failed is never that: after it nothing more may be published or given up.
+    /// Whether the storage does not let this file be moved or deleted: we may not, it is kept from all change, or it lies on
+    /// another file system. A sync that failed is never that: after it nothing more may be published or given up.
     pub fn is_refused(&self) -> bool {
-        let denied = [io::ErrorKind::PermissionDenied, io::ErrorKind::ReadOnlyFilesystem];
+        let denied = [
+            io::ErrorKind::PermissionDenied,
+            io::ErrorKind::ReadOnlyFilesystem,
+            io::ErrorKind::CrossesDevices,
+        ];
         self.operation != StoreOperation::Sync && denied.contains(&self.source.kind())
     }
 

@@ -11,7 +11,7 @@ mod patient;
 
 use super::clock::Clock;
 use super::disk::{Disk, Seen, SeenKind};
-use super::error::Gone;
+use super::error::{Elsewhere, Gone};
 use super::os::{OsDisk, blocked};
 use super::{
     Blob, Item, ItemKind, Key, Lock, LockMode, NoFile, Stamp, Store, StoreError, StoreOperation as Op, Upload,
@@ -115,6 +115,7 @@ impl LocalStore {
         );
         let source = match source {
             _ if may_be_gone && self.disk().is_gone() => io::Error::other(Gone),
+            e if e.kind() == io::ErrorKind::CrossesDevices => io::Error::new(e.kind(), Elsewhere),
             e if blocked(&e) => io::Error::other(NoFile::Blocked),
             e => e,
         };
