@@ -55,6 +55,48 @@ impl Place {
     }
 }
 
+/// A command of the program under a limit of `prlimit`.
+fn under(limit: &str, vault: &Vault, arguments: &[&str]) -> Ran {
+    let mut command = Command::new("prlimit");
+    let inner = vault.command();
+    command.args([limit, "--core=0"]).arg(inner.get_program()).args(inner.get_args()).args(arguments);
+    Ran::of(command)
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_is_an_error_like_any() {
+    let folder = tempfile::tempdir().unwrap();
+    let (vault, source) = (Vault::new(folder.path().join("store")), folder.path().join("source"));
+    fs::create_dir(&source).unwrap();
+    let noise: Vec<u8> = (0..10_000u32).flat_map(|n| *blake3::hash(&n.to_le_bytes()).as_bytes()).collect();
+    fs::write(source.join("large"), &noise).unwrap();
+    fs::write(source.join("small"), "x").unwrap();
+    let of = format!("html={}", source.display());
+    let limit = "--fsize=100000";
+    under(limit, &vault, &["backup", "--source", &of]).expect(1).says("File too large");
+    vault.run(["backup", "--source", &of]).expect(0);
+    let target = folder.path().join("target");
+    let restore = ["restore", "--week", "latest", "--pvc", "html", "--target", target.to_str().unwrap()];
+    under(limit, &vault, &restore).expect(1).says("cannot write large: File too large");
+    assert_eq!(fs::read(target.join("small")).unwrap(), b"x", "the rest is restored");
+    assert_eq!(fs::read_dir(&target).unwrap().count(), 1, "nothing unfinished is left");
+}
+
+/// sled crashes where it is given no memory.
+#[test]
+fn where_little_memory_may_be_had_the_cache_is_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let vault = Vault::new(folder.path().join("store"));
+    vault.run(["init"]).expect(0);
+    let cache = folder.path().join("cache");
+    for bytes in [60_000_000, 100_000_000, 300_000_000] {
+        let mut command = Command::new("prlimit");
+        command.args([format!("--as={bytes}"), "--core=0".to_owned()]).arg(env!("CARGO_BIN_EXE_weekvault"));
+        command.arg("--store").arg(&vault.store).arg("--cache-dir").arg(&cache).arg("list");
+        Ran::of(command).expect(0).says("no manifests yet");
+    }
+}
+
 #[test]
 fn a_limit_on_processes_fails_with_a_message_or_not_at_all() {
     if !is_root() {

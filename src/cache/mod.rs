@@ -28,6 +28,8 @@ const MAX_DISK: u64 = 256 << 20;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Threads that sled starts for its work.
 const THREADS: usize = 8;
+/// Bytes of addresses (`RLIMIT_AS`) below which a process does without it.
+const ADDRESS_SPACE: u64 = 512 << 20;
 
 /// Keys and values that may be gone at any time. Failing is the same as having nothing.
 pub struct Cache {
@@ -135,7 +137,7 @@ enum Failure {
 /// Opens the cache, a new one if that in `folder` is broken or too large.
 fn open_or_renew(folder: &Path) -> Option<sled::Db> {
     private::make(folder).ok()?;
-    if !threads_can_be_had() {
+    if !threads_can_be_had() || !memory_can_be_had() {
         return None;
     }
     let tree = match open(folder) {
@@ -163,6 +165,12 @@ fn threads_can_be_had() -> bool {
     drop(go);
     threads.into_iter().for_each(|thread| drop(thread.join()));
     all
+}
+
+/// Whether the process may have much more memory than sled asks for, which crashes where it is given none.
+fn memory_can_be_had() -> bool {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::As).current;
+    limit.is_none_or(|bytes| bytes >= ADDRESS_SPACE)
 }
 
 fn open(folder: &Path) -> Result<sled::Db, Failure> {

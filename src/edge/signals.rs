@@ -1,6 +1,6 @@
 //! SIGTERM, SIGINT and SIGHUP, as a flag that long work looks at.
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
 use std::io;
@@ -25,7 +25,8 @@ pub struct Interrupt {
 
 impl Interrupt {
     /// Takes SIGTERM, SIGINT and SIGHUP over from the operating system's default, for the life of the process. A SIGHUP
-    /// that whoever started the program lets it ignore, as `nohup` does, stays ignored.
+    /// that whoever started the program lets it ignore, as `nohup` does, stays ignored. SIGXFSZ (`RLIMIT_FSIZE`) no longer
+    /// ends the process.
     ///
     /// The first signal only sets the flag. Another one, half a second later or more, ends the process at
     /// once with the exit code 128 + signal, for work that does not come to look at the flag. So does the first one after
@@ -36,6 +37,8 @@ impl Interrupt {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let hangup = (!is_ignored(SIGHUP, &status)).then_some(SIGHUP);
         let mut signals = Signals::new([SIGTERM, SIGINT].into_iter().chain(hangup))?;
+        // Where files may only be so large, a write is to fail with an error that names the file.
+        signal_hook::flag::register(SIGXFSZ, Arc::default())?;
         let first = Arc::new(AtomicI32::new(0));
         let flag = Arc::clone(&first);
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
