@@ -248,3 +248,34 @@ fn a_change_through_a_mapping_is_seen_by_the_next_run() {
     assert_eq!(&content[..5], b"again", "the later week has the old content");
     assert_eq!(&in_place[..5], b"first", "a restore in place takes the new content for the old one");
 }
+
+/// A network file system may end any call with EINTR where a signal arrives; what it says once is not believed.
+#[test]
+fn a_call_that_is_cut_short_is_made_again() {
+    let place = Place::new();
+    let source = place.folder("one", 3);
+    fs::create_dir(source.join("folder")).unwrap();
+    std::os::unix::fs::symlink("somewhere", source.join("link")).unwrap();
+    let (file, folder, link) = (source.join("one-0"), source.join("folder"), source.join("link"));
+    for (call, path) in [
+        ("statx", &file),
+        ("read", &file),
+        ("flistxattr", &file),
+        ("getdents64", &folder),
+        ("flistxattr", &folder),
+        ("llistxattr", &link),
+        ("readlinkat", &link),
+    ] {
+        let _ = fs::remove_dir_all(&place.vault.store);
+        let (mut traced, log) = (Command::new("strace"), place.path("log"));
+        traced.args(["-f", "-qq", "-o"]).arg(&log).arg("-P").arg(path).args(["-e", &format!("trace={call}")]);
+        traced.args(["-e", &format!("inject={call}:error=EINTR:when=1")]);
+        let inner = place.vault.command();
+        traced.arg(inner.get_program()).args(inner.get_args());
+        traced.args(backup_arguments("2025-01", &[("one", source.as_path())]));
+        Ran::of(traced).expect(0);
+        let injected = fs::read_to_string(&log).unwrap().contains("INJECTED");
+        // Of links strace sees no path where the call is by way of a handle.
+        assert!(injected || path == &link, "{call} was not made for {}", path.display());
+    }
+}

@@ -17,10 +17,11 @@ const LIMIT: u32 = 8;
 /// retrans=3`) to say that its server does not answer, and a run ends within two minutes of that.
 const SPAN: Duration = Duration::from_secs(40);
 
-/// Whether an error may be gone when tried again: what network file systems report when their server does not answer,
-/// and a file that somebody else holds a lease on.
+/// Whether an error may be gone when tried again: what network file systems report when their server does not answer, a
+/// file that somebody else holds a lease on, and a call that a signal has cut short.
 pub fn is_passing(error: &io::Error) -> bool {
-    const PASSING: [Errno; 5] = [Errno::IO, Errno::STALE, Errno::TIMEDOUT, Errno::REMOTEIO, Errno::AGAIN];
+    const PASSING: [Errno; 6] =
+        [Errno::IO, Errno::STALE, Errno::TIMEDOUT, Errno::REMOTEIO, Errno::AGAIN, Errno::INTR];
     error.raw_os_error().is_some_and(|code| PASSING.iter().any(|e| e.raw_os_error() == code))
 }
 

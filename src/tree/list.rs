@@ -68,32 +68,38 @@ type Said = (u64, u32);
 /// Lists a folder below the root, and looks at each name by way of the folder's handle.
 pub(super) fn list(root: &SourceRoot, path: &ArchivePath, how: &How, patience: &Patience) -> Folder {
     let mut folder = Folder::default();
-    let open = || root.open_folder(path, how.resolve()).map_err(io::Error::from);
-    let handle = match patience.run(std::thread::sleep, is_passing, open) {
-        Ok(handle) => handle,
-        Err(error) => {
-            folder.closed = Some(error);
-            return folder;
+    let (mut names, mut odd): (Vec<(Name, Said)>, _) = (Vec::new(), Vec::new());
+    // With the handle where only the listing failed: it may have begun.
+    let mut listed = || {
+        (names.clear(), odd.clear());
+        let handle = root.open_folder(path, how.resolve()).map_err(|e| (None, io::Error::from(e)))?;
+        let listed = each_name(handle.as_fd(), |name, said| match Name::new(name) {
+            Ok(name) => names.push((name, said)),
+            // Of Linux' own file systems none has such names; vfat and its kin have longer ones.
+            Err(_) => odd.push(io::Error::other(format!(
+                "it has a name of {} bytes that no manifest can hold: \"{}\"",
+                name.len(),
+                Excerpt(name)
+            ))),
+        });
+        match listed {
+            Ok(()) => Ok(handle),
+            // It has been removed, with all that was in it.
+            Err(error) if is_absent(&error.into()) => Err((None, error.into())),
+            Err(error) => Err((Some(handle), error.into())),
         }
     };
-    let mut names: Vec<(Name, Said)> = Vec::new();
-    let listed = each_name(handle.as_fd(), |name, said| match Name::new(name) {
-        Ok(name) => names.push((name, said)),
-        // Of Linux' own file systems none has such names; vfat and its kin have longer ones.
-        Err(_) => folder.errors.push(io::Error::other(format!(
-            "it has a name of {} bytes that no manifest can hold: \"{}\"",
-            name.len(),
-            Excerpt(name)
-        ))),
-    });
-    match listed {
-        // It has been removed, with all that was in it.
-        Err(error) if is_absent(&error.into()) => {
-            return Folder { closed: Some(error.into()), ..Folder::default() };
+    let passing = |failed: &(Option<OwnedFd>, io::Error)| is_passing(&failed.1);
+    let listed = patience.run(std::thread::sleep, passing, &mut listed);
+    folder.errors.append(&mut odd);
+    let handle = match listed {
+        Ok(handle) => handle,
+        Err((Some(handle), error)) => {
+            folder.errors.push(error);
+            handle
         }
-        Err(error) => folder.errors.push(error.into()),
-        Ok(()) => {}
-    }
+        Err((None, error)) => return Folder { closed: Some(error), ..Folder::default() },
+    };
     let mut doubts = BTreeMap::new();
     for (name, twice) in each_once(names) {
         let what = match twice {

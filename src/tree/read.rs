@@ -19,6 +19,8 @@ use std::sync::{Arc, LazyLock};
 
 /// A file that changes is read this often before its last state is taken as it is.
 const ATTEMPTS: u32 = 3;
+/// What is tried, in words.
+const ATTRIBUTES: &str = "read the attributes of";
 
 /// Takes a file's content as it is read.
 pub trait ContentSink {
@@ -146,24 +148,29 @@ impl SourceReader {
     /// # Errors
     /// [`SourceError`].
     pub fn xattrs(&mut self, path: &ArchivePath, kind: NodeKind) -> Result<Vec<Xattr>, SourceError> {
-        let failed = |e: Errno| SourceError::new(path, "read the attributes of", e);
         if kind == NodeKind::Directory {
             let fd = self.open(path, OFlags::DIRECTORY);
             // A folder may be entered without the right to list it.
             if let Ok(fd) = fd {
-                return xattrs::read(Place::Open(fd.as_fd())).map_err(failed);
+                return self.attributes(path, Place::Open(fd.as_fd()));
             }
         }
         // The call takes no handle of these, but a path by way of one.
         let place = if path.is_root() {
             proc_path(self.root.handle()).map(|folder| folder.join("."))
         } else {
+            let failed = |e: Errno| SourceError::new(path, ATTRIBUTES, e);
             let (folder, name) = self.parent(path).map_err(failed)?;
             proc_path(folder.as_fd()).map(|folder| folder.join(name.as_os_str()))
         };
         // Without /proc there is no other way than by the path.
         let place = place.unwrap_or_else(|| path.below(self.root.path()));
-        xattrs::read(Place::Path(&place)).map_err(failed)
+        self.attributes(path, Place::Path(&place))
+    }
+
+    fn attributes(&self, path: &ArchivePath, place: Place<'_>) -> Result<Vec<Xattr>, SourceError> {
+        let read = || xattrs::read(place).map_err(|e| SourceError::new(path, ATTRIBUTES, e));
+        self.patience.run(std::thread::sleep, SourceError::is_passing, read)
     }
 
     /// The target of a symbolic link.
@@ -171,10 +178,13 @@ impl SourceReader {
     /// # Errors
     /// [`SourceError`].
     pub fn link_target(&mut self, path: &ArchivePath) -> Result<Vec<u8>, SourceError> {
-        let target = self
-            .parent(path)
-            .and_then(|(folder, name)| rustix::fs::readlinkat(&*folder, name.as_bytes(), Vec::new()));
-        target.map(|t| t.into_bytes()).map_err(|e| SourceError::new(path, "read the link", e))
+        let patience = Arc::clone(&self.patience);
+        patience.run(std::thread::sleep, SourceError::is_passing, || {
+            let target = self
+                .parent(path)
+                .and_then(|(folder, name)| rustix::fs::readlinkat(&*folder, name.as_bytes(), Vec::new()));
+            target.map(|t| t.into_bytes()).map_err(|e| SourceError::new(path, "read the link", e))
+        })
     }
 
     /// Fills `buffer` from the `offset`-th byte of a regular file on.
@@ -239,8 +249,7 @@ impl SourceReader {
             }
             let (size, hash) =
                 self.once(&mut file, &before, sink).map_err(|e| SourceError::new(path, "read", e))?;
-            let xattrs = xattrs::read(Place::Open(file.as_fd()));
-            let xattrs = xattrs.map_err(|e| Arc::new(SourceError::new(path, "read the attributes of", e)));
+            let xattrs = self.attributes(path, Place::Open(file.as_fd())).map_err(Arc::new);
             let after = look(path, &file)?;
             let same = |a: &Stat, b: &Stat| a.size == b.size && a.mtime == b.mtime && a.ctime == b.ctime;
             let changed_while_read = size != before.size || !same(&before, &after);
