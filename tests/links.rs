@@ -252,3 +252,43 @@ fn a_name_that_goes_while_it_is_listed_hides_no_other() {
     }
     common::system(std::process::Command::new("umount").arg(&mount));
 }
+
+/// Only opening a directory may say that it is missing: ENOENT of its listing is an error like any.
+#[test]
+fn a_listing_that_breaks_off_is_no_empty_directory() {
+    let folder = tempfile::tempdir().unwrap();
+    let vault = Vault::with_small_chunks(folder.path().join("store"));
+    let (source, target) = (folder.path().join("source"), folder.path().join("target"));
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("file"), "content").unwrap();
+    vault.backup("2025-14", &[("pvc", &source)]);
+    fs::create_dir_all(target.join("extra")).unwrap();
+    fs::write(target.join("extra/file"), "").unwrap();
+    let breaking = |path: &Path, when: &str, arguments: &[&str]| {
+        let mut traced = std::process::Command::new("strace");
+        traced.args(["-f", "-qq", "-o", "/dev/null", "-P"]).arg(path);
+        traced.args(["-e", &format!("inject=getdents64:error=ENOENT{when}")]);
+        let inner = vault.command();
+        traced.arg(inner.get_program()).args(inner.get_args()).args(arguments);
+        Ran::of(traced)
+    };
+    let objects = vault.store.join("objects");
+    let one = fs::read_dir(&objects).unwrap().next().unwrap().unwrap().path();
+    for (listed, commands) in [
+        (&one, &["verify", "gc"][..]),
+        (&objects, &["verify", "gc"]),
+        (&vault.store.join("2025-14"), &["list", "verify", "gc"]),
+        (&vault.store, &["list", "verify", "gc"]),
+    ] {
+        for command in commands {
+            breaking(listed, "", &[command]).expect(1).says("cannot list").says("Input/output error");
+            breaking(listed, ":when=1", &[command]).expect(0);
+        }
+    }
+    vault.run(["verify"]).expect(0).says("1 object read");
+    let restore = ["restore", "--week", "2025-14", "--pvc", "pvc", "--delete", "--yes", "--target"];
+    let restore = [&restore[..], &[target.to_str().unwrap()]].concat();
+    breaking(&target.join("extra"), "", &restore).expect(1).says("cannot list extra");
+    vault.run(&restore).expect(0);
+    assert!(!target.join("extra").exists());
+}

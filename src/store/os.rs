@@ -168,7 +168,11 @@ impl Disk for OsDisk {
         let mut buffer = Vec::with_capacity(32 << 10);
         let mut entries = RawDir::new(&opened, buffer.spare_capacity_mut());
         while let Some(entry) = entries.next() {
-            let entry = entry?;
+            let entry = match entry {
+                // Only opening it says that a directory is missing: one that is there may be full.
+                Err(Errno::NOENT) if self.below(folder, READ | OFlags::DIRECTORY).is_ok() => Err(Errno::IO),
+                entry => entry,
+            }?;
             // Names that are not UTF-8 are never ours.
             let Ok(name) = entry.file_name().to_str() else { continue };
             if matches!(name, "." | "..") {

@@ -11,6 +11,7 @@ mod outside;
 mod workshop;
 
 use super::exclude::is_cache_tag;
+use super::root::each_name;
 use super::stat::{Home, stat_at, stat_open};
 use super::steps::Steps;
 use super::xattrs::{self, Place};
@@ -19,7 +20,7 @@ use crate::model::{ArchivePath, Name, NodeKind, Stat, Xattr};
 use loosened::Loosened;
 use metadata::kept;
 use outside::Outside;
-use rustix::fs::{AtFlags, Dir, Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -144,9 +145,10 @@ impl Target {
             folder => folder.map_err(failed)?,
         };
         let mut names = Vec::new();
-        for entry in Dir::new(folder).map_err(failed)? {
-            // Only "." and ".." are no names.
-            names.extend(Name::new(entry.map_err(failed)?.file_name().to_bytes()));
+        match each_name(folder.as_fd(), |name, _| names.extend(Name::new(name))) {
+            // It says so of a directory that has been removed; then nothing stands there.
+            Err(Errno::NOENT) if self.stat(path)?.is_none() => return Ok(Vec::new()),
+            listed => listed.map_err(failed)?,
         }
         names.sort_unstable();
         Ok(names)
