@@ -264,14 +264,17 @@ fn a_listing_that_breaks_off_is_no_empty_directory() {
     vault.backup("2025-14", &[("pvc", &source)]);
     fs::create_dir_all(target.join("extra")).unwrap();
     fs::write(target.join("extra/file"), "").unwrap();
-    let breaking = |path: &Path, when: &str, arguments: &[&str]| {
+    let missing = |calls: &str, path: &Path, arguments: &[&str]| {
         let mut traced = std::process::Command::new("strace");
         traced.args(["-f", "-qq", "-o", "/dev/null", "-P"]).arg(path);
-        traced.args(["-e", &format!("inject=getdents64:error=ENOENT{when}")]);
+        let (calls, when) = calls.split_once(':').unwrap_or((calls, "when=1+"));
+        traced.args(["-e", &format!("inject={calls}:error=ENOENT:{when}")]);
         let inner = vault.command();
         traced.arg(inner.get_program()).args(inner.get_args()).args(arguments);
         Ran::of(traced)
     };
+    let breaking =
+        |path: &Path, when: &str, arguments: &[&str]| missing(&format!("getdents64{when}"), path, arguments);
     let objects = vault.store.join("objects");
     let one = fs::read_dir(&objects).unwrap().next().unwrap().unwrap().path();
     for (listed, commands) in [
@@ -284,6 +287,19 @@ fn a_listing_that_breaks_off_is_no_empty_directory() {
             breaking(listed, "", &[command]).expect(1).says("cannot list").says("Input/output error");
             breaking(listed, ":when=1", &[command]).expect(0);
         }
+    }
+    // A manifest that is listed and not found needs what it needs.
+    let looks = "newfstatat,statx,lstat,stat";
+    let week = vault.store.join("2025-14");
+    missing(looks, &week, &["gc"]).expect(0).says("1 object in use");
+    let every = format!("{looks},openat,openat2,open");
+    for path in [Path::new("2025-14/pvc.manifest"), &week.join("pvc.manifest")] {
+        let ran = missing(&every, path, &["gc"]);
+        assert!(
+            ran.stderr.contains("pvc.manifest") || ran.stdout.contains("1 object in use"),
+            "{}",
+            ran.stderr
+        );
     }
     vault.run(["verify"]).expect(0).says("1 object read");
     let restore = ["restore", "--week", "2025-14", "--pvc", "pvc", "--delete", "--yes", "--target"];

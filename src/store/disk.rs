@@ -24,7 +24,8 @@ pub trait Disk: Send + Sync {
     /// What the file system says.
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
 
-    /// What is in a folder, unsorted. Symbolic links are not followed. A name that goes while it is listed is passed over.
+    /// What is in a folder, unsorted. Symbolic links are not followed. A name that goes while it is listed is passed over; one
+    /// that goes on to be listed and is not found is neither file nor folder.
     ///
     /// # Errors
     /// What the file system says; that nothing is there only of the folder itself.
@@ -154,7 +155,7 @@ pub enum SeenKind {
     File,
     /// A folder.
     Folder,
-    /// Neither.
+    /// Neither, or not to be told.
     Other,
 }
 

@@ -7,7 +7,8 @@ use crate::model::Timestamp;
 use crate::sys::{is_blocked, open_beneath};
 use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, RawDir, StatxFlags};
 use rustix::io::Errno;
-use std::ffi::{CStr, OsStr};
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -117,10 +118,13 @@ fn seen(stat: &rustix::fs::Stat) -> Seen {
     Seen { kind, id: (stat.st_dev.into(), stat.st_ino.into()), length: stat.st_size as u64, modified }
 }
 
+/// What is known where the kind is all that is asked: it saves a look.
+fn told(kind: SeenKind) -> Seen {
+    Seen { kind, id: (0, 0), length: 0, modified: Timestamp::default() }
+}
+
 /// What a listing's entry is; None where it has gone since it was listed, which says nothing of the others.
-fn entry_seen(folder: BorrowedFd<'_>, name: &CStr, kind: FileType) -> io::Result<Option<Seen>> {
-    // Of these the kind is all that is asked: it saves a look at each.
-    let told = |kind| Seen { kind, id: (0, 0), length: 0, modified: Timestamp::default() };
+fn entry_seen(folder: BorrowedFd<'_>, name: &str, kind: FileType) -> io::Result<Option<Seen>> {
     match kind {
         FileType::Directory => return Ok(Some(told(SeenKind::Folder))),
         FileType::RegularFile | FileType::Unknown => {}
@@ -130,6 +134,32 @@ fn entry_seen(folder: BorrowedFd<'_>, name: &CStr, kind: FileType) -> io::Result
         Ok(stat) => Ok(Some(seen(&stat))),
         Err(Errno::NOENT) => Ok(None),
         Err(e) => Err(e.into()),
+    }
+}
+
+impl OsDisk {
+    /// Calls `take` with each name in an open folder, and its type.
+    fn each(
+        &self,
+        folder: &Path,
+        opened: &OwnedFd,
+        mut take: impl FnMut(&str, FileType) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut buffer = Vec::with_capacity(32 << 10);
+        let mut entries = RawDir::new(opened, buffer.spare_capacity_mut());
+        while let Some(entry) = entries.next() {
+            let entry = match entry {
+                // Only opening it says that a directory is missing: one that is there may be full.
+                Err(Errno::NOENT) if self.below(folder, READ | OFlags::DIRECTORY).is_ok() => Err(Errno::IO),
+                entry => entry,
+            }?;
+            // Names that are not UTF-8 are never ours.
+            match entry.file_name().to_str() {
+                Err(_) | Ok("." | "..") => {}
+                Ok(name) => take(name, entry.file_type())?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -164,24 +194,28 @@ impl Disk for OsDisk {
             // A directory that was removed lists as an empty one.
             return Err(io::ErrorKind::NotFound.into());
         }
-        let mut items = Vec::new();
-        let mut buffer = Vec::with_capacity(32 << 10);
-        let mut entries = RawDir::new(&opened, buffer.spare_capacity_mut());
-        while let Some(entry) = entries.next() {
-            let entry = match entry {
-                // Only opening it says that a directory is missing: one that is there may be full.
-                Err(Errno::NOENT) if self.below(folder, READ | OFlags::DIRECTORY).is_ok() => Err(Errno::IO),
-                entry => entry,
-            }?;
-            // Names that are not UTF-8 are never ours.
-            let Ok(name) = entry.file_name().to_str() else { continue };
-            if matches!(name, "." | "..") {
-                continue;
+        let (mut items, mut absent) = (Vec::new(), BTreeSet::new());
+        self.each(folder, &opened, |name, kind| {
+            match entry_seen(opened.as_fd(), name, kind)? {
+                Some(seen) => items.push((name.to_owned(), seen)),
+                None => drop(absent.insert(name.to_owned())),
             }
-            if let Some(seen) = entry_seen(opened.as_fd(), entry.file_name(), entry.file_type())? {
-                items.push((name.to_owned(), seen));
-            }
+            Ok(())
+        })?;
+        if absent.is_empty() {
+            return Ok(items);
         }
+        // What has gone since it was listed is listed no more. What is listed and not found may be anything.
+        let again = self.below(folder, READ | OFlags::DIRECTORY)?;
+        let refresh = AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC;
+        let _ = rustix::fs::statx(&again, "", refresh, StatxFlags::MTIME | StatxFlags::CTIME);
+        self.each(folder, &again, |name, kind| {
+            if absent.remove(name) {
+                let seen = entry_seen(again.as_fd(), name, kind)?;
+                items.push((name.to_owned(), seen.unwrap_or_else(|| told(SeenKind::Other))));
+            }
+            Ok(())
+        })?;
         Ok(items)
     }
 
