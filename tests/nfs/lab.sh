@@ -66,11 +66,20 @@ need() {  # need PROGRAM PACKAGE
         { tail -5 "$cache/apt.log" >&2; die "apt-get install $2 failed"; }
 }
 
+# The kernel's ptrace, for processors with AMX: see xstate.c.
+shim() {
+    xstate=$cache/xstate.so
+    [ "$xstate" -nt "$here/xstate.c" ] && return
+    cc -O2 -shared -fPIC -o "$xstate.$$" "$here/xstate.c" || die "cc cannot make $xstate"
+    mv "$xstate.$$" "$xstate"
+}
+
 image_key() { printf '%s\n' "$RECIPE" "$PACKAGES $packages" | sha256sum | cut -c1-12; }
 
 prepare() {
     local work root version t0
     mkdir -p "$cache" || die "cannot make $cache"
+    shim
     image=$cache/root-$(image_key).ext4
     kernel=$cache/uml/usr/bin/linux.uml
     [ -s "$image" ] && [ -x "$kernel" ] && return
@@ -325,7 +334,7 @@ run() {
     # Through pipes, never a terminal or a file: the guest's lines set modes and use epoll.
     exec 6> >(cat); outs=$!
     exec 7> >(cat >&2); errs=$!
-    setsid setpriv --pdeathsig TERM timeout -k 5 "$timeout" nice -n "$niceness" "$kernel" \
+    setsid setpriv --pdeathsig TERM timeout -k 5 "$timeout" nice -n "$niceness" env LD_PRELOAD="$xstate" "$kernel" \
         mem="${mem}M" root=/dev/ubda rw init=/sbin/lab-init lab_ctl="$dir/ctl" \
         ubd0="$dir/cow,$image" ubd1="$dir/disk" umid=lab uml_dir="$dir" selinux=0 quiet loglevel=4 \
         con=null con0=null,fd:1 ssl=null ssl0=null,fd:6 ssl1=null,fd:7 </dev/null >&5 2>&5 &
@@ -371,7 +380,8 @@ cleanup() {
 }
 
 scratch=() guests=() command=() env=()
-cache=${WEEKVAULT_NFS_LAB:-$(dirname "${BASH_SOURCE[0]}")/../../target/nfs-lab}
+here=$(realpath -- "$(dirname "${BASH_SOURCE[0]}")")
+cache=${WEEKVAULT_NFS_LAB:-$here/../../target/nfs-lab}
 niceness=10
 server_options=sync mount_options=$MOUNT_OPTIONS share='' disk=1024 mem=1024 lease=10 timeout=900
 keep_log='' packages='' verbose=''
@@ -412,7 +422,7 @@ if ! mkdir -p "$cache" || ! cache=$(realpath -e -- "$cache"); then die "cannot m
 case $action in
 prepare) prepare; echo "$image" ;;
 run) run ;;
-clean) rm -rf -- "$cache"/root-*.ext4 "$cache"/uml "$cache"/build.* "$cache"/*.log "$cache"/lock ;;
+clean) rm -rf -- "$cache"/root-*.ext4 "$cache"/uml "$cache"/build.* "$cache"/*.log "$cache"/*.so "$cache"/lock ;;
 -h | --help | help) usage ;;
 *) usage >&2; exit 125 ;;
 esac
