@@ -121,6 +121,16 @@ fn locks_exclude_each_other_where_there_are_locks() {
     assert!(matches!(b.lock(LockMode::Exclusive).unwrap(), Lock::Busy));
     drop(shared);
     assert!(matches!(b.lock(LockMode::Exclusive).unwrap(), Lock::Held(_)));
+    // One that is held becomes one that excludes the others, unless there are others.
+    let Lock::Held(mut mine) = a.lock(LockMode::Shared).unwrap() else { panic!() };
+    let Lock::Held(other) = b.lock(LockMode::Shared).unwrap() else { panic!() };
+    assert!(!mine.hold_alone().unwrap());
+    drop((mine, other));
+    let Lock::Held(mut mine) = a.lock(LockMode::Shared).unwrap() else { panic!() };
+    assert!(mine.hold_alone().unwrap());
+    assert!(matches!(b.lock(LockMode::Shared).unwrap(), Lock::Busy));
+    drop(mine);
+    assert!(matches!(b.lock(LockMode::Shared).unwrap(), Lock::Held(_)));
 }
 
 #[test]

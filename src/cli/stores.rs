@@ -198,20 +198,25 @@ impl Context {
     }
 }
 
-/// Ends the process where the store's server does not answer, and the kernel waits for it though the mount is soft.
+/// Ends the process where the store's server does not answer for longer than a soft mount promises.
 fn end_where_silent(store: &Arc<dyn Store>, path: PathBuf) {
     let Some(mount) = SoftMount::of(&path) else { return };
     let store = Arc::downgrade(store);
     let watch = move || {
-        let waits = || store.upgrade().map(|store| store.waits_for());
+        let abandoned = store.clone();
+        let waits = || store.upgrade().map(|store| (store.wait().longest, store.wait().failed));
         let silent = |silence: Duration| {
             let (path, seconds) = (Shown::path(&path), silence.as_secs());
             let _ = writeln!(
                 Stderr,
-                "error: the server of the store at {path} has not answered for {seconds} s, and an operation waits for it \
-                 though the mount is soft: the command ends at once; what it left unfinished in the store's tmp/, or in a \
-                 target, the next run removes"
+                "error: the server of the store at {path} has not answered for {seconds} s: the command ends at once; what it \
+                 left unfinished in the store's tmp/, or in a target, the next run removes"
             );
+            if let Some(store) = abandoned.upgrade() {
+                store.abandon();
+                // Until each of them is at it.
+                std::thread::sleep(Duration::from_millis(200));
+            }
         };
         mount.watch(waits, silent, FAILED.into());
     };

@@ -18,8 +18,10 @@ pub struct SoftMount {
     promise: Duration,
 }
 
-/// How long after that a server counts as silent.
+/// How long after that a server counts as silent, where an operation waits for it or has failed.
 const SPARE: Duration = Duration::from_secs(30);
+/// How often it is looked at.
+const LOOKS: Duration = Duration::from_secs(1);
 const STATISTICS: &str = "/proc/self/mountstats";
 
 impl SoftMount {
@@ -52,22 +54,34 @@ impl SoftMount {
         replies(&std::fs::read_to_string(STATISTICS).ok()?, &self.mounted_on)
     }
 
-    /// Looks now and then whether an operation waits, by `waits` (None: nobody wants to know any more), for a server from
-    /// which no reply comes. If so for longer than the mount promises, calls `silent` and ends the process with `code`.
-    pub fn watch(&self, waits: impl Fn() -> Option<Duration>, silent: impl FnOnce(Duration), code: i32) {
+    /// Looks now and then for how long, by `waits` (None: nobody wants to know any more), an operation has waited for a reply
+    /// from the server, and how long ago one has failed for want of that. If no reply comes for longer than the mount
+    /// promises after either, calls `silent` and ends the process with `code`.
+    pub fn watch(
+        &self,
+        waits: impl Fn() -> Option<(Duration, Option<Duration>)>,
+        silent: impl FnOnce(Duration),
+        code: i32,
+    ) {
         let limit = self.promise + SPARE;
-        let (mut replies, mut since) = (self.replies(), Instant::now());
-        while let Some(waited) = waits() {
+        let (mut replies, mut since, mut failing) = (self.replies(), Instant::now(), Duration::ZERO);
+        while let Some((waited, failed)) = waits() {
             let now = self.replies();
             if now.is_none() || now != replies {
-                (replies, since) = (now, Instant::now());
+                (replies, since, failing) = (now, Instant::now(), Duration::ZERO);
             }
-            let silence = waited.min(since.elapsed());
+            let silence = since.elapsed();
+            // The first failure of this silence counts, not the last.
+            failing = failed.filter(|ago| *ago < silence).map_or(Duration::ZERO, |ago| ago.max(failing));
+            let silence = waited.max(failing).min(silence);
             if silence >= limit {
                 silent(silence);
                 low_level::exit(code);
             }
-            std::thread::sleep(Duration::from_secs(1));
+            if !failing.is_zero() {
+                failing += LOOKS;
+            }
+            std::thread::sleep(LOOKS);
         }
     }
 }
@@ -151,7 +165,7 @@ device nas:/b mounted on / with fstype nfs4 statvers=1.1
         // An hour, and then nobody wants to know: no statistics, no silence.
         let waits = || {
             asked.set(asked.get() + 1);
-            (asked.get() == 1).then_some(Duration::from_secs(3600))
+            (asked.get() == 1).then_some((Duration::from_secs(3600), Some(Duration::from_secs(3600))))
         };
         mount.watch(waits, |_| panic!("silent"), 1);
         assert_eq!(asked.get(), 2);

@@ -59,8 +59,7 @@ impl Patience {
                 }
                 result => {
                     if result.is_ok() {
-                        self.lost.store(0, Relaxed);
-                        *self.failing_since() = None;
+                        self.has_succeeded();
                     }
                     return result;
                 }
@@ -68,9 +67,25 @@ impl Patience {
         }
     }
 
+    /// Something that began then has failed, whether or not it is tried again.
+    pub fn has_failed(&self, begun: Instant) {
+        self.failing_since().get_or_insert(begun);
+    }
+
+    /// Something has succeeded.
+    pub fn has_succeeded(&self) {
+        self.lost.store(0, Relaxed);
+        *self.failing_since() = None;
+    }
+
+    /// For how long nothing has succeeded, since something failed.
+    pub fn failing_for(&self) -> Duration {
+        self.failing_since().map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
     /// Whether nothing has succeeded for so long that the storage is taken not to answer any more.
     pub fn is_spent(&self) -> bool {
-        self.lost.load(Relaxed) >= LIMIT || self.failing_since().is_some_and(|since| since.elapsed() >= SPAN)
+        self.lost.load(Relaxed) >= LIMIT || self.failing_for() >= SPAN
     }
 
     fn failing_since(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {

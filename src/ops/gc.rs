@@ -5,9 +5,8 @@ use super::backup::BackedUp;
 use super::clock::now;
 use crate::model::{Completeness, Observer, PvcName, Week};
 use crate::repo::{
-    Archive, Collected, GcOptions, Retention, Retired, StoreLock, Weeks, collect, lock, retain,
+    Archive, Collected, GcOptions, Retention, Retired, StoreLock, Weeks, collect, lock_alone, retain,
 };
-use crate::store::LockMode;
 
 /// Days that retired files stay in the trash, if nothing else is said.
 pub const TRASH_DAYS: u32 = 7;
@@ -34,7 +33,7 @@ pub fn gc(archive: &Archive, run: GcRun, observer: &dyn Observer) -> Result<Coll
     if !run.dry_run && !run.ignore_clock {
         archive.check_clock(now())?;
     }
-    gc_beside(archive, &archive.weeks()?, run, observer)
+    gc_beside(archive, &archive.weeks()?, run, None, observer)
 }
 
 /// The same for a run that has just looked at the weeks, and has asked the clock.
@@ -42,6 +41,7 @@ fn gc_beside(
     archive: &Archive,
     seen: &Weeks,
     run: GcRun,
+    held: Option<StoreLock>,
     observer: &dyn Observer,
 ) -> Result<Collected, Error> {
     let now = now();
@@ -50,7 +50,7 @@ fn gc_beside(
     if run.dry_run {
         return Ok(collect(archive, seen, options, observer)?);
     }
-    let guard = lock(archive, LockMode::Exclusive)?;
+    let guard = lock_alone(archive, held)?;
     match guard {
         StoreLock::Busy => return Err(Error::Busy("collecting garbage")),
         // What a run beside this one builds on could be deleted.
@@ -75,7 +75,7 @@ pub struct CleanedUp {
 }
 
 /// After a backup of `sources` into `week`: keeps the newest `keep` weeks of these, then collects garbage.
-/// `done` tells what was done, also of a run that fails.
+/// `held` is the lock that the backup had, if any. `done` tells what was done, also of a run that fails.
 ///
 /// # Errors
 /// As [`gc`]. Where the clocks do not agree nothing is retired. [`Error::Stuck`] once all else is done.
@@ -84,6 +84,7 @@ pub fn clean_up(
     sources: &[BackedUp],
     week: Week,
     keep: usize,
+    held: Option<StoreLock>,
     done: &mut CleanedUp,
     observer: &dyn Observer,
 ) -> Result<(), Error> {
@@ -105,7 +106,7 @@ pub fn clean_up(
         return Err(Error::Cancelled);
     }
     let run = GcRun { dry_run: false, trash_days: TRASH_DAYS, empty_trash: false, ignore_clock: true };
-    let collected = gc_beside(archive, &seen, run, observer)?;
+    let collected = gc_beside(archive, &seen, run, held, observer)?;
     done.collected = Some(collected);
     done.stuck += collected.stuck;
     match done.stuck {

@@ -129,6 +129,15 @@ impl RepoError {
         }
     }
 
+    /// Whether the store is gone, or has not answered for so long that nobody should ask it for more.
+    pub fn is_out_of_reach(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_out_of_reach(),
+            Self::Object { damage, .. } => matches!(damage, crate::repo::Damage::Unreachable(_)),
+            _ => false,
+        }
+    }
+
     /// A reading error of the file at `path`.
     pub fn read(path: String, error: ReadError) -> Self {
         match error {

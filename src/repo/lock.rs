@@ -2,7 +2,7 @@
 
 use super::{Archive, RepoError, layout};
 use crate::model::Timestamp;
-use crate::store::{ItemKind, Lock, LockMode};
+use crate::store::{HeldLock, ItemKind, Lock, LockMode};
 
 /// An unfinished write that nobody has touched for this long belongs to nobody, in seconds. Long enough for the
 /// manifest of one large source to wait for that of the next; the day's run cleans up after yesterday's.
@@ -11,7 +11,7 @@ const STALE_SECONDS: i64 = 12 * 3600;
 /// What came of asking for the lock. Held, where it is held, until dropped.
 pub enum StoreLock {
     /// We have it.
-    Held(Box<dyn std::any::Any + Send>),
+    Held(Box<dyn HeldLock>),
     /// Others are at work on the store.
     Busy,
     /// The file system has no locks.
@@ -28,6 +28,22 @@ pub fn lock(archive: &Archive, mode: LockMode) -> Result<StoreLock, RepoError> {
         Lock::Busy => StoreLock::Busy,
         Lock::Unsupported => StoreLock::Unsupported,
     })
+}
+
+/// Asks for the lock for us alone, without waiting. `held` is what came of asking before: a lock that is held is changed, which
+/// takes a network file system less than to give it back and to ask anew.
+///
+/// # Errors
+/// As [`lock`].
+pub fn lock_alone(archive: &Archive, held: Option<StoreLock>) -> Result<StoreLock, RepoError> {
+    match held {
+        Some(StoreLock::Held(mut guard)) => match guard.hold_alone()? {
+            true => Ok(StoreLock::Held(guard)),
+            false => Ok(StoreLock::Busy),
+        },
+        Some(StoreLock::Unsupported) => Ok(StoreLock::Unsupported),
+        Some(StoreLock::Busy) | None => lock(archive, LockMode::Exclusive),
+    }
 }
 
 /// Clocks that differ by more than this, in seconds, are not to be trusted about what is old.

@@ -245,6 +245,23 @@ impl Archive {
         }
     }
 
+    /// The same for one that may have been replaced since this process has opened it: to build on, that serves as well.
+    ///
+    /// # Errors
+    /// As [`Archive::open_manifest`].
+    pub fn open_before(&self, id: &ManifestId) -> Result<Option<Manifest>, RepoError> {
+        match self.manifests.before(&id.key()) {
+            Some(manifest) => Ok(Some(manifest)),
+            None => self.open_listed(id),
+        }
+    }
+
+    /// Whether a manifest is in its place as it was opened.
+    pub fn stands(&self, manifest: &Manifest) -> bool {
+        let now = self.open_manifest(manifest.id());
+        now.is_ok_and(|now| now.reader().blocks() == manifest.reader().blocks())
+    }
+
     /// Opens a manifest; its header, footer, index and summary are checked.
     ///
     /// # Errors

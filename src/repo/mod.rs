@@ -22,7 +22,7 @@ pub use archive::{Archive, NewStore};
 pub use error::RepoError;
 pub use foreign::Foreign;
 pub use layout::is_own;
-pub use lock::{StoreLock, lock};
+pub use lock::{StoreLock, lock, lock_alone};
 pub use manifests::{Manifest, ManifestId, ManifestRef, StoredFile, Weeks};
 pub use objects::{Claim, Inventory, Listing};
 pub use publish::{PendingManifest, look_again};

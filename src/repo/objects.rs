@@ -179,6 +179,7 @@ impl Inventory {
             let opened = archive.open_listed(&manifest.id);
             let table = match opened.and_then(|m| m.map_or(Ok(Vec::new()), |m| m.objects())) {
                 Ok(table) => table,
+                Err(error) if error.is_out_of_reach() => return Err(error),
                 Err(error) => {
                     unreadable(manifest, &error);
                     continue;

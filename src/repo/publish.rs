@@ -63,30 +63,51 @@ impl PendingManifest {
         self.writer.left_out(places);
     }
 
-    /// Ends the manifest and publishes it as `id`: first a manifest that it replaces is kept in the trash, unless it
-    /// says the same, then that and everything that the new one names is made durable, then it is made visible. Returns its digest and length.
+    /// Ends the manifest, which is to be published as `id`.
     ///
     /// # Errors
-    /// [`RepoError`]; then it is not visible, or was published whole and only the report of it failed.
-    pub fn publish(
+    /// [`RepoError`].
+    pub fn finish(
         self,
-        id: &ManifestId,
+        id: ManifestId,
         owners: &Owners,
         objects: &[ObjectRow],
         summary: &Summary,
-        now: Timestamp,
-    ) -> Result<(Digest, u64), RepoError> {
+    ) -> Result<FinishedManifest, RepoError> {
         let Self { archive, path, writer, written } = self;
         let failed = |e| write_error(&path, e);
         let (out, digest, blocks) = writer.finish(owners, objects, summary).map_err(failed)?;
         let Counted(upload, _) = out.into_inner().map_err(|e| failed(e.into_error()))?;
-        if !archive.says_the_same(id, &blocks) {
-            archive.keep_replaced(id, now)?;
+        let length = written.load(Ordering::Relaxed);
+        Ok(FinishedManifest { archive, id, upload, digest, blocks, length })
+    }
+}
+
+/// A manifest that is written, and not published. Dropped, it leaves nothing.
+pub struct FinishedManifest {
+    archive: Archive,
+    id: ManifestId,
+    upload: Box<dyn Upload>,
+    digest: Digest,
+    blocks: Vec<Block>,
+    length: u64,
+}
+
+impl FinishedManifest {
+    /// Publishes it: first a manifest that it replaces is kept in the trash, unless it says the same, then that and
+    /// everything that the new one names is made durable, then it is made visible. Returns its digest and length.
+    ///
+    /// # Errors
+    /// [`RepoError`]; then it is not visible, or was published whole and only the report of it failed.
+    pub fn publish(self, now: Timestamp) -> Result<(Digest, u64), RepoError> {
+        if !self.archive.says_the_same(&self.id, &self.blocks) {
+            self.archive.keep_replaced(&self.id, now)?;
         }
+        let Self { archive, id, upload, digest, length, .. } = self;
         archive.store.sync()?;
         upload.commit(&id.key())?;
         archive.store.sync()?;
-        Ok((digest, written.load(Ordering::Relaxed)))
+        Ok((digest, length))
     }
 }
 
@@ -165,7 +186,7 @@ impl Archive {
 const LOOKS: u32 = 3;
 
 /// Looks at `objects/`, and brings back from the trash what is needed and not there: before publishing, so that a
-/// manifest names only what is there, and after it, since a gc that had not seen the manifest may have moved objects
+/// manifest names nothing new that is not there, and after it, since a gc that had not seen the manifest may have moved objects
 /// meanwhile. Returns how many objects were brought back.
 ///
 /// # Errors

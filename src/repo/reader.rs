@@ -241,7 +241,7 @@ impl ObjectReader {
     fn read(&mut self, key: &Key, limit: u64) -> Result<Vec<u8>, Damage> {
         let stored = read_all(self.archive.store.as_ref(), key, limit).map_err(|e: StoreError| match e {
             e if e.is_not_found() => Damage::Missing,
-            e if e.is_gone() || e.is_silent() => Damage::Unreachable(e.to_string()),
+            e if e.is_out_of_reach() => Damage::Unreachable(e.to_string()),
             e if e.is_access() => Damage::Unreadable(e.to_string()),
             e => Damage::NoObject(e.to_string()),
         })?;

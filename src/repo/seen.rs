@@ -21,6 +21,12 @@ impl<T: Clone> Seen<T> {
         Self { keep, by_key: Mutex::default() }
     }
 
+    /// What was found at `key` before, whether or not it is still so.
+    pub(super) fn before(&self, key: &Key) -> Option<T> {
+        let by_key = self.by_key.lock().unwrap_or_else(PoisonError::into_inner);
+        by_key.get(key)?.as_ref().map(|(_, value)| value.clone())
+    }
+
     /// What `look` has found at `key` before, where the store's stamp says that it would find the same now; else what it
     /// finds.
     pub(super) fn get(

@@ -3,7 +3,7 @@
 //! A seam of its own so that tests can stand a model in its place: one that loses what was not synced, fails at the
 //! N-th operation, or reports as failed what it did.
 
-use super::{Lock, LockMode, Stamp};
+use super::{LockMode, Stamp};
 use crate::model::Timestamp;
 use rustix::fs::FileType;
 use std::io;
@@ -85,7 +85,7 @@ pub trait Disk: Send + Sync {
     ///
     /// # Errors
     /// When the file cannot be made.
-    fn lock(&self, path: &Path, mode: LockMode) -> io::Result<Lock>;
+    fn lock(&self, path: &Path, mode: LockMode) -> io::Result<DiskLock>;
 
     /// Device and inode of the store's root, where it is there and has such.
     fn identity(&self) -> Option<(u64, u64)> {
@@ -133,6 +133,25 @@ pub trait DiskFile: Send + Sync {
     /// # Errors
     /// What the file system says.
     fn close(self: Box<Self>) -> io::Result<()>;
+}
+
+/// What came of asking for a lock on a file.
+pub enum DiskLock {
+    /// It is held until this is dropped.
+    Held(Box<dyn HeldFile>),
+    /// Another process holds it in a way that excludes ours.
+    Busy,
+    /// The file system has no locks.
+    Unsupported,
+}
+
+/// A file that is locked.
+pub trait HeldFile: Send + Sync {
+    /// Tries to lock it for us alone. Where others hold it as well it may be locked no more.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn hold_alone(&self) -> io::Result<bool>;
 }
 
 /// What stands at a path.

@@ -115,6 +115,11 @@ impl StoreError {
         self.source.get_ref().is_some_and(|e| e.is::<Silent>())
     }
 
+    /// Whether either is so: then the run ends.
+    pub fn is_out_of_reach(&self) -> bool {
+        self.is_gone() || self.is_silent()
+    }
+
     /// Whether something stands there that is not a regular file, or on the way to it what is not a directory.
     pub fn is_no_file(&self) -> bool {
         self.source.get_ref().is_some_and(|e| e.is::<NoFile>())

@@ -8,7 +8,7 @@ mod local;
 mod memory;
 mod os;
 
-pub use disk::{Disk, DiskFile, NoFile, Seen, SeenKind};
+pub use disk::{Disk, DiskFile, DiskLock, HeldFile, NoFile, Seen, SeenKind};
 pub use error::{StoreError, StoreOperation};
 pub use key::Key;
 pub use local::LocalStore;
@@ -106,10 +106,14 @@ pub trait Store: Send + Sync {
         None
     }
 
-    /// How long the operation that is under way has waited for the storage; of several the longest.
-    fn waits_for(&self) -> Duration {
-        Duration::ZERO
+    /// How long the storage has been waited for.
+    fn wait(&self) -> Wait {
+        Wait::default()
     }
+
+    /// Has what is open for reading closed by threads of its own: the process is about to end, and where the storage does not
+    /// answer its end would wait for each file, one after the other.
+    fn abandon(&self) {}
 
     /// For messages: where the store is. It may be told in another way than the operating system has it.
     fn location(&self) -> String;
@@ -187,6 +191,15 @@ impl Item {
     }
 }
 
+/// For how long storage has been waited for.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Wait {
+    /// The operation that is under way, of several the one that has waited longest.
+    pub longest: Duration,
+    /// How long ago an operation has failed for want of an answer, the last that did.
+    pub failed: Option<Duration>,
+}
+
 /// How the advisory lock is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LockMode {
@@ -196,10 +209,19 @@ pub enum LockMode {
     Exclusive,
 }
 
+/// The lock, held until this is dropped.
+pub trait HeldLock: Send {
+    /// Tries to hold it alone from now on, without waiting. Where that fails it may be held no more.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn hold_alone(&mut self) -> Result<bool, StoreError>;
+}
+
 /// What came of asking for the lock.
 pub enum Lock {
-    /// Held until this is dropped.
-    Held(Box<dyn std::any::Any + Send>),
+    /// It is held.
+    Held(Box<dyn HeldLock>),
     /// Another process holds it in a way that excludes ours.
     Busy,
     /// The file system has no locks.

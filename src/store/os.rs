@@ -1,8 +1,8 @@
 //! The operating system's file system, reached from one handle of the store's root.
 
-use super::disk::{Disk, DiskFile, Seen, SeenKind};
+use super::disk::{Disk, DiskFile, DiskLock, HeldFile, Seen, SeenKind};
 use super::error::Gone;
-use super::{Lock, LockMode, NoFile, Stamp};
+use super::{LockMode, NoFile, Stamp};
 use crate::model::Timestamp;
 use crate::sys::{is_blocked, open_beneath};
 use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, RawDir, StatxFlags};
@@ -285,9 +285,9 @@ impl Disk for OsDisk {
         Ok(rustix::fs::fsync(folder)?)
     }
 
-    fn lock(&self, path: &Path, mode: LockMode) -> io::Result<Lock> {
+    fn lock(&self, path: &Path, mode: LockMode) -> io::Result<DiskLock> {
         match self.look(path) {
-            Ok(seen) if seen.kind != SeenKind::File => return Ok(Lock::Unsupported),
+            Ok(seen) if seen.kind != SeenKind::File => return Ok(DiskLock::Unsupported),
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
             _ => {}
         }
@@ -300,9 +300,9 @@ impl Disk for OsDisk {
             LockMode::Exclusive => FlockOperation::NonBlockingLockExclusive,
         };
         Ok(match rustix::fs::flock(&file, operation) {
-            Ok(()) => Lock::Held(Box::new(file)),
-            Err(Errno::WOULDBLOCK) => Lock::Busy,
-            Err(_) => Lock::Unsupported,
+            Ok(()) => DiskLock::Held(Box::new(LockedFile(file))),
+            Err(Errno::WOULDBLOCK) => DiskLock::Busy,
+            Err(_) => DiskLock::Unsupported,
         })
     }
 
@@ -326,6 +326,17 @@ impl Disk for OsDisk {
 /// Whether an error says that a symbolic link, or what is not a directory, stands on the way.
 pub(super) fn blocked(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|code| is_blocked(Errno::from_raw_os_error(code)))
+}
+
+struct LockedFile(OwnedFd);
+
+impl HeldFile for LockedFile {
+    fn hold_alone(&self) -> io::Result<bool> {
+        match rustix::fs::flock(&self.0, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => Ok(false),
+            locked => Ok(locked.map(|()| true)?),
+        }
+    }
 }
 
 struct OsFile(File);

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use weekvault::model::Timestamp;
-use weekvault::store::{Disk, DiskFile, Lock, LockMode, Seen, SeenKind};
+use weekvault::store::{Disk, DiskFile, DiskLock, HeldFile, LockMode, Seen, SeenKind};
 
 /// No write takes more bytes at once, so that files are torn in their middle too.
 const MAX_WRITE: usize = 700;
@@ -229,6 +229,14 @@ impl State {
     }
 }
 
+struct Advice;
+
+impl HeldFile for Advice {
+    fn hold_alone(&self) -> io::Result<bool> {
+        Ok(true)
+    }
+}
+
 impl Disk for ModelDisk {
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         let node = self.run(Kind::Open, path, |s| match s.there(path)? {
@@ -314,13 +322,13 @@ impl Disk for ModelDisk {
         })
     }
 
-    fn lock(&self, path: &Path, _: LockMode) -> io::Result<Lock> {
+    fn lock(&self, path: &Path, _: LockMode) -> io::Result<DiskLock> {
         self.run(Kind::Lock, path, |s| {
             if s.place(path)?.1.is_none() {
                 s.create(path)?;
             }
             // The lock is advice; nothing may depend on it.
-            Ok(Lock::Held(Box::new(())))
+            Ok(DiskLock::Held(Box::new(Advice)))
         })
     }
 

@@ -184,7 +184,6 @@ fn attempt(context: &Context, args: &BackupArgs, begun: Instant) -> Result<Outco
     let replaced = replaced(&archive, args.week, &sources)?;
     let sources = backup(&archive, &sources, &options, context.observer());
     let Backup { sources, missing } = sources.map_err(|e| context.failure(e, LEFT))?;
-    drop(guard);
     let mut outcome = Outcome {
         archive,
         created,
@@ -198,7 +197,7 @@ fn attempt(context: &Context, args: &BackupArgs, begun: Instant) -> Result<Outco
     };
     outcome.tell_replaced(context, args.dry_run);
     if !args.no_retention && !args.dry_run {
-        outcome.clean_up(context, args.keep);
+        outcome.clean_up(context, args.keep, guard);
     }
     outcome.took = begun.elapsed();
     Ok(outcome)
@@ -283,10 +282,10 @@ impl Outcome {
     }
 
     /// Retention and gc.
-    fn clean_up(&mut self, context: &Context, keep: u32) {
+    fn clean_up(&mut self, context: &Context, keep: u32, held: Option<StoreLock>) {
         context.observer().phase("retiring what is old", None);
         let (archive, keep) = (&self.archive, keep as usize);
-        match clean_up(archive, &self.sources, self.week, keep, &mut self.cleaned, context.observer()) {
+        match clean_up(archive, &self.sources, self.week, keep, held, &mut self.cleaned, context.observer()) {
             Ok(()) => {}
             Err(Error::Busy(_)) => {
                 context.progress.note("another run is at work on the store: garbage is left to the next run");

@@ -27,7 +27,7 @@ use crate::model::{
     ArchivePath, Completeness, Counts, ObjectRow, Observer, Owners, Problem, PvcName, Summary, Timestamp,
     Week,
 };
-use crate::repo::{Archive, Inventory, ManifestId, PendingManifest, RepoError, SharedTrash, look_again};
+use crate::repo::{Archive, Inventory, Manifest, ManifestId, PendingManifest, SharedTrash, look_again};
 use crate::tree::{OwnerNames, SourceReader, SourceRoot, Walk, WalkOptions, is_remote};
 use collect::Collected;
 use copies::Copy;
@@ -160,33 +160,36 @@ pub fn backup(
     if options.dry_run {
         return Ok(Backup { sources: prepared.into_iter().map(|p| p.result).collect(), missing });
     }
-    let needed: Vec<ObjectRow> =
-        prepared.iter().flat_map(|p| p.manifest.iter().flat_map(|m| m.objects.iter().copied())).collect();
-    // Every object that a manifest names is there before it is published, and still there after.
-    look_again(archive, &needed)?;
+    let (mut needed, mut as_before, mut ready) = (Vec::new(), Vec::new(), Vec::new());
+    for Prepared { result, manifest } in prepared {
+        let Some(Ready { manifest, id, owners, objects, summary, based_on }) = manifest else { continue };
+        let manifest = manifest.finish(id, &owners, &objects, &summary)?;
+        let output: u64 = objects.iter().map(|o| u64::from(o.stored_length)).sum();
+        let stands = based_on.is_some_and(|earlier| archive.stands(&earlier));
+        if stands { &mut as_before } else { &mut needed }.extend(objects);
+        ready.push((result, manifest, output));
+    }
+    // Every object that a manifest names is there before it is published, and still there after. What an earlier manifest
+    // names, which stands, no gc can have taken for unneeded.
+    if !needed.is_empty() {
+        look_again(archive, &needed)?;
+    }
+    needed.append(&mut as_before);
     if observer.cancelled() {
         return Err(Error::Cancelled);
     }
     // From here on nothing asks whether to stop: of several manifests all are published, or the store has failed.
     let (mut published, mut names) = (Vec::new(), Vec::new());
-    for prepared in prepared {
-        let what = format!("{}/{}", options.week, prepared.result.pvc);
-        published.push(publish(prepared, observer).map_err(Error::published(what.clone(), false))?);
+    for (mut result, manifest, output) in ready {
+        let what = format!("{}/{}", options.week, result.pvc);
+        let (_, length) = manifest.publish(now()).map_err(Error::published(what.clone(), false))?;
+        (result.manifest_bytes, result.output_bytes) = (length, output + length);
+        observer.counters().store_written.add(length);
+        published.push(result);
         names.push(what);
     }
     look_again(archive, &needed).map_err(Error::published(names.join(", "), true))?;
     Ok(Backup { sources: published, missing })
-}
-
-fn publish(prepared: Prepared, observer: &dyn Observer) -> Result<BackedUp, RepoError> {
-    let Prepared { mut result, manifest } = prepared;
-    if let Some(Ready { manifest, id, owners, objects, summary }) = manifest {
-        result.output_bytes = objects.iter().map(|o| u64::from(o.stored_length)).sum();
-        result.manifest_bytes = manifest.publish(&id, &owners, &objects, &summary, now())?.1;
-        result.output_bytes += result.manifest_bytes;
-        observer.counters().store_written.add(result.manifest_bytes);
-    }
-    Ok(result)
 }
 
 /// A source that has been read: its manifest waits to be published.
@@ -202,6 +205,8 @@ struct Ready {
     owners: Owners,
     objects: Vec<ObjectRow>,
     summary: Summary,
+    /// The earlier manifest, where that names all of the objects.
+    based_on: Option<Manifest>,
 }
 
 fn prepare(
@@ -288,7 +293,8 @@ fn prepare(
             pvc: source.pvc.clone(),
             partial: completeness != Completeness::Complete,
         };
-        Ok::<_, Error>(Ready { manifest, id, owners, objects, summary })
+        let based_on = previous.filter(|p| p.names_all(&objects)).map(|p| p.manifest.clone());
+        Ok::<_, Error>(Ready { manifest, id, owners, objects, summary, based_on })
     });
     let result = BackedUp {
         pvc: source.pvc.clone(),

@@ -35,11 +35,12 @@ impl Previous {
             inventory.manifests().iter().map(|m| m.id.clone()).filter(|id| id.pvc == *pvc).collect();
         candidates.sort_by_key(|id| (id.week <= week, id.week, !id.partial));
         for id in candidates.into_iter().rev() {
-            let opened = archive.open_listed(&id);
+            let opened = archive.open_before(&id);
             match opened.and_then(|m| m.map(|m| Self::open(m, inventory, compact)).transpose()) {
                 Ok(Some(previous)) => return Ok(Some(previous)),
                 // Retired since it was listed.
                 Ok(None) => {}
+                Err(error) if error.is_out_of_reach() => return Err(error.into()),
                 Err(error) => unreadable(&error),
             }
         }
@@ -54,6 +55,15 @@ impl Previous {
         let mut previous = Self { manifest, summary, usable: Vec::new(), table, compact };
         previous.judge(inventory);
         Ok(previous)
+    }
+
+    /// Whether it names all of these objects, in the order of their ids, and their files' lengths are the same.
+    pub(super) fn names_all(&self, objects: &[ObjectRow]) -> bool {
+        let mut mine = self.table.iter();
+        let same = |a: &ObjectRow, b: &ObjectRow| {
+            (a.id, a.chunk_length, a.stored_length) == (b.id, b.chunk_length, b.stored_length)
+        };
+        objects.iter().all(|row| mine.find(|known| known.id >= row.id).is_some_and(|known| same(known, row)))
     }
 
     /// Tells which objects can be used again.

@@ -13,12 +13,15 @@ pub(super) struct LocalBlob {
     pub(super) store: LocalStore,
     pub(super) path: PathBuf,
     pub(super) seen: Seen,
-    /// Replaced when its handle has gone stale.
-    pub(super) file: Mutex<Arc<dyn DiskFile>>,
+    /// Replaced when its handle has gone stale; taken at the end.
+    pub(super) file: Arc<Opened>,
 }
 
+/// A file that is open for reading, until it is let go of.
+pub(super) type Opened = Mutex<Option<Arc<dyn DiskFile>>>;
+
 impl LocalBlob {
-    fn file(&self) -> MutexGuard<'_, Arc<dyn DiskFile>> {
+    fn file(&self) -> MutexGuard<'_, Option<Arc<dyn DiskFile>>> {
         self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -30,16 +33,24 @@ impl Blob for LocalBlob {
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         self.store.with_patience(&self.store.shared.reading, || {
-            let file = Arc::clone(&self.file());
+            let Some(file) = self.file().clone() else { return Err(io::ErrorKind::NotFound.into()) };
             let read = file.read_exact_at(buffer, offset);
             if read.as_ref().is_err_and(is_passing)
                 && let Ok(again) = self.store.disk().open(&self.path)
                 && again.look().is_ok_and(|seen| seen.id == self.seen.id)
             {
-                *self.file() = Arc::from(again);
+                *self.file() = Some(Arc::from(again));
             }
             read
         })
+    }
+}
+
+impl Drop for LocalBlob {
+    fn drop(&mut self) {
+        if let Some(file) = self.file().take() {
+            self.store.let_go(file);
+        }
     }
 }
 
@@ -92,8 +103,13 @@ impl Upload for LocalUpload {
     fn commit(mut self: Box<Self>, key: &Key) -> Result<(), StoreError> {
         let Some(mut file) = self.file.take() else { return Ok(()) };
         let (store, target) = (&self.store, self.store.path(key));
+        if let Err(error) = store.waited(|| file.sync()) {
+            // Closed first: NFS keeps a file that is open under another name.
+            store.let_go(file);
+            store.discard(&self.temporary);
+            return Err(store.error(Op::Sync, key, error));
+        }
         let committed = (|| {
-            store.waited(|| file.sync()).map_err(|e| store.error(Op::Sync, key, e))?;
             store.waited(|| file.close()).map_err(|e| store.error(Op::Close, key, e))?;
             let done = || Ok(store.look(&target)?.is_some_and(|s| s.id == self.id));
             store.move_file(&self.temporary, &target, done).map_err(|e| store.error(Op::Rename, key, e))

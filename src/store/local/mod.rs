@@ -10,21 +10,23 @@ mod folders;
 mod patient;
 
 use super::clock::Clock;
-use super::disk::{Disk, Seen, SeenKind};
+use super::disk::{Disk, DiskLock, HeldFile, Seen, SeenKind};
 use super::error::{Elsewhere, Gone};
 use super::os::{OsDisk, blocked};
 use super::{
-    Blob, Item, ItemKind, Key, Lock, LockMode, NoFile, Stamp, Store, StoreError, StoreOperation as Op, Upload,
+    Blob, HeldLock, Item, ItemKind, Key, Lock, LockMode, NoFile, Stamp, Store, StoreError,
+    StoreOperation as Op, Upload, Wait,
 };
 use crate::model::{Patience, RunId, Timestamp};
-use files::{LocalBlob, LocalUpload, Unfinished};
+use files::{LocalBlob, LocalUpload, Opened, Unfinished};
 use folders::Folders;
+use patient::leave;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Instant;
 
 /// A store in a folder. Folders are made 0700, files 0600: a store holds what the sources protect.
 #[derive(Clone)]
@@ -45,23 +47,33 @@ struct Shared {
     clock: OnceLock<Clock>,
     /// It was said that folders cannot be synced here.
     unsynced: AtomicBool,
-    /// A server has kept us waiting, and has not answered.
-    unanswered: AtomicBool,
+    /// When a server has kept us waiting and has not answered, the last time.
+    unanswered: Mutex<Option<Instant>>,
     /// A file that was begun to see what time it gets, until there is something to write to it.
     spare: Mutex<Option<Unfinished>>,
+    /// What is open for reading.
+    opened: Mutex<Vec<Weak<Opened>>>,
     /// When the operations began that have not returned, by numbers that grow.
     waiting: Mutex<BTreeMap<u64, Instant>>,
+}
+
+impl Shared {
+    fn unanswered(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.unanswered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
         let spare = self.spare.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(spare) = spare
-            && !self.unanswered.load(Ordering::Relaxed)
-        {
-            drop(spare.file);
-            // Left behind it costs a name until the next clean-up.
-            let _ = self.disk.remove_file(&spare.temporary);
+        match spare {
+            Some(spare) if self.unanswered().is_some() => leave(spare.file),
+            Some(spare) => {
+                drop(spare.file);
+                // Left behind it costs a name until the next clean-up.
+                let _ = self.disk.remove_file(&spare.temporary);
+            }
+            None => {}
         }
     }
 }
@@ -77,9 +89,9 @@ impl LocalStore {
     pub fn on(disk: Box<dyn Disk>, root: impl Into<PathBuf>, run: RunId) -> Self {
         let (folders, clock) = (Mutex::default(), OnceLock::new());
         let (patience, reading) = (Patience::default(), Patience::default());
-        let (next, unsynced, unanswered) =
-            (AtomicU64::new(0), AtomicBool::new(false), AtomicBool::new(false));
-        let (spare, waiting) = (Mutex::default(), Mutex::default());
+        let (next, unsynced) = (AtomicU64::new(0), AtomicBool::new(false));
+        let (unanswered, spare) = (Mutex::default(), Mutex::default());
+        let (opened, waiting) = (Mutex::default(), Mutex::default());
         let shared = Shared {
             disk,
             run,
@@ -91,6 +103,7 @@ impl LocalStore {
             unsynced,
             unanswered,
             spare,
+            opened,
             waiting,
         };
         Self { root: root.into(), shared: Arc::new(shared) }
@@ -190,13 +203,23 @@ impl LocalStore {
     }
 }
 
+/// The file that is locked.
+const LOCK: &str = "lock";
+
 /// The lock, as long as it is held.
-struct HeldLock {
-    held: Option<Box<dyn std::any::Any + Send>>,
+struct LocalLock {
+    held: Option<Arc<dyn HeldFile>>,
     store: LocalStore,
 }
 
-impl Drop for HeldLock {
+impl HeldLock for LocalLock {
+    fn hold_alone(&mut self) -> Result<bool, StoreError> {
+        let Some(held) = &self.held else { return Ok(false) };
+        self.store.patiently(|| held.hold_alone()).map_err(|e| self.store.error(Op::Lock, &Key::new(LOCK), e))
+    }
+}
+
+impl Drop for LocalLock {
     fn drop(&mut self) {
         if let Some(held) = self.held.take() {
             self.store.let_go(held);
@@ -213,7 +236,11 @@ impl Store for LocalStore {
             Ok((file, seen))
         });
         let (file, seen) = opened.map_err(|e| self.error(Op::Open, key, self.final_word(e)))?;
-        Ok(Box::new(LocalBlob { store: self.clone(), path, seen, file: Mutex::new(Arc::from(file)) }))
+        let file: Arc<Opened> = Arc::new(Mutex::new(Some(Arc::from(file))));
+        let mut all = self.shared.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|other| other.strong_count() > 0);
+        all.push(Arc::downgrade(&file));
+        Ok(Box::new(LocalBlob { store: self.clone(), path, seen, file }))
     }
 
     fn create(&self) -> Result<Box<dyn Upload>, StoreError> {
@@ -351,12 +378,15 @@ impl Store for LocalStore {
     }
 
     fn lock(&self, mode: LockMode) -> Result<Lock, StoreError> {
-        let key = Key::new("lock");
+        let key = Key::new(LOCK);
         let lock = || self.with_folder(&self.root, || self.disk().lock(&self.path(&key), mode));
         let lock = self.patiently(lock).map_err(|e| self.error(Op::Lock, &key, e))?;
         Ok(match lock {
-            Lock::Held(held) => Lock::Held(Box::new(HeldLock { held: Some(held), store: self.clone() })),
-            lock => lock,
+            DiskLock::Held(held) => {
+                Lock::Held(Box::new(LocalLock { held: Some(Arc::from(held)), store: self.clone() }))
+            }
+            DiskLock::Busy => Lock::Busy,
+            DiskLock::Unsupported => Lock::Unsupported,
         })
     }
 
@@ -368,8 +398,17 @@ impl Store for LocalStore {
         Some(&self.root)
     }
 
-    fn waits_for(&self) -> Duration {
-        self.longest_wait()
+    fn wait(&self) -> Wait {
+        self.wait()
+    }
+
+    fn abandon(&self) {
+        let all = self.shared.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        for file in all.iter().filter_map(Weak::upgrade) {
+            if let Some(file) = file.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                leave(file);
+            }
+        }
     }
 
     fn location(&self) -> String {

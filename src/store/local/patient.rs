@@ -2,6 +2,7 @@
 
 use super::LocalStore;
 use crate::model::{Patience, is_passing};
+use crate::store::Wait;
 use crate::store::error::Silent;
 use std::collections::BTreeMap;
 use std::io;
@@ -12,6 +13,12 @@ use std::time::{Duration, Instant};
 
 /// A disk says at once that it cannot read or write; who takes longer to say so has waited for a server.
 const WAITED: Duration = Duration::from_secs(5);
+
+/// Has another thread close what is open.
+pub(super) fn leave(open: impl Send + 'static) {
+    // Without a thread it is closed here, as what is moved into it is dropped.
+    let _ = std::thread::Builder::new().name("close".to_owned()).spawn(move || drop(open));
+}
 
 impl LocalStore {
     /// Tries what only reads, or does nothing the second time, until it succeeds or fails for a reason that stays.
@@ -40,8 +47,7 @@ impl LocalStore {
     /// thread waits, which ends with the process.
     pub(super) fn let_go(&self, open: impl Send + 'static) {
         if self.is_unanswered() {
-            // Without a thread it is closed here, as what is moved into it is dropped.
-            let _ = std::thread::Builder::new().name("close".to_owned()).spawn(move || drop(open));
+            leave(open);
         } else {
             let _ = self.waited(|| {
                 drop(open);
@@ -54,13 +60,13 @@ impl LocalStore {
         self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How long the operation has waited that has waited longest.
-    pub(super) fn longest_wait(&self) -> Duration {
-        self.waiting().values().next().map_or(Duration::ZERO, Instant::elapsed)
+    pub(super) fn wait(&self) -> Wait {
+        let longest = self.waiting().values().next().map_or(Duration::ZERO, Instant::elapsed);
+        Wait { longest, failed: self.shared.unanswered().map(|moment| moment.elapsed()) }
     }
 
     fn is_unanswered(&self) -> bool {
-        self.shared.unanswered.load(Ordering::Relaxed)
+        self.shared.unanswered().is_some()
     }
 
     /// Does something once, and notes where that was waiting for nothing.
@@ -72,7 +78,8 @@ impl LocalStore {
         self.waiting().remove(&number);
         done.inspect_err(|error| {
             if is_passing(error) && begun.elapsed() >= WAITED {
-                self.shared.unanswered.store(true, Ordering::Relaxed);
+                *self.shared.unanswered() = Some(Instant::now());
+                self.shared.patience.has_failed(begun);
             }
         })
     }

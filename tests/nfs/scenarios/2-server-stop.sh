@@ -5,6 +5,10 @@
 
 make_sources
 backup 0 2025-01
+# A run has a manifest of each week open, and closing a file asks the server.
+older=()
+if [ -z "$QUICK" ]; then older=(2024-4{0..4}); fi
+for week in "${older[@]}"; do backup 0 "$week"; done
 change_sources 2 16
 # An aborted run's objects are found by the next, so these add up to less than a run has.
 moments=(6)
@@ -16,11 +20,11 @@ for more in "${moments[@]}"; do
     nfsd-stop
     tick
     stopped=$now
-    give_up run 180
+    give_up run 120
     finish run 1
     took_since "$stopped"
     names_the_store
-    is_published 2025-01
+    is_published "${older[@]}" 2025-01
     figure "stopped with $more objects stored: exit code 1 after $took s: ${said#*error: }"
 
     if [ -z "$QUICK" ]; then
@@ -39,7 +43,7 @@ for more in "${moments[@]}"; do
     figure "verify after the server is back: ${said%%$'\n'*}"
 done
 backup 0 2025-02
-is_published 2025-01 2025-02
+is_published "${older[@]}" 2025-01 2025-02
 weekvault 0 verify
 restores 2025-01 2025-02
 figure "the next run: exit code 0, both weeks restore"
@@ -54,7 +58,7 @@ nfsd-stop
 sleep 5
 nfsd-start
 finish run 0
-is_published 2025-01 2025-02 2025-03
+is_published "${older[@]}" 2025-01 2025-02 2025-03
 weekvault 0 verify
 restores 2025-03
 figure "down for 5 s in mid-run: exit code 0"
