@@ -71,7 +71,8 @@ pub(super) fn list(root: &SourceRoot, path: &ArchivePath, how: &How, patience: &
     let (mut names, mut odd): (Vec<(Name, Said)>, _) = (Vec::new(), Vec::new());
     // With the handle where only the listing failed: it may have begun.
     let mut listed = || {
-        (names.clear(), odd.clear());
+        names.clear();
+        odd.clear();
         let handle = root.open_folder(path, how.resolve()).map_err(|e| (None, io::Error::from(e)))?;
         let listed = each_name(handle.as_fd(), |name, said| match Name::new(name) {
             Ok(name) => names.push((name, said)),

@@ -7,19 +7,21 @@
 
 mod files;
 mod folders;
+mod lock;
 mod patient;
 
 use super::clock::Clock;
-use super::disk::{Disk, DiskLock, HeldFile, Seen, SeenKind};
+use super::disk::{Disk, Seen, SeenKind};
 use super::error::{Elsewhere, Gone};
 use super::os::{OsDisk, blocked};
 use super::{
-    Blob, HeldLock, Item, ItemKind, Key, Lock, LockMode, NoFile, Stamp, Store, StoreError,
-    StoreOperation as Op, Upload, Wait,
+    Blob, Item, ItemKind, Key, Lock, LockMode, NoFile, Stamp, Store, StoreError, StoreOperation as Op,
+    Upload, Wait,
 };
 use crate::model::{Patience, RunId, Timestamp};
 use files::{LocalBlob, LocalUpload, Opened, Unfinished};
 use folders::Folders;
+use lock::Locked;
 use patient::leave;
 use std::collections::BTreeMap;
 use std::io;
@@ -53,6 +55,8 @@ struct Shared {
     spare: Mutex<Option<Unfinished>>,
     /// What is open for reading.
     opened: Mutex<Vec<Weak<Opened>>>,
+    /// The lock that was taken last.
+    locked: Mutex<Weak<Locked>>,
     /// When the operations began that have not returned, by numbers that grow.
     waiting: Mutex<BTreeMap<u64, Instant>>,
 }
@@ -91,7 +95,7 @@ impl LocalStore {
         let (patience, reading) = (Patience::default(), Patience::default());
         let (next, unsynced) = (AtomicU64::new(0), AtomicBool::new(false));
         let (unanswered, spare) = (Mutex::default(), Mutex::default());
-        let (opened, waiting) = (Mutex::default(), Mutex::default());
+        let (opened, locked, waiting) = (Mutex::default(), Mutex::new(Weak::new()), Mutex::default());
         let shared = Shared {
             disk,
             run,
@@ -104,6 +108,7 @@ impl LocalStore {
             unanswered,
             spare,
             opened,
+            locked,
             waiting,
         };
         Self { root: root.into(), shared: Arc::new(shared) }
@@ -200,30 +205,6 @@ impl LocalStore {
         self.settled(|| self.with_folder(folder, || self.disk().rename(from, to)), done)?;
         self.touch(folder);
         Ok(())
-    }
-}
-
-/// The file that is locked.
-const LOCK: &str = "lock";
-
-/// The lock, as long as it is held.
-struct LocalLock {
-    held: Option<Arc<dyn HeldFile>>,
-    store: LocalStore,
-}
-
-impl HeldLock for LocalLock {
-    fn hold_alone(&mut self) -> Result<bool, StoreError> {
-        let Some(held) = &self.held else { return Ok(false) };
-        self.store.patiently(|| held.hold_alone()).map_err(|e| self.store.error(Op::Lock, &Key::new(LOCK), e))
-    }
-}
-
-impl Drop for LocalLock {
-    fn drop(&mut self) {
-        if let Some(held) = self.held.take() {
-            self.store.let_go(held);
-        }
     }
 }
 
@@ -378,16 +359,7 @@ impl Store for LocalStore {
     }
 
     fn lock(&self, mode: LockMode) -> Result<Lock, StoreError> {
-        let key = Key::new(LOCK);
-        let lock = || self.with_folder(&self.root, || self.disk().lock(&self.path(&key), mode));
-        let lock = self.patiently(lock).map_err(|e| self.error(Op::Lock, &key, e))?;
-        Ok(match lock {
-            DiskLock::Held(held) => {
-                Lock::Held(Box::new(LocalLock { held: Some(Arc::from(held)), store: self.clone() }))
-            }
-            DiskLock::Busy => Lock::Busy,
-            DiskLock::Unsupported => Lock::Unsupported,
-        })
+        self.lock_file(mode)
     }
 
     fn identity(&self) -> Option<(u64, u64)> {
@@ -408,6 +380,10 @@ impl Store for LocalStore {
             if let Some(file) = file.lock().unwrap_or_else(PoisonError::into_inner).take() {
                 leave(file);
             }
+        }
+        let locked = self.shared.locked.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+        if let Some(held) = locked.and_then(|l| l.lock().unwrap_or_else(PoisonError::into_inner).take()) {
+            leave(held);
         }
     }
 

@@ -42,7 +42,7 @@ first=$sum
 figure "  $(objects) objects"
 counted "unchanged backup" backup 0 2025-02
 ((counts[WRITE] <= 12)) || fail "an unchanged backup writes ${counts[WRITE]} times"
-((sum <= 150)) || fail "an unchanged backup needs $sum operations"
+((sum <= 120)) || fail "an unchanged backup needs $sum operations"
 ((sum * 2 < first)) || fail "an unchanged backup needs $sum operations, a first one $first"
 change_sources 3
 counted "backup of a week's changes" backup 0 2025-03
