@@ -25,7 +25,9 @@ def argv(command):
 
 def failure(command, status, stderr):
     last = stderr.strip().splitlines()[-3:]
-    return Failed(f"exit code {status} of `{' '.join(argv(command))[:300]}`: {' / '.join(last)[:600]}")
+    # Where this machine has things is nothing for a page.
+    words = " ".join(os.path.basename(word) or word for word in argv(command))
+    return Failed(f"exit code {status} of `{words[:300]}`: {' / '.join(last)[:600]}")
 
 
 def run(command, cwd=None, env=None, allowed=(0,)):
