@@ -4,7 +4,7 @@ use super::context::{Context, TOOL};
 use super::failure::{FAILED, Failure};
 use super::progress::Stderr;
 use crate::cache::Places;
-use crate::edge::SoftMount;
+use crate::edge::{Interrupt, SoftMount};
 use crate::format::ChunkSizes;
 use crate::model::{Patience, RunId, Shown, is_passing};
 use crate::ops::{Error, clock};
@@ -75,7 +75,7 @@ impl Context {
     fn store(&self) -> Result<Arc<dyn Store>, Failure> {
         self.check_store()?;
         let store: Arc<dyn Store> = Arc::new(LocalStore::new(self.global.store.clone(), RunId(random()?)));
-        end_where_silent(&store, self.global.store.clone());
+        end_where_silent(&store, self.global.store.clone(), &self.interrupt);
         Ok(store)
     }
 
@@ -199,11 +199,21 @@ impl Context {
 }
 
 /// Ends the process where the store's server does not answer for longer than a soft mount promises.
-fn end_where_silent(store: &Arc<dyn Store>, path: PathBuf) {
+fn end_where_silent(store: &Arc<dyn Store>, path: PathBuf, interrupt: &Interrupt) {
     let Some(mount) = SoftMount::of(&path) else { return };
     let store = Arc::downgrade(store);
+    let abandon = {
+        let store = store.clone();
+        move || {
+            if let Some(store) = store.upgrade() {
+                store.abandon();
+                // Until each of the threads is at it.
+                std::thread::sleep(Duration::from_millis(200));
+            }
+        }
+    };
+    interrupt.before_end(abandon.clone());
     let watch = move || {
-        let abandoned = store.clone();
         let waits = || store.upgrade().map(|store| (store.wait().longest, store.wait().failed));
         let silent = |silence: Duration| {
             let (path, seconds) = (Shown::path(&path), silence.as_secs());
@@ -212,11 +222,7 @@ fn end_where_silent(store: &Arc<dyn Store>, path: PathBuf) {
                 "error: the server of the store at {path} has not answered for {seconds} s: the command ends at once; what it \
                  left unfinished in the store's tmp/, or in a target, the next run removes"
             );
-            if let Some(store) = abandoned.upgrade() {
-                store.abandon();
-                // Until each of them is at it.
-                std::thread::sleep(Duration::from_millis(200));
-            }
+            abandon();
         };
         mount.watch(waits, silent, FAILED.into());
     };

@@ -4,8 +4,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,11 +17,15 @@ const ONE_WISH: Duration = Duration::from_millis(500);
 const GRACE: Duration = Duration::from_secs(8);
 
 /// Knows whether the program was asked to stop. Clones share what they know.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Interrupt {
     /// The first signal; 0 before.
     first: Arc<AtomicI32>,
+    last: Arc<Last>,
 }
+
+/// What is to be done before a process ends whose work has not.
+type Last = Mutex<Option<Box<dyn Fn() + Send>>>;
 
 impl Interrupt {
     /// Takes SIGTERM, SIGINT and SIGHUP over from the operating system's default, for the life of the process. A SIGHUP
@@ -40,7 +44,8 @@ impl Interrupt {
         // Where files may only be so large, a write is to fail with an error that names the file.
         signal_hook::flag::register(SIGXFSZ, Arc::default())?;
         let first = Arc::new(AtomicI32::new(0));
-        let flag = Arc::clone(&first);
+        let (flag, last) = (Arc::clone(&first), Arc::<Last>::default());
+        let ending = Arc::clone(&last);
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
             let mut asked: Option<Instant> = None;
             for signal in signals.forever() {
@@ -48,20 +53,30 @@ impl Interrupt {
                     None => {
                         flag.store(signal, Relaxed);
                         asked = Some(Instant::now());
+                        let ending = Arc::clone(&ending);
                         let end = move || {
                             thread::sleep(GRACE);
                             late(GRACE);
+                            do_last(&ending);
                             low_level::exit(128 + signal)
                         };
                         // Without the thread there is the second signal.
                         let _ = thread::Builder::new().name("grace".to_owned()).spawn(end);
                     }
-                    Some(moment) if moment.elapsed() > ONE_WISH => low_level::exit(128 + signal),
+                    Some(moment) if moment.elapsed() > ONE_WISH => {
+                        do_last(&ending);
+                        low_level::exit(128 + signal)
+                    }
                     Some(_) => {}
                 }
             }
         })?;
-        Ok(Self { first })
+        Ok(Self { first, last })
+    }
+
+    /// Has `last` done before the process ends though its work has not ended. It must be short.
+    pub fn before_end(&self, last: impl Fn() + Send + 'static) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(last));
     }
 
     /// The first signal that arrived, 15 (SIGTERM), 2 (SIGINT) or 1 (SIGHUP). The exit code to end with is 128 more.
@@ -70,6 +85,12 @@ impl Interrupt {
             0 => None,
             signal => Some(signal),
         }
+    }
+}
+
+fn do_last(last: &Last) {
+    if let Some(last) = last.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        last();
     }
 }
 
