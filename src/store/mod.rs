@@ -111,7 +111,7 @@ pub trait Store: Send + Sync {
         Wait::default()
     }
 
-    /// Has what is open for reading, and the lock, closed by threads of their own: the process is about to end, and where the storage does not
+    /// Has what is open, the lock too, closed by threads of their own: the process is about to end, and where the storage does not
     /// answer its end would wait for each file, one after the other.
     fn abandon(&self) {}
 

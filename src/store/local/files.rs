@@ -78,9 +78,11 @@ impl LocalStore {
     }
 }
 
+/// A file that is being written, until its commit takes it, or it is let go of.
+pub(super) type Writing = Mutex<Option<Box<dyn DiskFile>>>;
+
 pub(super) struct LocalUpload {
-    /// Taken by the commit.
-    pub(super) file: Option<Box<dyn DiskFile>>,
+    pub(super) file: Arc<Writing>,
     pub(super) id: (u64, u64),
     pub(super) temporary: PathBuf,
     pub(super) store: LocalStore,
@@ -88,7 +90,7 @@ pub(super) struct LocalUpload {
 
 impl Write for LocalUpload {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.as_mut().map_or_else(
+        self.file.lock().unwrap_or_else(PoisonError::into_inner).as_mut().map_or_else(
             || Err(io::Error::other("written after its commit")),
             |f| self.store.waited(|| f.write(bytes)),
         )
@@ -100,8 +102,9 @@ impl Write for LocalUpload {
 }
 
 impl Upload for LocalUpload {
-    fn commit(mut self: Box<Self>, key: &Key) -> Result<(), StoreError> {
-        let Some(mut file) = self.file.take() else { return Ok(()) };
+    fn commit(self: Box<Self>, key: &Key) -> Result<(), StoreError> {
+        let taken = self.file.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut file) = taken else { return Ok(()) };
         let (store, target) = (&self.store, self.store.path(key));
         if let Err(error) = store.waited(|| file.sync()) {
             // Closed first: NFS keeps a file that is open under another name.
@@ -123,7 +126,8 @@ impl Upload for LocalUpload {
 
 impl Drop for LocalUpload {
     fn drop(&mut self) {
-        if let Some(file) = self.file.take() {
+        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(file) = file {
             self.store.let_go(file);
             self.store.discard(&self.temporary);
         }

@@ -44,7 +44,7 @@ impl LocalStore {
         Ok(match lock {
             DiskLock::Held(held) => {
                 let held: Arc<Locked> = Arc::new(Mutex::new(Some(Arc::from(held))));
-                *self.shared.locked.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&held);
+                self.note_open(&held);
                 Lock::Held(Box::new(LocalLock { held, store: self.clone() }))
             }
             DiskLock::Busy => Lock::Busy,

@@ -19,10 +19,9 @@ use super::{
     Upload, Wait,
 };
 use crate::model::{Patience, RunId, Timestamp};
-use files::{LocalBlob, LocalUpload, Opened, Unfinished};
+use files::{LocalBlob, LocalUpload, Opened, Unfinished, Writing};
 use folders::Folders;
-use lock::Locked;
-use patient::leave;
+use patient::{Open, leave};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -53,10 +52,8 @@ struct Shared {
     unanswered: Mutex<Option<Instant>>,
     /// A file that was begun to see what time it gets, until there is something to write to it.
     spare: Mutex<Option<Unfinished>>,
-    /// What is open for reading.
-    opened: Mutex<Vec<Weak<Opened>>>,
-    /// The lock that was taken last.
-    locked: Mutex<Weak<Locked>>,
+    /// What is open.
+    open: Mutex<Vec<Weak<dyn Open>>>,
     /// When the operations began that have not returned, by numbers that grow.
     waiting: Mutex<BTreeMap<u64, Instant>>,
 }
@@ -95,7 +92,7 @@ impl LocalStore {
         let (patience, reading) = (Patience::default(), Patience::default());
         let (next, unsynced) = (AtomicU64::new(0), AtomicBool::new(false));
         let (unanswered, spare) = (Mutex::default(), Mutex::default());
-        let (opened, locked, waiting) = (Mutex::default(), Mutex::new(Weak::new()), Mutex::default());
+        let (open, waiting) = (Mutex::default(), Mutex::default());
         let shared = Shared {
             disk,
             run,
@@ -107,8 +104,7 @@ impl LocalStore {
             unsynced,
             unanswered,
             spare,
-            opened,
-            locked,
+            open,
             waiting,
         };
         Self { root: root.into(), shared: Arc::new(shared) }
@@ -218,9 +214,7 @@ impl Store for LocalStore {
         });
         let (file, seen) = opened.map_err(|e| self.error(Op::Open, key, self.final_word(e)))?;
         let file: Arc<Opened> = Arc::new(Mutex::new(Some(Arc::from(file))));
-        let mut all = self.shared.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|other| other.strong_count() > 0);
-        all.push(Arc::downgrade(&file));
+        self.note_open(&file);
         Ok(Box::new(LocalBlob { store: self.clone(), path, seen, file }))
     }
 
@@ -230,7 +224,9 @@ impl Store for LocalStore {
             Some(spare) => spare,
             None => self.begin()?,
         };
-        Ok(Box::new(LocalUpload { file: Some(file), id: seen.id, temporary, store: self.clone() }))
+        let file: Arc<Writing> = Arc::new(Mutex::new(Some(file)));
+        self.note_open(&file);
+        Ok(Box::new(LocalUpload { file, id: seen.id, temporary, store: self.clone() }))
     }
 
     fn list(&self, folder: &Key) -> Result<Vec<Item>, StoreError> {
@@ -375,16 +371,8 @@ impl Store for LocalStore {
     }
 
     fn abandon(&self) {
-        let all = self.shared.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        for file in all.iter().filter_map(Weak::upgrade) {
-            if let Some(file) = file.lock().unwrap_or_else(PoisonError::into_inner).take() {
-                leave(file);
-            }
-        }
-        let locked = self.shared.locked.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
-        if let Some(held) = locked.and_then(|l| l.lock().unwrap_or_else(PoisonError::into_inner).take()) {
-            leave(held);
-        }
+        let all = self.shared.open.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().filter_map(Weak::upgrade).for_each(|file| file.leave());
     }
 
     fn location(&self) -> String {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// A disk says at once that it cannot read or write; who takes longer to say so has waited for a server.
@@ -20,7 +20,29 @@ pub(super) fn leave(open: impl Send + 'static) {
     let _ = std::thread::Builder::new().name("close".to_owned()).spawn(move || drop(open));
 }
 
+/// What is open, until it is let go of.
+pub(super) trait Open: Send + Sync {
+    /// Has another thread close it, unless it is in use.
+    fn leave(&self);
+}
+
+impl<T: Send + 'static> Open for Mutex<Option<T>> {
+    fn leave(&self) {
+        if let Some(open) = self.try_lock().ok().and_then(|mut open| open.take()) {
+            leave(open);
+        }
+    }
+}
+
 impl LocalStore {
+    /// Remembers what is open.
+    pub(super) fn note_open<T: Send + 'static>(&self, open: &Arc<Mutex<Option<T>>>) {
+        let open: Weak<dyn Open> = Arc::downgrade(open) as Weak<Mutex<Option<T>>>;
+        let mut all = self.shared.open.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|other| other.strong_count() > 0);
+        all.push(open);
+    }
+
     /// Tries what only reads, or does nothing the second time, until it succeeds or fails for a reason that stays.
     pub(super) fn patiently<T>(&self, attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
         self.with_patience(&self.shared.patience, attempt)
