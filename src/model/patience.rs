@@ -73,13 +73,13 @@ impl Patience {
     }
 
     /// Something has succeeded.
-    pub fn has_succeeded(&self) {
+    fn has_succeeded(&self) {
         self.lost.store(0, Relaxed);
         *self.failing_since() = None;
     }
 
     /// For how long nothing has succeeded, since something failed.
-    pub fn failing_for(&self) -> Duration {
+    fn failing_for(&self) -> Duration {
         self.failing_since().map_or(Duration::ZERO, |since| since.elapsed())
     }
 

@@ -4,7 +4,7 @@ use super::disk::{Disk, DiskFile, DiskLock, HeldFile, Seen, SeenKind};
 use super::error::Gone;
 use super::{LockMode, NoFile, Stamp};
 use crate::model::Timestamp;
-use crate::sys::{is_blocked, open_beneath};
+use crate::sys::{is_blocked, open_beneath, refresh};
 use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, RawDir, StatxFlags};
 use rustix::io::Errno;
 use std::collections::BTreeSet;
@@ -207,8 +207,7 @@ impl Disk for OsDisk {
         }
         // What has gone since it was listed is listed no more. What is listed and not found may be anything.
         let again = self.below(folder, READ | OFlags::DIRECTORY)?;
-        let refresh = AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC;
-        let _ = rustix::fs::statx(&again, "", refresh, StatxFlags::MTIME | StatxFlags::CTIME);
+        refresh(again.as_fd());
         self.each(folder, &again, |name, kind| {
             if absent.remove(name) {
                 let seen = entry_seen(again.as_fd(), name, kind)?;

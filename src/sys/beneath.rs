@@ -1,6 +1,6 @@
 //! Opening paths below a directory without ever leaving it.
 
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::{Errno, Result};
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -43,6 +43,12 @@ pub fn open_within(root: BorrowedFd<'_>, path: &Path, flags: OFlags, more: Resol
 /// the way or where a directory was wanted.
 pub fn is_blocked(error: Errno) -> bool {
     matches!(error, Errno::LOOP | Errno::NOTDIR | Errno::XDEV)
+}
+
+/// Asks the server, where there is one, what a directory is now: a client's listing may be a minute old.
+pub fn refresh(folder: BorrowedFd<'_>) {
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC;
+    let _ = rustix::fs::statx(folder, "", flags, StatxFlags::MTIME | StatxFlags::CTIME);
 }
 
 /// Bytes of a path that one call takes.

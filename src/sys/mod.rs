@@ -2,4 +2,4 @@
 
 mod beneath;
 
-pub use beneath::{is_blocked, open_beneath, open_within};
+pub use beneath::{is_blocked, open_beneath, open_within, refresh};

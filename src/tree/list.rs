@@ -2,10 +2,11 @@
 
 use super::error::is_absent;
 use super::exclude::{CACHE_TAG, is_cache_tag};
-use super::root::{Absence, SourceRoot, each_name, refresh};
+use super::root::{Absence, SourceRoot, each_name};
 use super::stat::stat_at;
 use super::store_place::{STORE_JSON, StorePlace};
 use crate::model::{ArchivePath, Excerpt, Name, NodeKind, Patience, Stat, is_passing};
+use crate::sys::refresh;
 use rustix::fs::ResolveFlags;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

@@ -4,8 +4,8 @@ use super::SourceError;
 use super::error::is_absent;
 use super::stat::{stat_at, stat_open};
 use crate::model::{ArchivePath, Stat, Timestamp};
-use crate::sys::open_within;
-use rustix::fs::{AtFlags, Mode, OFlags, RawDir, ResolveFlags, StatxFlags};
+use crate::sys::{open_within, refresh};
+use rustix::fs::{Mode, OFlags, RawDir, ResolveFlags};
 use std::collections::HashSet;
 use std::ffi::CStr;
 use std::hash::{BuildHasher, RandomState};
@@ -155,12 +155,6 @@ pub(super) fn each_name(
         }
     }
     Ok(())
-}
-
-/// Asks the server, where there is one, what a directory is now: a client's listing may be a minute old.
-pub(super) fn refresh(folder: BorrowedFd<'_>) {
-    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC;
-    let _ = rustix::fs::statx(folder, "", flags, StatxFlags::MTIME | StatxFlags::CTIME);
 }
 
 /// Tells what is gone from what only cannot be found: `ENOENT` for a name is no proof, since a file system may list names

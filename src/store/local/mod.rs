@@ -367,7 +367,7 @@ impl Store for LocalStore {
     }
 
     fn wait(&self) -> Wait {
-        self.wait()
+        self.time_waited()
     }
 
     fn abandon(&self) {

@@ -82,7 +82,8 @@ impl LocalStore {
         self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn wait(&self) -> Wait {
+    /// See [`crate::store::Store::wait`].
+    pub(super) fn time_waited(&self) -> Wait {
         let longest = self.waiting().values().next().map_or(Duration::ZERO, Instant::elapsed);
         Wait { longest, failed: self.shared.unanswered().map(|moment| moment.elapsed()) }
     }
