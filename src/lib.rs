@@ -51,10 +51,12 @@
 //! # The rooms
 //!
 //! [`model`] has the nouns; [`format`](mod@format) turns them to bytes and back; [`tree`] is the outside file system;
-//! [`sys`] has the system calls that it shares with the store; [`data`] has the pure transformations; [`store`] keeps bytes by key; [`cache`] is local and disposable; [`repo`] is
-//! the archive with its protocol; [`ops`] has the use cases; [`edge`] talks to the Pushgateway and listens to signals;
-//! [`cli`] is the command line. Dependencies point one way, and `tests/architecture.rs` holds that.
+//! [`sys`] has the system calls that it shares with the store; [`data`] has the pure transformations; [`store`] keeps
+//! bytes by key; [`cache`] is local and disposable; [`archive`] is what a store's files mean, with the protocol; [`ops`]
+//! has the use cases; [`edge`] talks to the Pushgateway and listens to signals; [`cli`] is the command line. Dependencies
+//! point one way, and `tests/architecture.rs` holds that.
 
+pub mod archive;
 pub mod cache;
 pub mod cli;
 pub mod data;
@@ -62,7 +64,6 @@ pub mod edge;
 pub mod format;
 pub mod model;
 pub mod ops;
-pub mod repo;
 pub mod store;
 pub mod sys;
 pub mod tree;

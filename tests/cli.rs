@@ -984,11 +984,11 @@ fn help_ends_with_examples_that_work_and_the_exit_codes() {
         let (examples, codes) = end.split_once("\n\nExit codes:\n").unwrap_or_else(|| panic!("{long}"));
         let codes: Vec<&str> = codes.lines().map(|l| l.split_whitespace().next().unwrap()).collect();
         let wanted: &[&str] = match name {
-            "" => &["0", "1", "2", "3", "4", "5", "129", "130", "143"],
-            "backup" | "import" => &["0", "1", "2", "3", "129", "130", "143"],
-            "verify" => &["0", "1", "2", "4", "5", "129", "130", "143"],
-            "list" => &["0", "1", "2", "5", "129", "130", "143"],
-            _ => &["0", "1", "2", "129", "130", "143"],
+            "" => &["0", "1", "2", "3", "4", "5", "70", "129", "130", "143"],
+            "backup" | "import" => &["0", "1", "2", "3", "70", "129", "130", "143"],
+            "verify" => &["0", "1", "2", "4", "5", "70", "129", "130", "143"],
+            "list" => &["0", "1", "2", "5", "70", "129", "130", "143"],
+            _ => &["0", "1", "2", "70", "129", "130", "143"],
         };
         assert_eq!(codes, wanted, "{name}");
         let joined = examples.replace("\\\n", " ");

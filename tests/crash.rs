@@ -19,9 +19,9 @@ use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
+use weekvault::archive::ArchiveError;
 use weekvault::model::{ObjectId, Timestamp};
 use weekvault::ops::{Error, clock};
-use weekvault::repo::RepoError;
 
 /// What somebody does with the store.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -179,7 +179,7 @@ fn goes_on(history: &History, operation: usize, image: &Image, before: &Places) 
     match HISTORY[step].1 {
         Do::Undelete(slot) => match runs::bring_back(&disk, slot) {
             // It came back before the power cut.
-            Err(Error::Repo(RepoError::NotInTrash { .. })) if before.visible.contains_key(slot) => {}
+            Err(Error::Archive(ArchiveError::NotInTrash { .. })) if before.visible.contains_key(slot) => {}
             result => drop(result.map_err(|e| e.to_string())?),
         },
         Do::Rot(_) | Do::Repair => drop(runs::repair(&disk).map_err(|e| e.to_string())?),

@@ -16,14 +16,15 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use tempfile::TempDir;
+use weekvault::archive::{Archive, GcOptions, Manifest, collect};
 use weekvault::format::{ManifestWriter, Section, encode_objects, encode_summary};
 use weekvault::model::{
     ArchivePath, Completeness, Entry, Extent, Kind, Meta, Problem, RunId, Silent, Summary, Timestamp, WeekRef,
 };
-use weekvault::ops::restore::{Owner, RestoreOptions, Restored, Selection, restore};
+use weekvault::ops::Run;
+use weekvault::ops::restore::{RestoreOptions, Restored, restore};
 use weekvault::ops::verify::{VerifyOptions, verify};
 use weekvault::ops::{Error, browse};
-use weekvault::repo::{Archive, GcOptions, Manifest, collect};
 use weekvault::store::LocalStore;
 
 const OLD: &str = "2025-10";
@@ -513,12 +514,8 @@ fn every_byte_of_a_manifest() {
             bytes[at] ^= 1 << (at % 8);
             fs::write(&file, bytes).unwrap();
             CASES.fetch_add(1, Ordering::Relaxed);
-            let verified = verify(
-                &archive,
-                &VerifyOptions { quick: true, ..VerifyOptions::default() },
-                &Silent::default(),
-            )
-            .unwrap();
+            let options = VerifyOptions { quick: true, ..VerifyOptions::default() };
+            let verified = verify(Run::new(&archive, &Silent::default()), &options).unwrap();
             let [(damaged, reason)] = verified.damaged_manifests.as_slice() else {
                 panic!("{at}: {verified:?}")
             };
@@ -586,15 +583,5 @@ fn every_byte_of_a_manifest() {
 }
 
 fn restore_to(archive: &Archive, manifest: &Manifest, target: &Path) -> Result<Restored, Error> {
-    let options = RestoreOptions {
-        target: target.to_path_buf(),
-        selection: Selection::all(),
-        delete: false,
-        dry_run: false,
-        owner: Owner::Names,
-        sparse: false,
-        verify: false,
-        threads: 1,
-    };
-    restore(archive, manifest, &options, &Silent::default())
+    restore(Run::new(archive, &Silent::default()), manifest, &RestoreOptions::into(target))
 }

@@ -1,117 +1,19 @@
 //! What the engine does when something is wrong: each of these once lost or hid something.
 #![cfg(test)]
 
+#[path = "common/bench.rs"]
+mod bench;
+
+use bench::Bench;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
-use weekvault::format::{ChunkSizes, Section};
-use weekvault::model::{Completeness, Counters, Observer, Silent, Timestamp, Week, WeekRef};
+use std::path::Path;
+use std::sync::Mutex;
+use weekvault::archive::{GcOptions, Retention, collect, retain};
+use weekvault::model::{Completeness, Counters, Observer, Silent, Timestamp, Week};
 use weekvault::ops::Error;
-use weekvault::ops::backup::{BackedUp, BackupOptions, Origin, Source, backup};
 use weekvault::ops::clock::now;
-use weekvault::ops::restore::{Owner, RestoreOptions, Restored, Selection, restore};
-use weekvault::ops::verify::{VerifyOptions, verify};
-use weekvault::repo::{Archive, GcOptions, NewStore, Retention, collect, retain};
-use weekvault::store::LocalStore;
-use weekvault::tree::WalkOptions;
-
-/// A store and a source in a folder of their own.
-struct Bench {
-    folder: tempfile::TempDir,
-    archive: Archive,
-}
-
-impl Bench {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Arc::new(LocalStore::new(folder.path().join("store"), weekvault::model::RunId(1)));
-        let chunks = ChunkSizes { min: 1024, avg: 4096, max: 16384 };
-        let new = NewStore { chunks, created: now(), created_by: "test".into(), id: "00".repeat(16) };
-        let archive = Archive::open_or_create(store, &new).unwrap();
-        fs::create_dir(folder.path().join("src")).unwrap();
-        Self { folder, archive }
-    }
-
-    fn src(&self) -> PathBuf {
-        self.folder.path().join("src")
-    }
-
-    fn write(&self, name: &str, bytes: &[u8]) {
-        let path = self.src().join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, bytes).unwrap();
-    }
-
-    fn backup(&self, week: &str) -> Result<BackedUp, Error> {
-        self.backup_as(week, "p")
-    }
-
-    fn backup_as(&self, week: &str, pvc: &str) -> Result<BackedUp, Error> {
-        self.backup_watched(week, pvc, &Silent::default())
-    }
-
-    fn backup_watched(&self, week: &str, pvc: &str, observer: &dyn Observer) -> Result<BackedUp, Error> {
-        let options = BackupOptions {
-            week: week.parse().unwrap(),
-            origin: Origin::Live,
-            excludes: Vec::new(),
-            walk: WalkOptions::everything(),
-            compression: 3,
-            force_read: false,
-            ignore_ctime: false,
-            ignore_inode: false,
-            rules: Default::default(),
-            dry_run: false,
-            threads: 2,
-            readers: None,
-            host: "test".into(),
-            tool: "test".into(),
-        };
-        let source = Source { pvc: pvc.parse().unwrap(), path: self.src() };
-        Ok(backup(&self.archive, &[source], &options, observer)?.sources.remove(0))
-    }
-
-    fn restore(&self, week: &str, target: &Path, delete: bool) -> Result<Restored, Error> {
-        let id = self.archive.find_manifest(WeekRef::Exact(week.parse().unwrap()), &"p".parse().unwrap())?;
-        let manifest = self.archive.open_manifest(&id)?;
-        let options = RestoreOptions {
-            target: target.to_path_buf(),
-            selection: Selection::all(),
-            delete,
-            dry_run: false,
-            owner: Owner::Nobody,
-            sparse: false,
-            verify: false,
-            threads: 2,
-        };
-        restore(&self.archive, &manifest, &options, &Silent::default())
-    }
-
-    fn manifest(&self, week: &str) -> PathBuf {
-        self.folder.path().join("store").join(week).join("p.manifest")
-    }
-
-    /// Flips a bit of the n-th block of entries of a manifest.
-    fn damage_block(&self, week: &str, n: usize) {
-        let id =
-            self.archive.find_manifest(WeekRef::Exact(week.parse().unwrap()), &"p".parse().unwrap()).unwrap();
-        let manifest = self.archive.open_manifest(&id).unwrap();
-        let mut blocks = manifest.reader().blocks().iter().filter(|b| b.section == Section::Entries);
-        let offset = blocks.nth(n).unwrap().offset as usize + 20;
-        let mut bytes = fs::read(self.manifest(week)).unwrap();
-        bytes[offset] ^= 1;
-        fs::write(self.manifest(week), bytes).unwrap();
-    }
-
-    fn objects(&self) -> Vec<PathBuf> {
-        let mut found = Vec::new();
-        for folder in fs::read_dir(self.folder.path().join("store/objects")).unwrap() {
-            found.extend(fs::read_dir(folder.unwrap().path()).unwrap().map(|f| f.unwrap().path()));
-        }
-        found
-    }
-}
+use weekvault::ops::verify::VerifyOptions;
 
 fn files_in(folder: &Path) -> usize {
     let mut count = 0;
@@ -135,7 +37,7 @@ fn a_damaged_block_of_a_manifest_hurts_its_own_entries_alone() {
     assert!(restored.failed > 0);
     let there = files_in(&target);
     assert!((3000..9000).contains(&there), "{there} files of the sound blocks were restored");
-    assert!(!verify(&bench.archive, &VerifyOptions::default(), &Silent::default()).unwrap().is_clean());
+    assert!(!bench.verify(VerifyOptions::default()).unwrap().is_clean());
 }
 
 #[test]
@@ -161,7 +63,7 @@ fn lost_and_short_objects_are_stored_again() {
     assert!(objects.len() > 3);
     fs::remove_file(&objects[0]).unwrap();
     fs::write(&objects[1], b"short").unwrap();
-    let check = |options: VerifyOptions| verify(&bench.archive, &options, &Silent::default()).unwrap();
+    let check = |options: VerifyOptions| bench.verify(options).unwrap();
     assert_eq!(check(VerifyOptions::default()).damaged_objects.len(), 2);
     assert_eq!(check(VerifyOptions { quick: true, ..VerifyOptions::default() }).damaged_objects.len(), 2);
     let healed = bench.backup("2025-02").unwrap();
@@ -259,7 +161,7 @@ fn emptied_objects_are_not_taken_for_known_ones() {
         fs::write(&object, b"").unwrap();
     }
     bench.backup("2025-02").unwrap();
-    assert!(verify(&bench.archive, &VerifyOptions::default(), &Silent::default()).unwrap().is_clean());
+    assert!(bench.verify(VerifyOptions::default()).unwrap().is_clean());
 }
 
 #[test]
@@ -340,5 +242,5 @@ fn what_really_vanishes_in_mid_run_is_no_problem() {
         Meddling::new(move || (0..50).for_each(|n| drop(fs::remove_dir_all(src.join(n.to_string())))));
     let done = bench.backup_watched("2025-15", "p", &meddling).unwrap();
     assert_eq!(done.completeness, Completeness::Complete, "{:?}", done.problems);
-    verify(&bench.archive, &VerifyOptions::default(), &Silent::default()).unwrap();
+    bench.verify(VerifyOptions::default()).unwrap();
 }

@@ -14,6 +14,7 @@ use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use weekvault::archive::{Archive, NewStore};
 use weekvault::format::{
     Block, ChunkSizes, FormatError, ManifestReader, ManifestWriter, Opener, RandomRead, ReadError, Sealer,
     Section, StoreConfig, decode_objects, decode_store, decode_summary, encode_objects, encode_store,
@@ -24,10 +25,9 @@ use weekvault::model::{
     LeftOutReason, Meta, Name, ObjectId, ObjectRow, Owners, Problem, RunId, Silent, Summary, Timestamp,
     Xattr,
 };
-use weekvault::ops::backup::{BackupOptions, Origin, Source, backup};
-use weekvault::repo::{Archive, NewStore};
+use weekvault::ops::Run;
+use weekvault::ops::backup::{BackupOptions, Labels, Source, backup};
 use weekvault::store::LocalStore;
-use weekvault::tree::WalkOptions;
 
 const DOC: &str = include_str!("../docs/format.md");
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/read_store.py");
@@ -1058,23 +1058,11 @@ fn back_up(source: &Path, store: &Path) {
     };
     let archive = Archive::open_or_create(Arc::new(LocalStore::new(store, RunId(1))), &new).unwrap();
     let sources = [Source { pvc: "enigma".parse().unwrap(), path: source.to_path_buf() }];
-    let options = BackupOptions {
-        week: "2025-14".parse().unwrap(),
-        origin: Origin::Live,
-        excludes: vec![],
-        walk: WalkOptions::everything(),
-        compression: 3,
-        force_read: false,
-        ignore_ctime: false,
-        ignore_inode: false,
-        rules: Default::default(),
-        dry_run: false,
-        threads: 2,
-        readers: None,
-        host: "here".into(),
-        tool: "a test".into(),
-    };
-    let done = backup(&archive, &sources, &options, &Silent::default()).unwrap();
+    let labels =
+        Labels { host: "here".into(), tool: "a test".into(), ..Labels::of("2025-14".parse().unwrap()) };
+    let observer = Silent::default();
+    let run = Run::new(&archive, &observer).on(2);
+    let done = backup(run, &sources, &labels, &BackupOptions::default()).unwrap();
     assert_eq!(done.sources[0].completeness, Completeness::Complete, "{:?}", done.sources[0].problems);
 }
 

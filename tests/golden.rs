@@ -32,10 +32,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use tempfile::TempDir;
+use weekvault::archive::{Archive, Manifest, NewStore};
 use weekvault::format::{ChunkSizes, Section, encode_summary};
 use weekvault::model::{Entry, Extent, Kind, Meta, Owners, RunId, Silent, Timestamp, WeekRef};
-use weekvault::ops::backup::{BackupOptions, Origin, Source, backup};
-use weekvault::repo::{Archive, Manifest, NewStore};
+use weekvault::ops::Run;
+use weekvault::ops::backup::{BackupOptions, Labels, Source, backup};
 use weekvault::store::LocalStore;
 use weekvault::tree::{Excludes, WalkOptions};
 
@@ -784,23 +785,14 @@ fn change_second(root: &Path, variant: &Variant) {
 fn back_up(archive: &Archive, week: &str, root: &Path, pvcs: &[&str]) {
     let source = |pvc: &&str| Source { pvc: pvc.parse().unwrap(), path: root.join(pvc) };
     let options = BackupOptions {
-        week: week.parse().unwrap(),
-        origin: Origin::Live,
-        excludes: vec![EXCLUDED.into()],
         walk: WalkOptions { excludes: Some(Excludes::new([EXCLUDED]).unwrap()), ..WalkOptions::everything() },
         compression: 19,
-        force_read: false,
-        ignore_ctime: false,
-        ignore_inode: false,
-        rules: Default::default(),
-        dry_run: false,
-        threads: 2,
-        readers: None,
-        host: "golden".into(),
-        tool: concat!("weekvault ", env!("CARGO_PKG_VERSION")).into(),
+        ..BackupOptions::default()
     };
+    let (excludes, host) = (vec![EXCLUDED.into()], "golden".into());
+    let labels = Labels { excludes, host, ..Labels::of(week.parse().unwrap()) };
     let sources: Vec<Source> = pvcs.iter().map(source).collect();
-    backup(archive, &sources, &options, &Silent::default()).unwrap();
+    backup(Run::new(archive, &Silent::default()).on(2), &sources, &labels, &options).unwrap();
 }
 
 /// Set to a store's folder: only the run without capabilities is made.

@@ -8,9 +8,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use weekvault::archive::Archive;
 use weekvault::model::LeftOutReason::{self, Cache, Leftover, Mount};
 use weekvault::model::RunId;
-use weekvault::repo::Archive;
 use weekvault::store::LocalStore;
 
 const WEEK: &str = "2025-14";

@@ -19,8 +19,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 use tempfile::TempDir;
+use weekvault::archive::{Archive, ManifestRef};
 use weekvault::model::RunId;
-use weekvault::repo::{Archive, ManifestRef};
 use weekvault::store::LocalStore;
 
 /// Weeks that retention keeps.

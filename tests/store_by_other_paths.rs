@@ -10,8 +10,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use weekvault::archive::Archive;
 use weekvault::model::{LeftOutReason, RunId};
-use weekvault::repo::Archive;
 use weekvault::store::LocalStore;
 
 const WEEK: &str = "2025-14";

@@ -9,11 +9,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use weekvault::archive::{Archive, ArchiveError, NewStore};
 use weekvault::model::Silent;
-use weekvault::ops::Error;
 use weekvault::ops::clock::this_week;
 use weekvault::ops::gc::{GcRun, gc};
-use weekvault::repo::{Archive, NewStore, RepoError};
+use weekvault::ops::{Error, Run};
 use weekvault::store::MemoryStore;
 
 /// A store of small chunks, and a source that a test changes from week to week.
@@ -278,12 +278,12 @@ fn clocks_that_disagree_are_not_trusted() {
         id: "00".repeat(16),
     };
     let archive = Archive::open_or_create(Arc::new(MemoryStore::default()), &new).unwrap();
-    let run = GcRun { dry_run: false, trash_days: 7, empty_trash: false, ignore_clock: false };
-    let error = gc(&archive, run, &Silent::default()).unwrap_err();
-    assert!(matches!(error, Error::Repo(RepoError::Clock { .. })), "{error}");
+    let how = GcRun { dry_run: false, trash_days: 7, empty_trash: false, ignore_clock: false };
+    let error = gc(Run::new(&archive, &Silent::default()), how).unwrap_err();
+    assert!(matches!(error, Error::Archive(ArchiveError::Clock { .. })), "{error}");
     assert!(error.to_string().contains("1970-01-01T00:00:00Z"), "{error}");
-    gc(&archive, GcRun { ignore_clock: true, ..run }, &Silent::default()).unwrap();
-    gc(&archive, GcRun { dry_run: true, ..run }, &Silent::default()).unwrap();
+    gc(Run::new(&archive, &Silent::default()), GcRun { ignore_clock: true, ..how }).unwrap();
+    gc(Run::new(&archive, &Silent::default()), GcRun { dry_run: true, ..how }).unwrap();
     let error = this_week(&archive).unwrap_err();
     assert!(matches!(error, Error::WhichWeek { .. }) && error.to_string().contains("--week"), "{error}");
 }

@@ -251,8 +251,8 @@ fn a_path_that_is_no_directory_is_no_empty_store() {
 #[test]
 fn an_object_of_a_store_that_is_gone_is_out_of_reach() {
     use std::sync::Arc;
+    use weekvault::archive::{Archive, Damage, ObjectReader};
     use weekvault::model::{ObjectId, RunId};
-    use weekvault::repo::{Archive, Damage, ObjectReader};
     use weekvault::store::LocalStore;
 
     let place = Place::new();

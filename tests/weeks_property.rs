@@ -18,13 +18,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use weekvault::archive::{Archive, GcOptions, NewStore, collect};
 use weekvault::format::ChunkSizes;
 use weekvault::model::{PvcName, Silent, Timestamp, Week, WeekRef};
-use weekvault::ops::backup::{BackupOptions, Origin, Source, SourceRules, backup};
+use weekvault::ops::Run;
+use weekvault::ops::backup::{BackupOptions, Labels, Source, SourceRules, backup};
 use weekvault::ops::clock;
-use weekvault::ops::restore::{Owner, RestoreOptions, Selection, restore};
+use weekvault::ops::restore::{Owner, RestoreOptions, restore};
 use weekvault::ops::verify::{VerifyOptions, verify};
-use weekvault::repo::{Archive, GcOptions, NewStore, collect};
 use weekvault::store::MemoryStore;
 use weekvault::tree::WalkOptions;
 
@@ -103,24 +104,18 @@ impl<'a> Living<'a> {
     }
 
     fn back_up(&self, week: usize) {
+        let threads = self.life.threads;
         let options = BackupOptions {
-            week: label(week),
-            origin: Origin::Live,
-            excludes: Vec::new(),
             walk: WalkOptions { cross_filesystems: false, ..WalkOptions::everything() },
             compression: 1,
-            force_read: false,
-            ignore_ctime: false,
-            ignore_inode: false,
             rules: SourceRules { allow_empty: true, allow_other: true, ..SourceRules::default() },
-            dry_run: false,
-            threads: self.life.threads,
-            readers: (self.life.threads > 1).then_some(6),
-            host: "test".into(),
-            tool: "test".into(),
+            readers: (threads > 1).then_some(6),
+            ..BackupOptions::default()
         };
+        let observer = Silent::default();
+        let run = Run::new(&self.archive, &observer).on(threads);
         let sources = [Source { pvc: self.pvc.clone(), path: self.root.clone() }];
-        let done = backup(&self.archive, &sources, &options, &Silent::default()).unwrap();
+        let done = backup(run, &sources, &Labels::of(label(week)), &options).unwrap();
         assert!(done.sources[0].problems.is_empty(), "{:?}", done.sources[0].problems);
         READ.fetch_add(done.sources[0].counts.bytes_read, Ordering::Relaxed);
         ALL.fetch_add(done.sources[0].counts.bytes, Ordering::Relaxed);
@@ -131,23 +126,22 @@ impl<'a> Living<'a> {
     fn restore(&self, week: usize, target: &Path, delete: bool) {
         let id = self.archive.find_manifest(WeekRef::Exact(label(week)), &self.pvc).unwrap();
         let manifest = self.archive.open_manifest(&id).unwrap();
+        let threads = self.life.threads;
         let options = RestoreOptions {
-            target: target.to_path_buf(),
-            selection: Selection::all(),
             delete,
-            dry_run: false,
             owner: Owner::Numeric,
-            sparse: self.life.threads == 1,
-            verify: false,
-            threads: self.life.threads,
+            sparse: threads == 1,
+            ..RestoreOptions::into(target)
         };
-        let restored = restore(&self.archive, &manifest, &options, &Silent::default()).unwrap();
+        let observer = Silent::default();
+        let run = Run::new(&self.archive, &observer).on(threads);
+        let restored = restore(run, &manifest, &options).unwrap();
         assert_eq!(restored.failed, 0, "{:?}", restored.problems);
     }
 
     fn verify(&self) {
-        let options = VerifyOptions { threads: 1, ..VerifyOptions::default() };
-        let verified = verify(&self.archive, &options, &Silent::default()).unwrap();
+        let observer = Silent::default();
+        let verified = verify(Run::new(&self.archive, &observer), &VerifyOptions::default()).unwrap();
         assert!(verified.is_clean(), "{verified:?}");
         assert_eq!((verified.unreferenced, verified.manifests), (0, WEEKS as u64));
     }

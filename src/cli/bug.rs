@@ -1,7 +1,6 @@
-//! The border where a panic becomes a failure like others: with a message, an exit code, and metrics.
+//! How the first panic went, for the message that it ends with.
 
-use super::failure::Failure;
-use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook};
+use std::panic::{PanicHookInfo, set_hook, take_hook};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -36,33 +35,7 @@ fn describe(panic: &PanicHookInfo<'_>) -> String {
     }
 }
 
-/// Runs `work`; a panic of it, or of a thread that it waits for, is a failure.
-pub(super) fn caught<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(bug()))
-}
-
-/// The failure that a panic is.
-pub(super) fn bug() -> Failure {
-    let first = FIRST.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    Failure::Bug(first.unwrap_or_else(|| "a stage of the work ended without a word".to_owned()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_panic_is_a_failure_also_that_of_a_thread() {
-        let here = caught::<()>(|| panic!("no"));
-        let there = caught::<()>(|| {
-            std::thread::scope(|scope| {
-                scope.spawn(|| panic!("no"));
-            });
-            Ok(())
-        });
-        for failure in [here, there].map(Result::unwrap_err) {
-            assert_eq!(failure.code(), 1);
-            assert!(failure.to_string().contains("bug in weekvault"), "{failure}");
-        }
-    }
+/// The first panic, with its place, if there has been one.
+pub(super) fn first() -> Option<String> {
+    FIRST.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }

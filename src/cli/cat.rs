@@ -1,9 +1,9 @@
 //! `cat`: one file to stdout.
 
-use super::args::{Which, help_end};
 use super::context::Context;
 use super::failure::{DONE, Failure};
 use super::ls::parse_path;
+use super::options::{Which, help_end};
 use crate::ops::browse;
 use clap::Args;
 use std::ffi::OsString;
@@ -28,9 +28,9 @@ pub(super) fn run(context: &Context, args: &CatArgs) -> Result<u8, Failure> {
     context.refuse_json("cat writes the file's bytes to stdout")?;
     let path = parse_path(Some(&args.path))?;
     let archive = context.open_to_read()?;
-    let manifest = args.which.open(context, &archive)?;
+    let manifest = context.manifest(&args.which, &archive)?;
     let mut out = BufWriter::new(io::stdout().lock());
-    browse::cat(&archive, &manifest, &path, &mut out, context.observer())
+    browse::cat(context.run(&archive), &manifest, &path, &mut out)
         .map_err(|e| context.failure(e, "the output is not whole"))?;
     Ok(DONE)
 }

@@ -1,8 +1,8 @@
 //! `completions`: what a shell needs to complete our command line.
 
-use super::args::{command, help_end};
 use super::context::Context;
 use super::failure::{DONE, Failure};
+use super::options::help_end;
 use clap::Args;
 use std::io::{self, Write};
 
@@ -20,11 +20,15 @@ pub(super) struct CompletionsArgs {
     shell: clap_complete::Shell,
 }
 
-pub(super) fn run(context: &Context, args: &CompletionsArgs) -> Result<u8, Failure> {
+pub(super) fn run(
+    context: &Context,
+    args: &CompletionsArgs,
+    mut command: clap::Command,
+) -> Result<u8, Failure> {
     context.refuse_json("completions prints a shell's script to stdout")?;
     // The generator panics where its output fails: memory does not.
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut command(), "weekvault", &mut script);
+    clap_complete::generate(args.shell, &mut command, "weekvault", &mut script);
     io::stdout().write_all(&script)?;
     Ok(DONE)
 }

@@ -1,16 +1,15 @@
 //! What every command needs: the store, the observer, where results go.
 
-use super::args::{Color, Global};
-use super::bug::bug;
 use super::failure::Failure;
 use super::human::document_line;
+use super::options::{Color, Global, Which};
 use super::place;
 use super::progress::{Progress, Stderr};
+use crate::archive::{Archive, Manifest, told_of_future};
 use crate::cache::{Cache, keep_private};
 use crate::edge::Interrupt;
 use crate::model::{Observer, PvcName, Shown, Week, WeekRef, lines};
-use crate::ops::Error;
-use crate::repo::{Archive, told_of_future};
+use crate::ops::{Error, Run};
 use crate::tree::StorePlace;
 use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Write};
@@ -103,6 +102,24 @@ impl Context {
         }
     }
 
+    /// Opens the manifest that a command line names.
+    pub(super) fn manifest(&self, which: &Which, archive: &Archive) -> Result<Manifest, Failure> {
+        self.tell_future(archive, which.week, &which.pvc)?;
+        let manifest = archive.open_manifest(&archive.find_manifest(which.week, &which.pvc)?)?;
+        let id = manifest.id();
+        if id.partial {
+            let (week, pvc) = (id.week, &id.pvc);
+            self.observer()
+                .warn(&format!("{week}/{pvc} is partial: some paths could not be read when it was made"));
+        }
+        Ok(manifest)
+    }
+
+    /// What an operation on the store works with.
+    pub(super) fn run<'a>(&'a self, archive: &'a Archive) -> Run<'a> {
+        Run::new(archive, self.observer()).on(self.threads())
+    }
+
     /// The cache, unless it is switched off or has no place to be.
     pub(super) fn cache(&self) -> Result<Option<Cache>, Failure> {
         Ok(self.cache_folder()?.and_then(|folder| Cache::open(&folder)))
@@ -177,8 +194,9 @@ impl Context {
     pub(super) fn failure(&self, error: impl Into<Failure>, left: &'static str) -> Failure {
         match (error.into(), self.interrupt.received()) {
             (Failure::Ops(Error::Cancelled), Some(signal)) => Failure::Interrupted { signal, left },
-            // Nobody asked it to stop: a stage has panicked.
-            (Failure::Ops(Error::Cancelled), None) => bug(),
+            (Failure::Ops(Error::Cancelled), None) => {
+                Failure::bug("it stopped, and nobody had asked it to".to_owned())
+            }
             (failure, _) => failure,
         }
     }

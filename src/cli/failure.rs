@@ -1,12 +1,14 @@
 //! The border where errors become messages and exit codes.
 
+use super::bug;
 use super::human::document_line;
+use crate::archive::ArchiveError;
 use crate::format::FormatError;
 use crate::ops::Error;
-use crate::repo::RepoError;
 use serde_json::json;
 use std::fmt;
 use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Done.
 pub(super) const DONE: u8 = 0;
@@ -20,6 +22,8 @@ pub(super) const PARTIAL: u8 = 3;
 pub(super) const DAMAGED: u8 = 4;
 /// Something could not be read, so whether it is whole cannot be told.
 pub(super) const UNCHECKED: u8 = 5;
+/// The program itself is wrong; sysexits.h calls this number `EX_SOFTWARE`.
+pub(super) const BUG: u8 = 70;
 
 /// Why a command ends without its result.
 #[derive(Debug)]
@@ -40,7 +44,7 @@ pub(super) enum Failure {
     /// What was done is not all that was asked for. The result has been printed already.
     Incomplete(String),
     /// Verify cannot even open the store, because that is damaged.
-    DamagedStore(RepoError),
+    DamagedStore(ArchiveError),
     /// The program itself is wrong: where, and how.
     Bug(String),
     /// A file that the command is to make cannot be written.
@@ -50,6 +54,16 @@ pub(super) enum Failure {
 }
 
 impl Failure {
+    /// Runs `work`; a panic of it is a failure like others: with a message, an exit code, and metrics.
+    pub(super) fn caught<T>(work: impl FnOnce() -> Result<T, Self>) -> Result<T, Self> {
+        catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(Self::bug("a panic".to_owned())))
+    }
+
+    /// The failure that a bug is: that of the first panic, with its place, or `what` where nothing has panicked.
+    pub(super) fn bug(what: String) -> Self {
+        Self::Bug(bug::first().unwrap_or(what))
+    }
+
     /// The exit code.
     pub(super) fn code(&self) -> u8 {
         match self {
@@ -60,7 +74,8 @@ impl Failure {
                 | Error::FutureWeek { .. },
             )
             | Self::Usage(_) => USAGE,
-            Self::Ops(_) | Self::Incomplete(_) | Self::Refused(_) | Self::File(..) | Self::Bug(_) => FAILED,
+            Self::Ops(_) | Self::Incomplete(_) | Self::Refused(_) | Self::File(..) => FAILED,
+            Self::Bug(_) => BUG,
             Self::Interrupted { signal, .. } => 128u8.saturating_add(u8::try_from(*signal).unwrap_or(0)),
             Self::DamagedStore(_) => DAMAGED,
             Self::Output(_) if self.is_broken_pipe() => DONE,
@@ -103,14 +118,14 @@ impl Failure {
     pub(super) fn hint(&self) -> Option<&'static str> {
         let Self::Ops(error) = self else { return None };
         match error.cause() {
-            Error::Repo(RepoError::Store(e)) if e.is_full() => Some(
+            Error::Archive(ArchiveError::Store(e)) if e.is_full() => Some(
                 "free some space in the store's file system and run again; nothing that was published is touched",
             ),
-            Error::Repo(RepoError::Object { damage, .. }) if damage.is_verdict() => Some(
+            Error::Archive(ArchiveError::Object { damage, .. }) if damage.is_verdict() => Some(
                 "`weekvault verify --repair` says what it hurts, and takes it out of the way: the next backup stores it again, \
                  if the source still has it",
             ),
-            Error::Repo(RepoError::Clock { .. }) => {
+            Error::Archive(ArchiveError::Clock { .. }) => {
                 Some("mend the clock that is wrong; --ignore-clock goes on by this machine's")
             }
             _ => None,
@@ -121,10 +136,12 @@ impl Failure {
     pub(super) fn in_opening(self) -> Self {
         match self {
             // A newer program's store is not damaged.
-            Self::Ops(Error::Repo(RepoError::Format { source: FormatError::Version { .. }, .. })) => self,
-            Self::Ops(Error::Repo(error @ (RepoError::Format { .. } | RepoError::Undescribed(_)))) => {
-                Self::DamagedStore(error)
-            }
+            Self::Ops(Error::Archive(ArchiveError::Format {
+                source: FormatError::Version { .. }, ..
+            })) => self,
+            Self::Ops(Error::Archive(
+                error @ (ArchiveError::Format { .. } | ArchiveError::Undescribed(_)),
+            )) => Self::DamagedStore(error),
             failure => failure,
         }
     }
@@ -133,7 +150,7 @@ impl Failure {
 /// What helps where a manifest cannot be read: it could need anything, so nothing goes until it is gone.
 pub(super) fn way_out(error: &Error) -> &'static str {
     match error {
-        Error::Repo(RepoError::Format { .. }) => {
+        Error::Archive(ArchiveError::Format { .. }) => {
             "; nothing is given up while a manifest cannot be read: restore what it still has, then `weekvault forget` it, or \
              take its file out of the store"
         }
@@ -161,13 +178,14 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
             Error::System { operation: "write the output", source } => Self::Output(source),
+            Error::Bug(what) => Self::bug(what),
             error => Self::Ops(error),
         }
     }
 }
 
-impl From<RepoError> for Failure {
-    fn from(error: RepoError) -> Self {
+impl From<ArchiveError> for Failure {
+    fn from(error: ArchiveError) -> Self {
         Self::Ops(error.into())
     }
 }
@@ -175,5 +193,25 @@ impl From<RepoError> for Failure {
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         Self::Output(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_a_failure_also_that_of_a_thread() {
+        let here = Failure::caught::<()>(|| panic!("no"));
+        let there = Failure::caught::<()>(|| {
+            std::thread::scope(|scope| {
+                scope.spawn(|| panic!("no"));
+            });
+            Ok(())
+        });
+        for failure in [here, there].map(Result::unwrap_err) {
+            assert_eq!(failure.code(), 70);
+            assert!(failure.to_string().contains("bug in weekvault"), "{failure}");
+        }
     }
 }

@@ -1,13 +1,13 @@
 //! `forget`: weeks that somebody names go to the trash.
 
-use super::args::help_end;
 use super::context::Context;
 use super::failure::{DONE, Failure};
 use super::human::{bytes, count};
+use super::options::help_end;
+use crate::archive::{Archive, ManifestId};
 use crate::model::{PvcName, WeekRef};
 use crate::ops::Error;
 use crate::ops::forget::{Forgotten, forget};
-use crate::repo::{Archive, ManifestId};
 use clap::Args;
 use serde_json::json;
 use std::str::FromStr;
@@ -57,7 +57,7 @@ pub(super) fn run(context: &Context, args: &ForgetArgs) -> Result<u8, Failure> {
     check(args)?;
     let archive = context.open()?;
     let ids = named(context, &archive, args)?;
-    let forgotten = forget(&archive, ids.clone(), args.dry_run, context.observer());
+    let forgotten = forget(context.run(&archive), ids.clone(), args.dry_run);
     let forgotten = forgotten.map_err(|e| context.failure(e, "nothing was retired"))?;
     print(context, args, &forgotten)?;
     let Forgotten { given, .. } = forgotten;

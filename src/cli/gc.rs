@@ -1,12 +1,12 @@
 //! `gc`: what goes to the trash, and what goes from there.
 
-use super::args::help_end;
 use super::context::Context;
 use super::failure::{DONE, Failure, way_out};
 use super::human::{bytes, count, merge};
+use super::options::help_end;
+use crate::archive::Collected;
 use crate::ops::Error;
 use crate::ops::gc::{self as ops, GcRun, TRASH_DAYS};
-use crate::repo::Collected;
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -38,8 +38,8 @@ pub(super) fn run(context: &Context, args: &GcArgs) -> Result<u8, Failure> {
     let archive = context.open()?;
     context.observer().phase("collecting garbage", None);
     let GcArgs { dry_run, trash_days, empty_trash, ignore_clock } = *args;
-    let run = GcRun { dry_run, trash_days, empty_trash, ignore_clock };
-    let collected = ops::gc(&archive, run, context.observer()).map_err(|error| match way_out(&error) {
+    let how = GcRun { dry_run, trash_days, empty_trash, ignore_clock };
+    let collected = ops::gc(context.run(&archive), how).map_err(|error| match way_out(&error) {
         "" => Failure::from(error),
         way_out => Failure::Refused(format!("{error}{way_out}")),
     })?;

@@ -1,16 +1,16 @@
 //! `import`: weekly copies that rsync made become manifests.
 
-use super::args::{PARTIAL as PARTIAL_MEANING, help_end};
 use super::backup::{SourceArg, missing, source_json};
 use super::context::{Context, TOOL, host};
 use super::failure::{DONE, Failure, PARTIAL};
 use super::human::{bytes, table};
+use super::options::{PARTIAL as PARTIAL_MEANING, help_end};
 use super::stores::{Opened, if_missing};
+use crate::archive::{StoreLock, lock};
 use crate::model::{PvcName, Week};
-use crate::ops::backup::{BackupOptions, Origin, SourceRules};
+use crate::ops::backup::{BackupOptions, Labels, SourceRules};
 use crate::ops::clock;
 use crate::ops::import::{Import, ImportOptions, Imported, Outcome, Surveyed, find, import};
-use crate::repo::{StoreLock, lock};
 use crate::store::LockMode;
 use crate::tree::WalkOptions;
 use clap::Args;
@@ -72,7 +72,7 @@ pub(super) fn run(context: &Context, args: &ImportArgs) -> Result<u8, Failure> {
     const LEFT: &str = "what was imported before stays; the same command again goes on";
     let begun = Instant::now();
     context.check_store()?;
-    let options = options(context, args);
+    let options = options(args);
     let farm = find(&context.global.store, &options)?;
     let opened = context.open_or_create(if_missing(args.existing, args.dry_run))?;
     let archive = &opened.archive;
@@ -80,7 +80,7 @@ pub(super) fn run(context: &Context, args: &ImportArgs) -> Result<u8, Failure> {
     if matches!(guard, Some(StoreLock::Busy)) {
         context.progress.note("a garbage collection is running on the store; going on, that is safe");
     }
-    let imported = import(archive, farm, &options, context.observer());
+    let imported = import(context.run(archive), farm, &options);
     let imported = imported.map_err(|e| context.failure(e, LEFT))?;
     drop(guard);
     let failed = imported.copies.iter().filter(|t| matches!(t.outcome, Outcome::Failed(_))).count();
@@ -101,29 +101,21 @@ pub(super) fn run(context: &Context, args: &ImportArgs) -> Result<u8, Failure> {
     }
 }
 
-fn options(context: &Context, args: &ImportArgs) -> ImportOptions {
+fn options(args: &ImportArgs) -> ImportOptions {
     let backup = BackupOptions {
-        // Each copy has a week and an origin of its own.
-        week: clock::week_of(clock::now()),
-        origin: Origin::Live,
-        excludes: Vec::new(),
         walk: WalkOptions {
             cross_filesystems: args.cross_filesystems,
             skip_lost_and_found: true,
             ..WalkOptions::everything()
         },
         compression: args.compression,
-        force_read: false,
-        ignore_ctime: false,
-        ignore_inode: false,
         // Copies are named by their weeks: each is another folder.
         rules: SourceRules { allow_empty: args.allow_empty, allow_other: true, ..SourceRules::default() },
         dry_run: args.dry_run,
-        threads: context.threads(),
         readers: args.readers.map(usize::from),
-        host: host(),
-        tool: TOOL.to_owned(),
+        ..BackupOptions::default()
     };
+    let labels = Labels { host: host(), tool: TOOL.to_owned(), ..Labels::of(clock::week_of(clock::now())) };
     ImportOptions {
         farm: args.rsync_root.clone(),
         weeks: args.weeks.clone(),
@@ -131,6 +123,7 @@ fn options(context: &Context, args: &ImportArgs) -> ImportOptions {
         future: args.force,
         sources: args.sources.iter().flat_map(|s| s.0.clone()).collect(),
         backup,
+        labels,
     }
 }
 

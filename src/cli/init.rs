@@ -1,8 +1,8 @@
 //! `init`: makes a store.
 
-use super::args::help_end;
 use super::context::Context;
 use super::failure::{DONE, Failure};
+use super::options::help_end;
 use crate::model::Shown;
 use clap::Args;
 use serde_json::json;

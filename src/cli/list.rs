@@ -1,9 +1,9 @@
 //! `list`: weeks and pvcs.
 
-use super::args::{UNCHECKED as UNCHECKED_MEANING, help_end};
 use super::context::Context;
 use super::failure::{DONE, FAILED, Failure, UNCHECKED};
 use super::human::{bytes, table};
+use super::options::{UNCHECKED as UNCHECKED_MEANING, help_end};
 use crate::model::{Completeness, PvcName};
 use crate::ops::browse::{self, Listed, NoSummary};
 use crate::ops::clock;

@@ -1,9 +1,9 @@
 //! `ls`: a manifest's tree.
 
-use super::args::{Which, help_end};
 use super::context::Context;
 use super::failure::{DONE, Failure};
 use super::human::{document_line, merge, path_json};
+use super::options::{Which, help_end};
 use crate::model::{ArchivePath, DeviceNumber, Entry, FileContent, Kind, Owners, Shown};
 use crate::ops::browse::{self, Depth};
 use crate::ops::{Error, clock};
@@ -37,7 +37,7 @@ pub(super) struct LsArgs {
 pub(super) fn run(context: &Context, args: &LsArgs) -> Result<u8, Failure> {
     let path = parse_path(args.path.as_ref())?;
     let archive = context.open_to_read()?;
-    let manifest = args.which.open(context, &archive)?;
+    let manifest = context.manifest(&args.which, &archive)?;
     let depth = if args.recursive { Depth::All } else { Depth::Children };
     let mut out = BufWriter::new(io::stdout().lock());
     browse::ls(&manifest, &path, depth, |path, entry, owners| {

@@ -1,13 +1,13 @@
 //! `materialize`: recreates plain trees.
 
-use super::args::{Which, help_end};
 use super::context::Context;
 use super::failure::{DONE, Failure};
+use super::options::{Which, help_end};
 use super::restore::{FAILED, How, carry_out, hint_at_owners, report};
+use crate::archive::Archive;
 use crate::model::{PvcName, Shown, WeekRef};
 use crate::ops::materialize::{Materialized, materialize_all};
 use crate::ops::restore::RestoreOptions;
-use crate::repo::Archive;
 use clap::Args;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ pub(super) fn run(context: &Context, args: &MaterializeArgs) -> Result<u8, Failu
     let archive = context.open_to_read()?;
     let manifest = match (args.week, &args.pvc) {
         (Some(week), Some(pvc)) if !args.all => {
-            Some(Which { week, pvc: pvc.clone() }.open(context, &archive)?)
+            Some(context.manifest(&Which { week, pvc: pvc.clone() }, &archive)?)
         }
         _ => None,
     };
@@ -49,7 +49,7 @@ pub(super) fn run(context: &Context, args: &MaterializeArgs) -> Result<u8, Failu
             format!("{} is not empty; give a new folder, or use `weekvault restore`", Shown::path(&args.dir));
         return Err(Failure::Usage(message));
     }
-    let options = args.how.options(context, args.dir.clone());
+    let options = args.how.options(args.dir.clone());
     match manifest {
         Some(manifest) => carry_out(context, &archive, &manifest, &options),
         None => all(context, &archive, args, &options),
@@ -64,7 +64,7 @@ fn all(
 ) -> Result<u8, Failure> {
     const LEFT: &str = "some weeks are there, the last of them in part: begin again in a new folder";
     context.check_pvc(archive, args.pvc.as_ref())?;
-    let made = materialize_all(archive, args.week, args.pvc.as_ref(), options, context.observer());
+    let made = materialize_all(context.run(archive), args.week, args.pvc.as_ref(), options);
     let made = made.map_err(|e| context.failure(e, LEFT))?;
     let (mut documents, mut lines, mut failed) = (Vec::new(), String::new(), 0);
     for tree in &made {

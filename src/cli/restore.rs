@@ -1,14 +1,14 @@
 //! `restore`: makes a live tree equal to a manifest.
 
-use super::args::{Which, help_end};
 use super::context::Context;
 use super::failure::{DONE, Failure};
 use super::human::{bytes, path_json};
+use super::options::{Which, help_end};
 use super::place;
 use super::progress::Itemise;
+use crate::archive::{Archive, Manifest, ManifestId};
 use crate::model::Shown;
 use crate::ops::restore::{Owner, RestoreOptions, Restored, Selection, restore, survey};
-use crate::repo::{Archive, Manifest, ManifestId};
 use crate::tree::is_mount_point;
 use clap::Args;
 use serde_json::{Value, json};
@@ -70,20 +70,15 @@ pub(super) struct How {
 
 impl How {
     /// These options, for a restore of everything to `target`.
-    pub(super) fn options(&self, context: &Context, target: PathBuf) -> RestoreOptions {
+    pub(super) fn options(&self, target: PathBuf) -> RestoreOptions {
         RestoreOptions {
-            target,
-            selection: Selection::all(),
-            delete: false,
-            dry_run: false,
             owner: match (self.no_owner, self.numeric_owner) {
                 (true, _) => Owner::Nobody,
                 (_, true) => Owner::Numeric,
                 _ => Owner::Names,
             },
             sparse: self.sparse,
-            verify: false,
-            threads: context.threads(),
+            ..RestoreOptions::into(target)
         }
     }
 }
@@ -98,7 +93,7 @@ pub(super) fn run(context: &Context, args: &RestoreArgs) -> Result<u8, Failure> 
     let patterns = args.paths.iter().map(OsString::as_os_str);
     let selection = Selection::new(patterns).map_err(|e| Failure::Usage(e.to_string()))?;
     let archive = context.open_to_read()?;
-    let manifest = args.which.open(context, &archive)?;
+    let manifest = context.manifest(&args.which, &archive)?;
     let selection = selection.of(&manifest)?;
     let source = &manifest.summary().source;
     let target = match &args.target {
@@ -120,7 +115,7 @@ pub(super) fn run(context: &Context, args: &RestoreArgs) -> Result<u8, Failure> 
         None => source.clone(),
     };
     let RestoreArgs { delete, dry_run, verify, .. } = *args;
-    let options = RestoreOptions { selection, delete, dry_run, verify, ..args.how.options(context, target) };
+    let options = RestoreOptions { selection, delete, dry_run, verify, ..args.how.options(target) };
     announce(context, args, &manifest, &options);
     if !dry_run && !args.yes {
         confirm(context, args, &archive, &manifest, &options)?;
@@ -154,7 +149,7 @@ fn confirm(
     if !options.delete && !is_recorded {
         return Ok(());
     }
-    let survey = survey(archive, manifest, options, context.observer());
+    let survey = survey(context.run(archive), manifest, options);
     let survey = survey.map_err(|e| context.failure(e, "nothing was changed"))?;
     let target = Shown::path(&options.target);
     let doubt = if is_recorded && survey.names > 0 && survey.shared == 0 {
@@ -178,13 +173,12 @@ pub(super) fn carry_out(
 ) -> Result<u8, Failure> {
     const LEFT: &str = "the target is restored in part; the same command again does the rest";
     const UNCHANGED: &str = "nothing was changed";
-    let observer = context.observer();
     let name = format!("{}/{}", manifest.id().week, manifest.id().pvc);
-    observer.phase(&format!("restoring {name}"), None);
+    context.observer().phase(&format!("restoring {name}"), None);
     if options.dry_run || context.global.verbose > 0 {
         context.progress.itemise(if context.global.json { Itemise::Json } else { Itemise::Text });
     }
-    let restored = restore(archive, manifest, options, observer);
+    let restored = restore(context.run(archive), manifest, options);
     let restored =
         restored.map_err(|e| context.failure(e, if options.dry_run { UNCHANGED } else { LEFT }))?;
     let written = context.observer().counters().bytes_restored.get();

@@ -1,11 +1,11 @@
 //! `retain`: retention alone.
 
-use super::args::help_end;
 use super::context::Context;
 use super::failure::{DONE, Failure};
+use super::options::help_end;
+use crate::archive::{ArchiveError, Given, Retention, retain};
 use crate::model::PvcName;
 use crate::ops::{Error, clock};
-use crate::repo::{Given, RepoError, Retention, retain};
 use clap::Args;
 use serde_json::json;
 
@@ -36,7 +36,7 @@ pub(super) fn run(context: &Context, args: &RetainArgs) -> Result<u8, Failure> {
     let limits = Retention { keep: args.keep as usize, pvcs, never: None, dry_run: args.dry_run };
     // What has not begun is told by the store's clock, where that can be asked.
     let asked = if args.dry_run { Ok(()) } else { archive.check_clock(clock::now()) };
-    let now = if let Err(RepoError::Clock { store, .. }) = asked { store } else { clock::now() };
+    let now = if let Err(ArchiveError::Clock { store, .. }) = asked { store } else { clock::now() };
     let Given { retired, stuck } = retain(&archive, &archive.manifests()?, limits, now, context.observer())?;
     let names: Vec<String> = retired.iter().map(|r| r.id.to_string()).collect();
     let verb = if args.dry_run { "would retire" } else { "retired" };

@@ -3,12 +3,12 @@
 use super::context::{Context, TOOL};
 use super::failure::{FAILED, Failure};
 use super::progress::Stderr;
+use crate::archive::{Archive, ArchiveError, NewStore};
 use crate::cache::Places;
 use crate::edge::{Interrupt, SoftMount};
 use crate::format::ChunkSizes;
 use crate::model::{Patience, RunId, Shown, is_passing};
 use crate::ops::{Error, clock};
-use crate::repo::{Archive, NewStore, RepoError};
 use crate::store::{LocalStore, MemoryStore, Store, StoreError, StoreOperation};
 use std::fs::{self, DirBuilder, File};
 use std::io::{ErrorKind, Write};
@@ -66,7 +66,7 @@ impl Context {
         match Patience::default().run(std::thread::sleep, is_passing, look) {
             Err(source) if is_passing(&source) => {
                 let (operation, path) = (StoreOperation::Open, root.display().to_string());
-                Err(RepoError::Store(StoreError { operation, path, source }).into())
+                Err(ArchiveError::Store(StoreError { operation, path, source }).into())
             }
             _ => Ok(()),
         }
@@ -86,7 +86,7 @@ impl Context {
 
     /// The store, which must have something to read, whether or not it is described.
     pub(super) fn open_to_read(&self) -> Result<Archive, Failure> {
-        let lost = |error: &RepoError| self.observer().warn(&error.to_string());
+        let lost = |error: &ArchiveError| self.observer().warn(&error.to_string());
         self.expected(Archive::open_to_read(self.store()?, lost)?)
     }
 
@@ -94,7 +94,7 @@ impl Context {
     pub(super) fn open_or_create(&self, if_missing: IfMissing) -> Result<Opened, Failure> {
         let store = self.store()?;
         match Archive::open(Arc::clone(&store)) {
-            Err(RepoError::NoStore(_)) => {}
+            Err(ArchiveError::NoStore(_)) => {}
             opened => {
                 let archive = self.expected(opened?)?;
                 self.remember(&archive);
@@ -161,7 +161,7 @@ impl Context {
     pub(super) fn create_anew(&self) -> Result<Opened, Failure> {
         let store = self.store()?;
         match Archive::open(Arc::clone(&store)) {
-            Err(RepoError::NoStore(_)) => self.create(store, false),
+            Err(ArchiveError::NoStore(_)) => self.create(store, false),
             Err(error) => Err(error.into()),
             Ok(archive) => Err(Failure::Refused(format!(
                 "there is a store at {} already, with the id {}; nothing was done",

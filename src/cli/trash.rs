@@ -3,9 +3,9 @@
 use super::context::Context;
 use super::failure::{DONE, Failure};
 use super::human::{bytes, count, merge, table};
+use crate::archive::{Archive, Trashed};
 use crate::model::{PvcName, Summary};
 use crate::ops::clock;
-use crate::repo::{Archive, Trashed};
 use jiff::ToSpan;
 use jiff::civil::Date;
 use serde_json::{Value, json};

@@ -1,9 +1,9 @@
 //! `undelete`: a retired manifest comes back.
 
-use super::args::help_end;
 use super::context::Context;
 use super::failure::{DONE, Failure};
 use super::human::count;
+use super::options::help_end;
 use crate::model::{PvcName, Week};
 use crate::ops::undelete::{Undeleted, undelete};
 use clap::Args;
@@ -29,7 +29,7 @@ pub(super) fn run(context: &Context, args: &UndeleteArgs) -> Result<u8, Failure>
     const LEFT: &str = "the manifest is still in the trash";
     let archive = context.open()?;
     context.observer().phase("bringing back", None);
-    let undeleted = undelete(&archive, args.week, &args.pvc, context.observer());
+    let undeleted = undelete(context.run(&archive), args.week, &args.pvc);
     let Undeleted { id, day, brought_back, replaced } = undeleted.map_err(|e| context.failure(e, LEFT))?;
     let mut text =
         format!("{id}, in the trash since {day}, is back, and {} with it\n", count(brought_back, "object"));

@@ -1,16 +1,15 @@
 //! `verify`: the integrity check.
 
-use super::args::{DAMAGED as DAMAGED_MEANING, UNCHECKED as UNCHECKED_MEANING, help_end};
-use super::bug::caught;
 use super::context::Context;
 use super::failure::{DAMAGED, DONE, Failure, UNCHECKED};
 use super::human::{bytes, count, path_json};
 use super::metrics::{Gateway, push_verify};
+use super::options::{DAMAGED as DAMAGED_MEANING, UNCHECKED as UNCHECKED_MEANING, help_end};
+use crate::archive::{Foreign, ManifestId};
 use crate::edge::VerifyReport;
 use crate::model::{ArchivePath, PvcName, WeekRef, one_line};
 use crate::ops::clock;
 use crate::ops::verify::{Hurts, Repair, Slice, Verified, VerifyOptions, verify};
-use crate::repo::{Foreign, ManifestId};
 use clap::Args;
 use serde_json::{Value, json};
 use std::time::Instant;
@@ -66,11 +65,10 @@ pub(super) fn run(context: &Context, args: &VerifyArgs) -> Result<u8, Failure> {
         week: args.week,
         pvc: args.pvc.clone(),
         repair: args.repair,
-        threads: context.threads(),
     };
-    let result = caught(|| {
+    let result = Failure::caught(|| {
         let archive = context.open().map_err(Failure::in_opening)?;
-        verify(&archive, &options, context.observer()).map_err(|e| context.failure(e, LEFT))
+        verify(context.run(&archive), &options).map_err(|e| context.failure(e, LEFT))
     });
     let code = match &result {
         Ok(verified) if !verified.is_clean() => DAMAGED,
@@ -113,6 +111,39 @@ fn text(args: &VerifyArgs, verified: &Verified) -> String {
             id.pvc
         ));
     }
+    text.push_str(&objects_text(verified));
+    for (id, repair) in verified.repaired.iter().take(MAX_NAMED) {
+        text.push_str(&format!("object {id}: {}\n", repair_text(*repair)));
+    }
+    text.push_str(&more("dealt with", verified.repaired.len()));
+    for path in &verified.strange {
+        text.push_str(&format!(
+            "{} is not what weekvault puts there (a link, a device, or a file in place of a directory); it is \
+             passed over, not followed: remove it\n",
+            one_line(path)
+        ));
+    }
+    verified.notes().iter().for_each(|note| text.push_str(&format!("{}\n", one_line(note))));
+    text.push_str(&sum(args, verified));
+    if !verified.displaced.is_empty() {
+        let objects = count(verified.displaced.len() as u64, "object");
+        text.push_str(&format!(
+            "{objects} in the trash though needed; the next backup or gc brings such back\n"
+        ));
+    }
+    // A damaged manifest may need them.
+    if verified.unreferenced > 0 && verified.damaged_manifests.is_empty() {
+        let objects = count(verified.unreferenced, "object");
+        text.push_str(&format!(
+            "{objects} without a manifest that needs them; `weekvault gc` retires such\n"
+        ));
+    }
+    text
+}
+
+/// What is wrong with objects, and with contents.
+fn objects_text(verified: &Verified) -> String {
+    let mut text = String::new();
     for object in verified.unchecked_objects.iter().take(MAX_NAMED) {
         text.push_str(&format!("object {} is {}\n", object.id, one_line(&object.damage.to_string())));
     }
@@ -132,25 +163,18 @@ fn text(args: &VerifyArgs, verified: &Verified) -> String {
         );
         text.push_str(&hurts_text(&verified.wrong_contents));
     }
-    for (id, repair) in verified.repaired.iter().take(MAX_NAMED) {
-        text.push_str(&format!("object {id}: {}\n", repair_text(*repair)));
-    }
-    text.push_str(&more("dealt with", verified.repaired.len()));
-    for path in &verified.strange {
-        text.push_str(&format!(
-            "{} is not what weekvault puts there (a link, a device, or a file in place of a directory); it is \
-             passed over, not followed: remove it\n",
-            one_line(path)
-        ));
-    }
-    verified.notes().iter().for_each(|note| text.push_str(&format!("{}\n", one_line(note))));
+    text
+}
+
+/// The line that sums up.
+fn sum(args: &VerifyArgs, verified: &Verified) -> String {
     let manifests = count(verified.manifests, "manifest");
     let objects = count(verified.objects, "object");
     let part = args.slice.map(|s| format!(" of slice {}/{}", s.part, s.of)).unwrap_or_default();
-    text.push_str(&match args.quick {
+    let mut text = match args.quick {
         true => format!("{manifests} checked, {objects}{part} looked at: "),
         false => format!("{manifests} checked, {objects}{part} read ({}): ", bytes(verified.read_bytes)),
-    });
+    };
     let damaged = [
         (verified.damaged_manifests.len() as u64, "manifest"),
         (verified.damaged_objects.len() as u64, "object"),
@@ -178,19 +202,6 @@ fn text(args: &VerifyArgs, verified: &Verified) -> String {
         [] => "nothing is damaged\n".to_owned(),
         damaged => format!("{} DAMAGED\n", damaged.join(" and ")),
     });
-    if !verified.displaced.is_empty() {
-        let objects = count(verified.displaced.len() as u64, "object");
-        text.push_str(&format!(
-            "{objects} in the trash though needed; the next backup or gc brings such back\n"
-        ));
-    }
-    // A damaged manifest may need them.
-    if verified.unreferenced > 0 && verified.damaged_manifests.is_empty() {
-        let objects = count(verified.unreferenced, "object");
-        text.push_str(&format!(
-            "{objects} without a manifest that needs them; `weekvault gc` retires such\n"
-        ));
-    }
     text
 }
 

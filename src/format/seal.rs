@@ -3,6 +3,9 @@
 use super::FormatError;
 use std::io;
 
+/// Largest chunk that any version of the format may hold, in bytes; bounds what opening an object can take.
+pub const MAX_CHUNK_LENGTH: u32 = 16 << 20;
+
 /// What a zstd frame begins with. zstd would also take others: those of its first versions, and frames to be skipped.
 const MAGIC: [u8; 4] = zstd::zstd_safe::MAGICNUMBER.to_le_bytes();
 

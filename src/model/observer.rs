@@ -27,7 +27,7 @@ pub trait Observer: Send + Sync {
         let _ = (path, what);
     }
 
-    /// Asked now and then: whether to stop as soon as possible.
+    /// Asked now and then: whether to stop as soon as possible. Once it has said so it goes on saying so.
     fn cancelled(&self) -> bool {
         false
     }

@@ -1,9 +1,9 @@
 //! Looking into a store: its weeks, a manifest's tree, one file.
 
-use super::Error;
+use super::{Error, Run};
+use crate::archive::{Archive, ArchiveError, Manifest, ManifestId, ObjectReader};
 use crate::cache::Cache;
-use crate::model::{ArchivePath, Entry, Extent, Kind, Observer, Owners, Shown, Summary};
-use crate::repo::{Archive, Manifest, ManifestId, ObjectReader, RepoError};
+use crate::model::{ArchivePath, Entry, Extent, Kind, Owners, Shown, Summary};
 use std::io::Write;
 use std::sync::Arc;
 
@@ -35,12 +35,12 @@ pub enum NoSummary {
 /// [`Error`] when the store cannot be listed.
 pub fn list(archive: &Archive, cache: Option<&Cache>) -> Result<Vec<Listed>, Error> {
     let all = archive.manifests()?;
-    let why = |id: &ManifestId, error: RepoError| match archive.as_foreign(id, &all) {
+    let why = |id: &ManifestId, error: ArchiveError| match archive.as_foreign(id, &all) {
         _ if error.is_access() => NoSummary::Unreadable(error.to_string()),
         Ok(Some(foreign)) => NoSummary::Foreign(foreign.to_string()),
         _ => NoSummary::Damaged(error.to_string()),
     };
-    let list = |m: &crate::repo::ManifestRef| {
+    let list = |m: &crate::archive::ManifestRef| {
         let summary = archive.summary_of(m, cache).map_err(|error| why(&m.id, error));
         Listed { id: m.id.clone(), length: m.length, summary }
     };
@@ -50,12 +50,12 @@ pub fn list(archive: &Archive, cache: Option<&Cache>) -> Result<Vec<Listed>, Err
 /// Refuses a store that has objects and not one manifest, published or in the trash: it is not all there.
 ///
 /// # Errors
-/// [`crate::repo::RepoError::NoManifests`]; [`Error`] when the store cannot be listed.
+/// [`crate::archive::ArchiveError::NoManifests`]; [`Error`] when the store cannot be listed.
 pub fn check_manifests(archive: &Archive) -> Result<(), Error> {
     let listed = archive.manifests()?;
     // Most stores have manifests: no more is asked of them.
     if listed.is_empty() && archive.lacks_manifests(&listed, &archive.list_objects()?)? {
-        return Err(crate::repo::RepoError::NoManifests(archive.location()).into());
+        return Err(crate::archive::ArchiveError::NoManifests(archive.location()).into());
     }
     Ok(())
 }
@@ -114,13 +114,7 @@ fn no_such_path(manifest: &Manifest, path: &ArchivePath) -> Error {
 ///
 /// # Errors
 /// [`Error`] when there is no such file, when an object is damaged, or what `out` returns.
-pub fn cat(
-    archive: &Archive,
-    manifest: &Manifest,
-    path: &ArchivePath,
-    out: &mut dyn Write,
-    observer: &dyn Observer,
-) -> Result<(), Error> {
+pub fn cat(run: Run<'_>, manifest: &Manifest, path: &ArchivePath, out: &mut dyn Write) -> Result<(), Error> {
     let mut entry = find(manifest, path)?;
     if let Kind::HardLink(first) = &entry.kind {
         entry = find(manifest, first)?;
@@ -135,12 +129,10 @@ pub fn cat(
     };
     let objects = manifest.objects()?;
     let mut reader =
-        ObjectReader::new(archive, Arc::default()).map_err(Error::system("prepare decompression"))?;
+        ObjectReader::new(run.archive, Arc::default()).map_err(Error::system("prepare decompression"))?;
     let failed = Error::system("write the output");
     for extent in &content.extents {
-        if observer.cancelled() {
-            return Err(Error::Cancelled);
-        }
+        run.go_on()?;
         match *extent {
             Extent::Hole { length } => {
                 std::io::copy(&mut std::io::Read::take(std::io::repeat(0), length), out).map_err(&failed)?;

@@ -1,8 +1,8 @@
 //! The time, and what week it is.
 
 use super::Error;
+use crate::archive::{Archive, ArchiveError};
 use crate::model::{Timestamp, Week};
-use crate::repo::{Archive, RepoError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The time now.
@@ -17,14 +17,14 @@ pub fn now() -> Timestamp {
 /// This week, where nobody says which: the store's clock has to agree with ours.
 ///
 /// # Errors
-/// [`Error::WhichWeek`] when they disagree on the week by more than an hour; [`Error::Repo`].
+/// [`Error::WhichWeek`] when they disagree on the week by more than an hour; [`Error::Archive`].
 pub fn this_week(archive: &Archive) -> Result<Week, Error> {
     let (now, ours) = (now(), week_of(now()));
     match archive.check_clock(now) {
-        Err(RepoError::Clock { store, .. }) if week_of(store) != ours => {
+        Err(ArchiveError::Clock { store, .. }) if week_of(store) != ours => {
             Err(Error::WhichWeek { ours, store: week_of(store) })
         }
-        Ok(()) | Err(RepoError::Clock { .. }) => Ok(ours),
+        Ok(()) | Err(ArchiveError::Clock { .. }) => Ok(ours),
         Err(error) => Err(error.into()),
     }
 }
@@ -33,13 +33,13 @@ pub fn this_week(archive: &Archive) -> Result<Week, Error> {
 /// to be asked.
 ///
 /// # Errors
-/// [`Error::FutureWeek`]; [`Error::Repo`].
+/// [`Error::FutureWeek`]; [`Error::Archive`].
 pub fn check_begun(archive: &Archive, week: Week, ask_store: bool) -> Result<(), Error> {
     let ours = now();
     let asked = if ask_store { archive.check_clock(ours) } else { Ok(()) };
     let by = match asked {
         Ok(()) => ours,
-        Err(RepoError::Clock { store, .. }) => store,
+        Err(ArchiveError::Clock { store, .. }) => store,
         Err(error) => return Err(error.into()),
     };
     let this = week_of(by);

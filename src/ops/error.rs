@@ -1,7 +1,7 @@
 //! Why an operation failed.
 
+use crate::archive::ArchiveError;
 use crate::model::{ArchivePath, PvcName, Shown, Week};
-use crate::repo::RepoError;
 use crate::tree::SourceError;
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use std::path::PathBuf;
 pub enum Error {
     /// The store: something is missing, damaged, or cannot be reached.
     #[error(transparent)]
-    Repo(#[from] RepoError),
+    Archive(#[from] ArchiveError),
     /// A source as a whole.
     #[error("source \"{pvc}\": {error}")]
     Source {
@@ -175,6 +175,9 @@ pub enum Error {
         /// What failed.
         error: Box<Error>,
     },
+    /// The program itself is wrong: a thread panicked, or something came out that cannot be.
+    #[error("this is a bug in weekvault, please report it: {0}")]
+    Bug(String),
     /// A signal, or the observer, asked to stop.
     #[error("interrupted: nothing was published")]
     Cancelled,
@@ -189,7 +192,7 @@ impl Error {
         }
     }
 
-    pub(super) fn published(what: String, surely: bool) -> impl FnOnce(RepoError) -> Self {
+    pub(super) fn published(what: String, surely: bool) -> impl FnOnce(ArchiveError) -> Self {
         move |error| Self::Published { what, surely, error: Box::new(error.into()) }
     }
 

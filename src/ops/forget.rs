@@ -1,9 +1,9 @@
 //! Retiring manifests that somebody names.
 
-use super::Error;
 use super::clock::now;
-use crate::model::{ObjectId, Observer};
-use crate::repo::{Archive, Given, ManifestId, ManifestRef, Retired, move_to_trash};
+use super::{Error, Run};
+use crate::archive::{Given, ManifestId, ManifestRef, Retired, move_to_trash};
+use crate::model::ObjectId;
 use std::collections::HashSet;
 
 /// Manifests that were retired, or in a dry run would be.
@@ -27,25 +27,19 @@ pub struct Freed {
 /// Moves manifests to the trash; in a dry run it says instead how much only they need. Asked to stop, it leaves the rest.
 ///
 /// # Errors
-/// [`Error::Repo`]; [`Error::Cancelled`] for who has asked to stop before anything was done.
-pub fn forget(
-    archive: &Archive,
-    ids: Vec<ManifestId>,
-    dry_run: bool,
-    observer: &dyn Observer,
-) -> Result<Forgotten, Error> {
+/// [`Error::Archive`]; [`Error::Cancelled`] for who has asked to stop before anything was done.
+pub fn forget(run: Run<'_>, ids: Vec<ManifestId>, dry_run: bool) -> Result<Forgotten, Error> {
     if dry_run {
-        let freed = Some(freed(archive, &ids, observer)?);
+        let freed = Some(freed(run, &ids)?);
         let retired = ids.into_iter().map(|id| Retired { id }).collect();
         return Ok(Forgotten { given: Given { retired, stuck: 0 }, freed });
     }
-    if observer.cancelled() {
-        return Err(Error::Cancelled);
-    }
-    Ok(Forgotten { given: move_to_trash(archive, ids, now(), observer)?, freed: None })
+    run.go_on()?;
+    Ok(Forgotten { given: move_to_trash(run.archive, ids, now(), run.observer)?, freed: None })
 }
 
-fn freed(archive: &Archive, ids: &[ManifestId], observer: &dyn Observer) -> Result<Freed, Error> {
+fn freed(run: Run<'_>, ids: &[ManifestId]) -> Result<Freed, Error> {
+    let Run { archive, observer, .. } = run;
     let (theirs, others): (Vec<ManifestRef>, Vec<ManifestRef>) =
         archive.manifests()?.into_iter().partition(|m| ids.contains(&m.id));
     let mut alone: HashSet<ObjectId> = HashSet::new();
@@ -57,9 +51,7 @@ fn freed(archive: &Archive, ids: &[ManifestId], observer: &dyn Observer) -> Resu
         }
     }
     for manifest in &others {
-        if observer.cancelled() {
-            return Err(Error::Cancelled);
-        }
+        run.go_on()?;
         if let Some(opened) = archive.open_listed(&manifest.id)? {
             let theirs: HashSet<ObjectId> = opened.objects()?.iter().map(|row| row.id).collect();
             alone.retain(|id| !theirs.contains(id));

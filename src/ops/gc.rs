@@ -1,12 +1,12 @@
 //! Giving up what is old: retention after a backup, and garbage collection.
 
-use super::Error;
 use super::backup::BackedUp;
 use super::clock::now;
-use crate::model::{Completeness, Observer, PvcName, Week};
-use crate::repo::{
-    Archive, Collected, GcOptions, Retention, Retired, StoreLock, Weeks, collect, lock_alone, retain,
+use super::{Error, Run};
+use crate::archive::{
+    Collected, GcOptions, Retention, Retired, StoreLock, Weeks, collect, lock_alone, retain,
 };
+use crate::model::{Completeness, PvcName, Week};
 
 /// Days that retired files stay in the trash, if nothing else is said.
 pub const TRASH_DAYS: u32 = 7;
@@ -27,27 +27,21 @@ pub struct GcRun {
 /// Collects garbage.
 ///
 /// # Errors
-/// [`Error::Busy`] when another run is at work on the store; [`crate::repo::RepoError::Clock`] when the clocks do not
+/// [`Error::Busy`] when another run is at work on the store; [`crate::archive::ArchiveError::Clock`] when the clocks do not
 /// agree.
-pub fn gc(archive: &Archive, run: GcRun, observer: &dyn Observer) -> Result<Collected, Error> {
-    if !run.dry_run && !run.ignore_clock {
-        archive.check_clock(now())?;
+pub fn gc(run: Run<'_>, how: GcRun) -> Result<Collected, Error> {
+    if !how.dry_run && !how.ignore_clock {
+        run.archive.check_clock(now())?;
     }
-    gc_beside(archive, &archive.weeks()?, run, None, observer)
+    gc_beside(run, &run.archive.weeks()?, how, None)
 }
 
 /// The same for a run that has just looked at the weeks, and has asked the clock.
-fn gc_beside(
-    archive: &Archive,
-    seen: &Weeks,
-    run: GcRun,
-    held: Option<StoreLock>,
-    observer: &dyn Observer,
-) -> Result<Collected, Error> {
-    let now = now();
-    let GcRun { dry_run, trash_days, empty_trash, .. } = run;
+fn gc_beside(run: Run<'_>, seen: &Weeks, how: GcRun, held: Option<StoreLock>) -> Result<Collected, Error> {
+    let (Run { archive, observer, .. }, now) = (run, now());
+    let GcRun { dry_run, trash_days, empty_trash, .. } = how;
     let options = GcOptions { dry_run, trash_days, empty_trash, now };
-    if run.dry_run {
+    if dry_run {
         return Ok(collect(archive, seen, options, observer)?);
     }
     let guard = lock_alone(archive, held)?;
@@ -80,15 +74,14 @@ pub struct CleanedUp {
 /// # Errors
 /// As [`gc`]. Where the clocks do not agree nothing is retired. [`Error::Stuck`] once all else is done.
 pub fn clean_up(
-    archive: &Archive,
+    run: Run<'_>,
     sources: &[BackedUp],
     week: Week,
     keep: usize,
     held: Option<StoreLock>,
     done: &mut CleanedUp,
-    observer: &dyn Observer,
 ) -> Result<(), Error> {
-    let now = now();
+    let (Run { archive, observer, .. }, now) = (run, now());
     archive.check_clock(now)?;
     // Only of the pvcs of this run: others may be kept longer. What was published just now stays, however old its
     // week is.
@@ -102,11 +95,9 @@ pub fn clean_up(
         return if done.stuck == 0 { Ok(()) } else { Err(Error::Stuck { files: done.stuck }) };
     }
     seen.manifests.retain(|m| done.retired.iter().all(|retired| retired.id != m.id));
-    if observer.cancelled() {
-        return Err(Error::Cancelled);
-    }
-    let run = GcRun { dry_run: false, trash_days: TRASH_DAYS, empty_trash: false, ignore_clock: true };
-    let collected = gc_beside(archive, &seen, run, held, observer)?;
+    run.go_on()?;
+    let how = GcRun { dry_run: false, trash_days: TRASH_DAYS, empty_trash: false, ignore_clock: true };
+    let collected = gc_beside(run, &seen, how, held)?;
     done.collected = Some(collected);
     done.stuck += collected.stuck;
     match done.stuck {

@@ -1,9 +1,9 @@
 //! Weeks of trees side by side, as rsync would have made them: what a week has unchanged from the one before is one inode.
 
-use super::Error;
 use super::restore::{Before, RestoreOptions, Restored, restore_beside};
+use super::{Error, Run};
+use crate::archive::{Archive, ArchiveError, ManifestId, told_of_future};
 use crate::model::{Observer, PvcName, WeekRef};
-use crate::repo::{Archive, ManifestId, RepoError, told_of_future};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ pub struct Materialized {
     /// Where its tree is.
     pub target: PathBuf,
     /// What was made; an error where nothing was.
-    pub result: Result<Restored, RepoError>,
+    pub result: Result<Restored, ArchiveError>,
     /// Bytes written.
     pub written: u64,
 }
@@ -28,12 +28,12 @@ pub struct Materialized {
 /// # Errors
 /// [`Error`] where there is no such manifest, or nothing can be made at all.
 pub fn materialize_all(
-    archive: &Archive,
+    run: Run<'_>,
     week: Option<WeekRef>,
     pvc: Option<&PvcName>,
     options: &RestoreOptions,
-    observer: &dyn Observer,
 ) -> Result<Vec<Materialized>, Error> {
+    let Run { archive, observer, .. } = run;
     let mut before: BTreeMap<PvcName, Before> = BTreeMap::new();
     let mut all = Vec::new();
     for id in wanted(archive, week, pvc, observer)? {
@@ -46,7 +46,7 @@ pub fn materialize_all(
         let options = RestoreOptions { target: target.clone(), ..options.clone() };
         let written = observer.counters().bytes_restored.get();
         let result = archive.open_manifest(&id).map_err(Error::from).and_then(|manifest| {
-            let restored = restore_beside(archive, &manifest, &options, before.get(&id.pvc), observer)?;
+            let restored = restore_beside(run, &manifest, &options, before.get(&id.pvc))?;
             // Of too many problems not all are known.
             if restored.failed > restored.problems.len() as u64 {
                 before.remove(&id.pvc);
@@ -57,7 +57,7 @@ pub fn materialize_all(
             Ok(restored)
         });
         let result = match result {
-            Err(Error::Repo(error)) => {
+            Err(Error::Archive(error)) => {
                 observer.warn(&format!("{name} is not restored: {error}"));
                 Err(error)
             }

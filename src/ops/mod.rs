@@ -10,7 +10,9 @@ pub mod import;
 pub mod materialize;
 mod parallel;
 pub mod restore;
+mod run;
 pub mod undelete;
 pub mod verify;
 
 pub use error::Error;
+pub use run::Run;

@@ -1,10 +1,10 @@
 //! Bringing a retired manifest and its objects back from the trash.
 
-use super::Error;
 use super::clock::now;
 use super::verify::check_manifest;
-use crate::model::{ObjectRow, Observer, PvcName, Week};
-use crate::repo::{Archive, ManifestId, RepoError, Trashed, look_again};
+use super::{Error, Run};
+use crate::archive::{Archive, ArchiveError, ManifestId, Trashed, look_again};
+use crate::model::{ObjectRow, PvcName, Week};
 use jiff::civil::Date;
 
 /// What was brought back.
@@ -24,23 +24,21 @@ pub struct Undeleted {
 /// in its place goes to the trash. One that is damaged, or whose objects are gone, is left and the next taken.
 ///
 /// # Errors
-/// [`RepoError::NotInTrash`]; what is wrong with the last one tried, when none can be brought back.
-pub fn undelete(
-    archive: &Archive,
-    week: Week,
-    pvc: &PvcName,
-    observer: &dyn Observer,
-) -> Result<Undeleted, Error> {
+/// [`ArchiveError::NotInTrash`]; what is wrong with the last one tried, when none can be brought back.
+pub fn undelete(run: Run<'_>, week: Week, pvc: &PvcName) -> Result<Undeleted, Error> {
+    let Run { archive, observer, .. } = run;
     let listed = archive.manifests()?;
     archive.check_names(std::slice::from_ref(pvc), &listed, |message| observer.warn(message))?;
     let mut candidates = archive.find_trashed(week, pvc)?.into_iter().peekable();
     while let Some(trashed) = candidates.next() {
         match objects_back(archive, &trashed) {
             Ok((objects, brought_back)) => {
-                return publish(archive, &trashed, &objects, brought_back, observer);
+                return publish(run, &trashed, &objects, brought_back);
             }
             Err(
-                error @ (RepoError::Format { .. } | RepoError::Vanished { .. } | RepoError::Object { .. }),
+                error @ (ArchiveError::Format { .. }
+                | ArchiveError::Vanished { .. }
+                | ArchiveError::Object { .. }),
             ) if candidates.peek().is_some() => {
                 let id = &trashed.manifest.id;
                 observer.warn(&format!("{id} of {} is left in the trash: {error}", trashed.day));
@@ -49,11 +47,11 @@ pub fn undelete(
         }
     }
     // find_trashed gives at least one.
-    Err(RepoError::NotInTrash { week, pvc: pvc.clone(), have: Vec::new() }.into())
+    Err(ArchiveError::NotInTrash { week, pvc: pvc.clone(), have: Vec::new() }.into())
 }
 
 /// Sees to it that all a manifest needs is in its place: what a backup does before it publishes.
-fn objects_back(archive: &Archive, trashed: &Trashed) -> Result<(Vec<ObjectRow>, u64), RepoError> {
+fn objects_back(archive: &Archive, trashed: &Trashed) -> Result<(Vec<ObjectRow>, u64), ArchiveError> {
     let objects = check_manifest(&archive.open_trashed(trashed)?)?;
     let brought_back = look_again(archive, &objects)?;
     Ok((objects, brought_back))
@@ -61,15 +59,13 @@ fn objects_back(archive: &Archive, trashed: &Trashed) -> Result<(Vec<ObjectRow>,
 
 /// Publishes it, and looks again. What fails from here on fails for good: another manifest must not take its place.
 fn publish(
-    archive: &Archive,
+    run: Run<'_>,
     trashed: &Trashed,
     objects: &[ObjectRow],
     brought_back: u64,
-    observer: &dyn Observer,
 ) -> Result<Undeleted, Error> {
-    if observer.cancelled() {
-        return Err(Error::Cancelled);
-    }
+    run.go_on()?;
+    let archive = run.archive;
     let id = trashed.manifest.id.clone();
     let replaced = archive.manifests()?.iter().any(|m| m.id == id);
     archive.republish(trashed, now()).map_err(|(error, may_be_published)| match may_be_published {

@@ -5,7 +5,6 @@
 
 use super::{LockMode, Stamp};
 use crate::model::Timestamp;
-use rustix::fs::FileType;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -15,7 +14,7 @@ pub trait Disk: Send + Sync {
     /// Opens a regular file for reading; nothing else is opened at all.
     ///
     /// # Errors
-    /// What the file system says; [`NoFile`] for what is not a regular file.
+    /// What the file system says; [`NoFile`](super::NoFile) for what is not a regular file.
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
 
     /// Makes a file that is not there yet, for its owner alone.
@@ -176,37 +175,4 @@ pub enum SeenKind {
     Folder,
     /// Neither, or not to be told.
     Other,
-}
-
-/// Something that is not a regular file stands where one should be. It is not opened: links inside of a store are never
-/// followed, and opening a device can have effects of its own.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum NoFile {
-    /// A directory.
-    #[error("it is not a regular file but a directory")]
-    Folder,
-    /// A symbolic link.
-    #[error("it is not a regular file but a symbolic link; weekvault follows no links inside of a store")]
-    Link,
-    /// A fifo, a socket or a device.
-    #[error("it is not a regular file but a fifo, a socket or a device")]
-    Special,
-    /// Something on the way to it is a symbolic link, or is not a directory.
-    #[error(
-        "a symbolic link, or something that is not a directory, stands on the way to it; weekvault follows no links \
-             inside of a store"
-    )]
-    Blocked,
-}
-
-impl NoFile {
-    /// What is wrong with something of this type, if anything is.
-    pub(super) fn of(kind: FileType) -> Option<Self> {
-        match kind {
-            FileType::RegularFile => None,
-            FileType::Directory => Some(Self::Folder),
-            FileType::Symlink => Some(Self::Link),
-            _ => Some(Self::Special),
-        }
-    }
 }

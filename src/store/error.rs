@@ -1,7 +1,8 @@
 //! What goes wrong with a store.
 
-use super::{Key, NoFile, Store};
+use super::Key;
 use crate::model::is_passing;
+use rustix::fs::FileType;
 use std::fmt;
 use std::io;
 
@@ -83,15 +84,9 @@ impl fmt::Display for StoreOperation {
 pub(super) struct Silent(pub(super) io::Error);
 
 impl StoreError {
-    /// An error of `operation` on `key`.
-    pub fn new(
-        operation: StoreOperation,
-        store: &(impl Store + ?Sized),
-        key: &Key,
-        source: io::Error,
-    ) -> Self {
-        let location = store.location();
-        let path = if key.as_str().is_empty() { location } else { format!("{location}/{key}") };
+    /// An error of `operation` on `key`, in the store at `location`.
+    pub fn new(operation: StoreOperation, location: &str, key: &Key, source: io::Error) -> Self {
+        let path = if key.as_str().is_empty() { location.to_owned() } else { format!("{location}/{key}") };
         Self { operation, path, source }
     }
 
@@ -155,5 +150,38 @@ impl StoreError {
     /// Whether storage is full.
     pub fn is_full(&self) -> bool {
         matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
+}
+
+/// Something that is not a regular file stands where one should be. It is not opened: links inside of a store are never
+/// followed, and opening a device can have effects of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum NoFile {
+    /// A directory.
+    #[error("it is not a regular file but a directory")]
+    Folder,
+    /// A symbolic link.
+    #[error("it is not a regular file but a symbolic link; weekvault follows no links inside of a store")]
+    Link,
+    /// A fifo, a socket or a device.
+    #[error("it is not a regular file but a fifo, a socket or a device")]
+    Special,
+    /// Something on the way to it is a symbolic link, or is not a directory.
+    #[error(
+        "a symbolic link, or something that is not a directory, stands on the way to it; weekvault follows no links \
+             inside of a store"
+    )]
+    Blocked,
+}
+
+impl NoFile {
+    /// What is wrong with something of this type, if anything is.
+    pub(super) fn of(kind: FileType) -> Option<Self> {
+        match kind {
+            FileType::RegularFile => None,
+            FileType::Directory => Some(Self::Folder),
+            FileType::Symlink => Some(Self::Link),
+            _ => Some(Self::Special),
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// The place of a file or folder in a store: components joined by `/`; the root is empty.
 ///
-/// Made by `repo::layout` only, from parts that cannot hold `..` or a slash.
+/// Made by `archive::layout` only, from parts that cannot hold `..` or a slash.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Key(String);
 

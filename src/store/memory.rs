@@ -20,7 +20,7 @@ impl Store for MemoryStore {
     fn open(&self, key: &Key) -> Result<Box<dyn Blob>, StoreError> {
         match held(&self.0).get(key) {
             Some(bytes) => Ok(Box::new(MemoryBlob(Arc::clone(bytes)))),
-            None => Err(StoreError::new(Op::Open, self, key, io::ErrorKind::NotFound.into())),
+            None => Err(StoreError::new(Op::Open, &self.location(), key, io::ErrorKind::NotFound.into())),
         }
     }
 
@@ -54,17 +54,17 @@ impl Store for MemoryStore {
                 files.insert(to.clone(), bytes);
                 Ok(())
             }
-            None => Err(StoreError::new(Op::Rename, self, from, io::ErrorKind::NotFound.into())),
+            None => Err(StoreError::new(Op::Rename, &self.location(), from, io::ErrorKind::NotFound.into())),
         }
     }
 
     fn link(&self, from: &Key, to: &Key) -> Result<bool, StoreError> {
         let mut files = held(&self.0);
         let Some(bytes) = files.get(from).cloned() else {
-            return Err(StoreError::new(Op::Link, self, from, io::ErrorKind::NotFound.into()));
+            return Err(StoreError::new(Op::Link, &self.location(), from, io::ErrorKind::NotFound.into()));
         };
         if files.contains_key(to) {
-            return Err(StoreError::new(Op::Link, self, to, io::ErrorKind::AlreadyExists.into()));
+            return Err(StoreError::new(Op::Link, &self.location(), to, io::ErrorKind::AlreadyExists.into()));
         }
         files.insert(to.clone(), bytes);
         Ok(true)

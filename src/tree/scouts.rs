@@ -4,7 +4,9 @@
 use super::list::{Child, Folder, How, What, list};
 use super::root::SourceRoot;
 use crate::model::{ArchivePath, NodeKind, Patience, Stat};
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
@@ -39,6 +41,8 @@ struct State {
     /// Names in what is done.
     names: usize,
     stopped: bool,
+    /// The first panic of a thread: what it was at will never be done.
+    panic: Option<Box<dyn Any + Send>>,
 }
 
 impl Shared {
@@ -54,7 +58,15 @@ impl Shared {
         list(&self.root, path, &self.how, &self.patience)
     }
 
+    /// One thread's work. Whoever waits for a folder is told of a panic.
     fn scout(&self) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.look_ahead())) {
+            self.state().panic.get_or_insert(panic);
+            self.changed.notify_all();
+        }
+    }
+
+    fn look_ahead(&self) {
         let mut state = self.state();
         loop {
             if state.stopped {
@@ -122,7 +134,7 @@ impl Scouts {
         let shared = Arc::new(Shared { root, how, enters, patience, state, changed });
         let scout = |_| {
             let shared = Arc::clone(&shared);
-            Builder::new().spawn(move || shared.scout()).ok()
+            Builder::new().name("scout".to_owned()).spawn(move || shared.scout()).ok()
         };
         let threads = (0..number).map_while(scout).collect();
         Self { shared, threads }
@@ -134,10 +146,20 @@ impl Scouts {
     }
 
     /// The look at a folder; it is taken here and now if nobody has begun with it.
+    ///
+    /// # Panics
+    /// Where one of the threads has.
     pub(super) fn take(&self, path: &ArchivePath) -> Folder {
         let mut state = self.shared.state();
         state.pass(path);
-        while state.busy.contains(path) {
+        loop {
+            if let Some(panic) = state.panic.take() {
+                drop(state);
+                resume_unwind(panic);
+            }
+            if !state.busy.contains(path) {
+                break;
+            }
             state = self.shared.wait(state);
         }
         if let Some(folder) = state.done.remove(path) {
@@ -162,8 +184,34 @@ impl Drop for Scouts {
         self.shared.state().stopped = true;
         self.shared.changed.notify_all();
         for thread in self.threads.drain(..) {
-            // A thread that has panicked has said so.
+            // A panic has been caught.
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_of_a_thread_reaches_whoever_waits_for_its_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a/b/c", "d/e/f"] {
+            std::fs::create_dir_all(folder.path().join(name)).unwrap();
+        }
+        let root = SourceRoot::open(folder.path()).unwrap();
+        let enters = |path: &ArchivePath, _: &Stat| {
+            assert!(path.depth() < 2, "too deep");
+            true
+        };
+        let scouts = Scouts::start(2, root, How::default(), Arc::default(), Box::new(enters));
+        let walk = || {
+            for name in ["", "a", "a/b", "d", "d/e"] {
+                scouts.take(&ArchivePath::parse(name.as_bytes()).unwrap());
+            }
+        };
+        let panic = catch_unwind(AssertUnwindSafe(walk)).unwrap_err();
+        assert_eq!(panic.downcast_ref::<&str>(), Some(&"too deep"));
     }
 }

@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use weekvault::archive::Archive;
 use weekvault::model::{Counters, Observer, RunId};
 use weekvault::ops::Error;
-use weekvault::ops::backup::{BackupOptions, Origin};
+use weekvault::ops::Run;
+use weekvault::ops::backup::{BackupOptions, Labels};
 use weekvault::ops::import::{ImportOptions, find};
-use weekvault::repo::Archive;
 use weekvault::store::LocalStore;
-use weekvault::tree::WalkOptions;
 
 const WEEKS: [&str; 3] = ["2025-12", "2025-13", "2025-14"];
 
@@ -209,26 +209,12 @@ fn an_import_that_is_stopped_leaves_whole_weeks_and_goes_on() {
         weeks: Vec::new(),
         pvcs: Vec::new(),
         sources: Vec::new(),
-        backup: BackupOptions {
-            week: "2025-15".parse().unwrap(),
-            origin: Origin::Live,
-            excludes: Vec::new(),
-            walk: WalkOptions::everything(),
-            compression: 1,
-            force_read: false,
-            ignore_ctime: false,
-            ignore_inode: false,
-            rules: Default::default(),
-            dry_run: false,
-            threads: 2,
-            readers: None,
-            host: "test".into(),
-            tool: "test".into(),
-        },
+        backup: BackupOptions { compression: 1, ..BackupOptions::default() },
+        labels: Labels::of("2025-15".parse().unwrap()),
     };
     let observer = StopAt { counters: Counters::default(), begun: AtomicUsize::new(0), at: 3 };
     let found = find(&vault.store, &options).unwrap();
-    let stopped = weekvault::ops::import::import(&archive, found, &options, &observer);
+    let stopped = weekvault::ops::import::import(Run::new(&archive, &observer), found, &options);
     assert!(matches!(stopped, Err(Error::Cancelled)), "{stopped:?}");
     vault.verify();
     let mut expected = all("imported");

@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use weekvault::archive::{Archive, Manifest};
 use weekvault::model::{ArchivePath, RunId, Silent, WeekRef};
-use weekvault::ops::restore::{Before, Owner, RestoreOptions, Selection, restore, restore_beside};
-use weekvault::repo::{Archive, Manifest};
+use weekvault::ops::Run;
+use weekvault::ops::restore::{Before, Owner, RestoreOptions, restore, restore_beside};
 use weekvault::store::LocalStore;
 
 /// Two pvcs in three weeks. From week to week of `html`, one file is edited, one touched, one made executable; two stay,
@@ -84,16 +85,7 @@ fn manifest(archive: &Archive, week: &str) -> Manifest {
 }
 
 fn options(target: &Path) -> RestoreOptions {
-    RestoreOptions {
-        target: target.to_path_buf(),
-        selection: Selection::all(),
-        delete: false,
-        dry_run: false,
-        owner: Owner::Numeric,
-        sparse: false,
-        verify: false,
-        threads: 2,
-    }
+    RestoreOptions { owner: Owner::Numeric, ..RestoreOptions::into(target) }
 }
 
 fn inode(path: &Path) -> u64 {
@@ -236,15 +228,16 @@ fn what_cannot_be_linked_is_copied() {
     let archive = place.archive();
     let (before, target) = (place.path("before"), place.path("target"));
     let earlier = manifest(&archive, "2025-13");
-    restore(&archive, &earlier, &options(&before), &Silent::default()).unwrap();
+    let observer = Silent::default();
+    let run = Run::new(&archive, &observer).on(2);
+    restore(run, &earlier, &options(&before)).unwrap();
     // A link that the file system refuses, for whatever reason.
     fs::remove_file(before.join("lib/one")).unwrap();
     // One that is not as the manifest says, though nothing tells.
     let failed = [ArchivePath::parse(b"lib/two").unwrap()].into();
     let before = Before { manifest: earlier, root: before, failed: Arc::new(failed) };
     let now = manifest(&archive, "2025-14");
-    let restored =
-        restore_beside(&archive, &now, &options(&target), Some(&before), &Silent::default()).unwrap();
+    let restored = restore_beside(run, &now, &options(&target), Some(&before)).unwrap();
     assert_eq!(restored.failed, 0, "{:?}", restored.problems);
     assert_same_tree(&Tree::of(&place.kept("2025-14")), &target);
     assert_ne!(inode(&before.root.join("lib/two")), inode(&target.join("lib/two")));

@@ -14,6 +14,7 @@ use blind::Blind;
 use explore::{Explored, Program};
 use replay::Files;
 use weekvault::model::Silent;
+use weekvault::ops::Run;
 use weekvault::ops::undelete::undelete;
 use weekvault::store::Key;
 use yard::{
@@ -165,7 +166,7 @@ fn a_manifest_that_is_undeleted() {
             }
             let undelete = Program::new("undelete", |store| {
                 let (week, pvc) = ("2025-03".parse().unwrap(), "q".parse().unwrap());
-                undelete(&open(store)?, week, &pvc, &Silent::default()).map(drop).map_err(text)
+                undelete(Run::new(&open(store)?, &Silent::default()), week, &pvc).map(drop).map_err(text)
             });
             let is_back = |files: &Files| files.contains_key(&key);
             assert_sound(&yard.explore(vec![undelete, gc()], &is_back));

@@ -213,7 +213,7 @@ impl Replay {
                 io::ErrorKind::Other
             }
         };
-        Err(StoreError::new(operation, self, key, kind.into()))
+        Err(StoreError::new(operation, &self.location(), key, kind.into()))
     }
 
     fn change(&self, operation: Op, key: &Key, step: Step) -> Result<(), StoreError> {

@@ -5,12 +5,12 @@ use crate::replay::{Files, Quiet, files_of, store_of};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
+use weekvault::archive::{Archive, GcOptions, NewStore, ObjectReader, Retention, collect, retain};
 use weekvault::format::ChunkSizes;
 use weekvault::model::{ObjectId, ObjectRow, Silent, Timestamp};
-use weekvault::ops::backup::{BackupOptions, Origin, Source, backup};
-use weekvault::repo::{Archive, GcOptions, NewStore, ObjectReader, Retention, collect, retain};
+use weekvault::ops::Run;
+use weekvault::ops::backup::{BackupOptions, Labels, Source, Trust, backup};
 use weekvault::store::{Key, MemoryStore, Store, read_all, write_all};
-use weekvault::tree::WalkOptions;
 
 /// Noon.
 pub(crate) const NOW: Timestamp = Timestamp { secs: 1_747_224_000, nanos: 0 };
@@ -32,26 +32,15 @@ pub(crate) fn run_backup(store: impl Store + 'static, week: &str, pvc: &str, pat
 }
 
 fn backup_on(archive: &Archive, week: &str, pvc: &str, path: PathBuf) -> Outcome {
-    let options = BackupOptions {
-        week: week.parse().unwrap(),
-        origin: Origin::Live,
-        excludes: Vec::new(),
-        walk: WalkOptions::everything(),
-        compression: 1,
-        // What else would be read depends on clocks.
-        force_read: true,
-        ignore_ctime: false,
-        ignore_inode: false,
-        rules: Default::default(),
-        dry_run: false,
-        // More would come to the store in any order.
-        threads: 1,
-        readers: None,
-        host: "test".into(),
-        tool: "test".into(),
-    };
+    // What else would be read depends on clocks.
+    let trust = Trust { force_read: true, ..Trust::default() };
+    let options = BackupOptions { compression: 1, trust, ..BackupOptions::default() };
+    let labels = Labels::of(week.parse().unwrap());
+    // On more threads more would come to the store in any order.
+    let observer = Silent::default();
+    let run = Run::new(archive, &observer);
     let sources = [Source { pvc: pvc.parse().unwrap(), path }];
-    backup(archive, &sources, &options, &Silent::default()).map(drop).map_err(text)
+    backup(run, &sources, &labels, &options).map(drop).map_err(text)
 }
 
 /// A gc that empties the trash as soon as it may.

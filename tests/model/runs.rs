@@ -5,18 +5,18 @@ use super::image::store;
 use super::sources::{self, Tree};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use weekvault::archive::{
+    Archive, ArchiveError, Collected, GcOptions, NewStore, Retention, Retired, StoreLock, collect, lock,
+    retain,
+};
 use weekvault::format::ChunkSizes;
 use weekvault::model::{ObjectId, PvcName, RunId, Silent, Timestamp, Week, WeekRef};
-use weekvault::ops::Error;
-use weekvault::ops::backup::{BackedUp, BackupOptions, Origin, Source, backup};
-use weekvault::ops::restore::{Owner, RestoreOptions, Selection, restore};
+use weekvault::ops::backup::{BackedUp, BackupOptions, Labels, Source, Trust, backup};
+use weekvault::ops::restore::{Owner, RestoreOptions, restore};
 use weekvault::ops::undelete::{Undeleted, undelete};
 use weekvault::ops::verify::{Repair, Verified, VerifyOptions, verify};
-use weekvault::repo::{
-    Archive, Collected, GcOptions, NewStore, RepoError, Retention, Retired, StoreLock, collect, lock, retain,
-};
+use weekvault::ops::{Error, Run};
 use weekvault::store::{LocalStore, LockMode, StoreError, StoreOperation};
-use weekvault::tree::WalkOptions;
 
 pub(crate) const DAY: i64 = 86_400;
 
@@ -27,35 +27,21 @@ fn local(disk: &ModelDisk) -> Arc<LocalStore> {
 }
 
 /// Opens the store, or makes one that cuts very small chunks.
-pub(crate) fn open_or_create(disk: &ModelDisk) -> Result<Archive, RepoError> {
+pub(crate) fn open_or_create(disk: &ModelDisk) -> Result<Archive, ArchiveError> {
     let chunks = ChunkSizes { min: 64, avg: 256, max: 1024 };
     let created = Timestamp { secs: 1_700_000_000, nanos: 0 };
     let new = NewStore { chunks, created, created_by: "a test".into(), id: "0123456789abcdef".repeat(2) };
     Archive::open_or_create(local(disk), &new)
 }
 
-pub(crate) fn open(disk: &ModelDisk) -> Result<Archive, RepoError> {
+pub(crate) fn open(disk: &ModelDisk) -> Result<Archive, ArchiveError> {
     Archive::open(local(disk))
 }
 
-fn options(week: Week) -> BackupOptions {
-    BackupOptions {
-        week,
-        origin: Origin::Live,
-        excludes: Vec::new(),
-        walk: WalkOptions::everything(),
-        compression: 3,
-        force_read: false,
-        // The states of a source are trees of their own.
-        ignore_ctime: true,
-        ignore_inode: true,
-        rules: Default::default(),
-        dry_run: false,
-        threads: 1,
-        readers: None,
-        host: "a host".into(),
-        tool: "a test".into(),
-    }
+fn options() -> BackupOptions {
+    // The states of a source are trees of their own.
+    let trust = Trust { force_read: false, ignore_ctime: true, ignore_inode: true };
+    BackupOptions { trust, ..BackupOptions::default() }
 }
 
 /// What a backup is told.
@@ -70,7 +56,7 @@ pub(crate) struct Job {
 /// What came of a run: of the backup, and then of what follows it.
 pub(crate) struct Ran {
     pub(crate) published: Result<Vec<BackedUp>, Error>,
-    pub(crate) cleaned: Option<Result<(Vec<Retired>, Collected), RepoError>>,
+    pub(crate) cleaned: Option<Result<(Vec<Retired>, Collected), ArchiveError>>,
 }
 
 impl Ran {
@@ -103,16 +89,18 @@ pub(crate) fn run(disk: &ModelDisk, job: &Job) -> Ran {
 
 pub(crate) fn back_up(archive: &Archive, job: &Job) -> Result<Vec<BackedUp>, Error> {
     let _guard = lock(archive, LockMode::Shared)?;
-    Ok(backup(archive, &job.sources, &options(job.week), &Silent::default())?.sources)
+    let observer = Silent::default();
+    let run = Run::new(archive, &observer);
+    Ok(backup(run, &job.sources, &Labels::of(job.week), &options())?.sources)
 }
 
-pub(crate) fn clean_up(archive: &Archive, job: &Job) -> Result<(Vec<Retired>, Collected), RepoError> {
+pub(crate) fn clean_up(archive: &Archive, job: &Job) -> Result<(Vec<Retired>, Collected), ArchiveError> {
     archive.check_clock(job.now)?;
     let retired = retire(archive, job)?;
     Ok((retired, garbage(archive, job)?))
 }
 
-pub(crate) fn retire(archive: &Archive, job: &Job) -> Result<Vec<Retired>, RepoError> {
+pub(crate) fn retire(archive: &Archive, job: &Job) -> Result<Vec<Retired>, ArchiveError> {
     let pvcs: Vec<PvcName> = job.sources.iter().map(|s| s.pvc.clone()).collect();
     let limits = Retention { keep: job.keep, pvcs: Some(&pvcs), never: Some(job.week), dry_run: false };
     let given = retain(archive, &archive.manifests()?, limits, job.now, &Silent::default())?;
@@ -121,7 +109,7 @@ pub(crate) fn retire(archive: &Archive, job: &Job) -> Result<Vec<Retired>, RepoE
 }
 
 /// Files that could not be moved are warned of, and the rest goes on, but the run fails in the end.
-fn succeeded(stuck: u64) -> Result<(), RepoError> {
+fn succeeded(stuck: u64) -> Result<(), ArchiveError> {
     if stuck == 0 {
         return Ok(());
     }
@@ -129,7 +117,7 @@ fn succeeded(stuck: u64) -> Result<(), RepoError> {
     Err(StoreError { operation: StoreOperation::Rename, path: format!("{stuck} files"), source }.into())
 }
 
-pub(crate) fn garbage(archive: &Archive, job: &Job) -> Result<Collected, RepoError> {
+pub(crate) fn garbage(archive: &Archive, job: &Job) -> Result<Collected, ArchiveError> {
     let guard = lock(archive, LockMode::Exclusive)?;
     assert!(!matches!(guard, StoreLock::Busy), "nobody else has the lock");
     archive.clean_tmp(job.now)?;
@@ -152,13 +140,13 @@ pub(crate) fn repair(disk: &ModelDisk) -> Result<Verified, Error> {
 }
 
 fn checked(disk: &ModelDisk, repair: bool) -> Result<Verified, Error> {
-    let options = VerifyOptions { repair, threads: 1, ..VerifyOptions::default() };
-    verify(&open(disk)?, &options, &Silent::default())
+    let options = VerifyOptions { repair, ..VerifyOptions::default() };
+    verify(Run::new(&open(disk)?, &Silent::default()), &options)
 }
 
 pub(crate) fn bring_back(disk: &ModelDisk, slot: &str) -> Result<Undeleted, Error> {
     let (week, pvc) = slot.split_once('/').unwrap();
-    undelete(&open(disk)?, week.parse().unwrap(), &pvc.parse().unwrap(), &Silent::default())
+    undelete(Run::new(&open(disk)?, &Silent::default()), week.parse().unwrap(), &pvc.parse().unwrap())
 }
 
 /// An object of which this manifest uses all, and its file.
@@ -187,18 +175,10 @@ pub(crate) fn restored(disk: &ModelDisk, slot: &str, target: &Path) -> Result<Tr
     let week = WeekRef::Exact(week.parse().unwrap());
     let manifest =
         archive.find_manifest(week, &pvc.parse().unwrap()).and_then(|id| archive.open_manifest(&id));
-    let options = RestoreOptions {
-        target: target.to_path_buf(),
-        selection: Selection::all(),
-        delete: true,
-        dry_run: false,
-        owner: Owner::Nobody,
-        sparse: false,
-        verify: false,
-        threads: 1,
-    };
+    let options = RestoreOptions { delete: true, owner: Owner::Nobody, ..RestoreOptions::into(target) };
     let manifest = manifest.map_err(|e| e.to_string())?;
-    let restored = restore(&archive, &manifest, &options, &Silent::default()).map_err(|e| e.to_string())?;
+    let restored =
+        restore(Run::new(&archive, &Silent::default()), &manifest, &options).map_err(|e| e.to_string())?;
     if restored.failed > 0 {
         return Err(format!("{restored:?}"));
     }

@@ -1,24 +1,25 @@
 //! `backup`: the CronJob's command.
 
+mod outcome;
 mod report;
 mod source;
 
-use super::args::{PARTIAL as PARTIAL_MEANING, help_end};
-use super::bug::caught;
 use super::context::{Context, TOOL, host};
-use super::failure::{DONE, Failure, PARTIAL, way_out};
+use super::failure::{Failure, way_out};
 use super::metrics;
+use super::options::{PARTIAL as PARTIAL_MEANING, help_end};
 use super::stores::if_missing;
-use crate::model::{Completeness, PvcName, Shown, Week};
+use crate::archive::{Archive, ArchiveError, ManifestId, StoreLock, lock};
+use crate::model::{PvcName, Shown, Week};
 use crate::ops::backup::{
-    BackedUp, Backup, BackupOptions, MissingSource, Origin, Source, SourceRules, backup, check_source_folders,
+    Backup, BackupOptions, Labels, Source, SourceRules, Trust, backup, check_source_folders,
 };
-use crate::ops::gc::{CleanedUp, clean_up};
-use crate::ops::{Error, clock};
-use crate::repo::{Archive, ManifestId, RepoError, StoreLock, lock};
+use crate::ops::clock;
+use crate::ops::gc::CleanedUp;
 use crate::store::LockMode;
 use crate::tree::{Excludes, StorePlace, WalkOptions};
 use clap::Args;
+use outcome::Outcome;
 pub(super) use report::{missing, source_json};
 pub(super) use source::SourceArg;
 use std::path::PathBuf;
@@ -101,40 +102,9 @@ pub(super) struct BackupArgs {
     gateway: metrics::Gateway,
 }
 
-/// What a run came to.
-struct Outcome {
-    archive: Archive,
-    /// The store's id, where this run has made it.
-    created: Option<String>,
-    week: Week,
-    sources: Vec<BackedUp>,
-    /// Sources that the run was done without.
-    missing: Vec<MissingSource>,
-    /// Complete manifests of a past week that complete ones of this run have replaced.
-    replaced: Vec<ManifestId>,
-    cleaned: CleanedUp,
-    /// Why retention or gc ended early: what was published stands.
-    trouble: Option<Failure>,
-    took: Duration,
-}
-
-impl Outcome {
-    fn code(&self) -> u8 {
-        match &self.trouble {
-            Some(failure) => failure.code(),
-            None if self.is_complete() => DONE,
-            None => PARTIAL,
-        }
-    }
-
-    fn is_complete(&self) -> bool {
-        self.missing.is_empty() && self.sources.iter().all(|s| s.completeness == Completeness::Complete)
-    }
-}
-
 pub(super) fn run(context: &Context, args: &BackupArgs) -> Result<u8, Failure> {
     let begun = Instant::now();
-    let outcome = caught(|| attempt(context, args, begun));
+    let outcome = Failure::caught(|| attempt(context, args, begun));
     if !args.dry_run {
         metrics::push_backup(context, &args.gateway, || {
             report::for_metrics(context, &outcome, begun.elapsed())
@@ -161,18 +131,18 @@ fn attempt(context: &Context, args: &BackupArgs, begun: Instant) -> Result<Outco
     context.check_store()?;
     context.check_reachable()?;
     let sources: Vec<Source> = args.sources.iter().flat_map(|s| s.0.clone()).collect();
-    let mut options = options(context, args)?;
+    let (mut labels, options) = options(args)?;
     let store = &context.global.store;
     check_source_folders(&sources, &options.rules, &StorePlace::at(store), &store.display().to_string())?;
     let opened = context.open_or_create(if_missing(args.existing, args.dry_run))?;
     let created = opened.created_id().map(str::to_owned);
     let archive = opened.archive;
     match args.week {
-        None if !args.dry_run => options.week = clock::this_week(&archive)?,
+        None if !args.dry_run => labels.week = clock::this_week(&archive)?,
         Some(week) if !args.force => clock::check_begun(&archive, week, !args.dry_run)?,
         // A store that has told its time needs fewer looks. Whether it is right is asked before anything is retired.
         Some(_) if !args.dry_run => match archive.check_clock(clock::now()) {
-            Ok(()) | Err(RepoError::Clock { .. }) => {}
+            Ok(()) | Err(ArchiveError::Clock { .. }) => {}
             Err(error) => return Err(error.into()),
         },
         _ => {}
@@ -182,12 +152,12 @@ fn attempt(context: &Context, args: &BackupArgs, begun: Instant) -> Result<Outco
         context.progress.note("a garbage collection is running on the store; going on, that is safe");
     }
     let replaced = replaced(&archive, args.week, &sources)?;
-    let sources = backup(&archive, &sources, &options, context.observer());
+    let sources = backup(context.run(&archive), &sources, &labels, &options);
     let Backup { sources, missing } = sources.map_err(|e| context.failure(e, LEFT))?;
     let mut outcome = Outcome {
         archive,
         created,
-        week: options.week,
+        week: labels.week,
         sources,
         missing,
         replaced,
@@ -227,7 +197,7 @@ fn rules(args: &BackupArgs) -> SourceRules {
     }
 }
 
-fn options(context: &Context, args: &BackupArgs) -> Result<BackupOptions, Failure> {
+fn options(args: &BackupArgs) -> Result<(Labels, BackupOptions), Failure> {
     let mut patterns: Vec<String> = args.exclude.iter().flat_map(|e| e.lines().map(str::to_owned)).collect();
     if let Some(file) = &args.exclude_from {
         let failed = |e| Failure::Usage(format!("--exclude-from {}: {e}", Shown::path(file)));
@@ -238,10 +208,7 @@ fn options(context: &Context, args: &BackupArgs) -> Result<BackupOptions, Failur
     }
     let excludes =
         Excludes::new(patterns.iter().map(String::as_str)).map_err(|e| Failure::Usage(e.to_string()))?;
-    Ok(BackupOptions {
-        week: args.week.unwrap_or_else(|| clock::week_of(clock::now())),
-        origin: Origin::Live,
-        excludes: patterns.clone(),
+    let options = BackupOptions {
         walk: WalkOptions {
             excludes: (!patterns.is_empty()).then_some(excludes),
             exclude_caches: args.exclude_caches,
@@ -250,54 +217,16 @@ fn options(context: &Context, args: &BackupArgs) -> Result<BackupOptions, Failur
             scouts: 0,
         },
         compression: args.compression,
-        force_read: args.force_read,
-        ignore_ctime: args.ignore_ctime,
-        ignore_inode: args.ignore_inode,
+        trust: Trust {
+            force_read: args.force_read,
+            ignore_ctime: args.ignore_ctime,
+            ignore_inode: args.ignore_inode,
+        },
         rules: rules(args),
         dry_run: args.dry_run,
-        threads: context.threads(),
         readers: args.readers.map(usize::from),
-        host: host(),
-        tool: TOOL.to_owned(),
-    })
-}
-
-impl Outcome {
-    /// Says which complete manifests of a past week are no longer in place.
-    fn tell_replaced(&mut self, context: &Context, dry_run: bool) {
-        // One that says the same is no loss.
-        let is_complete = |s: &&BackedUp| {
-            s.completeness == Completeness::Complete && s.counts.changed + s.counts.new + s.counts.removed > 0
-        };
-        let complete: Vec<&PvcName> = self.sources.iter().filter(is_complete).map(|s| &s.pvc).collect();
-        self.replaced.retain(|id| complete.contains(&&id.pvc));
-        for id in &self.replaced {
-            let is = if dry_run { "would be" } else { "is" };
-            context.progress.note(&format!(
-                "week {} is past, and its complete manifest of {} {is} replaced; `weekvault undelete --week {} --pvc {}` takes \
-                 that back while the old one is in the trash",
-                id.week, id.pvc, id.week, id.pvc
-            ));
-        }
-    }
-
-    /// Retention and gc.
-    fn clean_up(&mut self, context: &Context, keep: u32, held: Option<StoreLock>) {
-        context.observer().phase("retiring what is old", None);
-        let (archive, keep) = (&self.archive, keep as usize);
-        match clean_up(archive, &self.sources, self.week, keep, held, &mut self.cleaned, context.observer()) {
-            Ok(()) => {}
-            Err(Error::Busy(_)) => {
-                context.progress.note("another run is at work on the store: garbage is left to the next run");
-            }
-            // The backup is none the worse for it.
-            Err(Error::Repo(error @ RepoError::Clock { .. })) => {
-                context.observer().warn(&format!("nothing was retired: {error}"));
-            }
-            Err(error) => {
-                const LEFT: &str = "the backup is published; what is old is left to the next run";
-                self.trouble = Some(context.failure(error, LEFT));
-            }
-        }
-    }
+    };
+    let week = args.week.unwrap_or_else(|| clock::week_of(clock::now()));
+    let (host, tool) = (host(), TOOL.to_owned());
+    Ok((Labels { excludes: patterns, host, tool, ..Labels::of(week) }, options))
 }

@@ -1,6 +1,7 @@
 //! What a backup says at its end: to people, programs and Prometheus.
 
-use super::Outcome;
+use super::outcome::Outcome;
+use crate::archive::Archive;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::gc::collected_json;
@@ -9,7 +10,6 @@ use crate::edge::{BackupReport, SourceReport, StoreReport};
 use crate::model::{Completeness, Timestamp, Week};
 use crate::ops::backup::{BackedUp, MissingSource};
 use crate::ops::{browse, clock};
-use crate::repo::Archive;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;

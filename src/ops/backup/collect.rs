@@ -3,13 +3,13 @@
 use super::cut::{Class, Content, Row};
 use super::pack::{Packed, StoredChunk};
 use super::previous::Previous;
+use crate::archive::{ArchiveError, PendingManifest};
 use crate::data::StreamExtent;
 use crate::format::{FormatError, MAX_EXTENTS, MAX_PROBLEMS, check_entry};
 use crate::model::{
     ArchivePath, Counts, Entry, Extent, Kind, LeftOut, ObjectId, Observer, PathStack, Problem,
 };
 use crate::ops::Error;
-use crate::repo::{PendingManifest, RepoError};
 use crate::tree::{OwnerId, ids_in};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -134,10 +134,12 @@ impl Collected {
         self.resolve(&mut entry, content, previous)?;
         let recorded = match manifest {
             Some(manifest) => manifest.entry(&entry),
-            None => check_entry(&entry).map_err(|source| RepoError::Format { path: String::new(), source }),
+            None => {
+                check_entry(&entry).map_err(|source| ArchiveError::Format { path: String::new(), source })
+            }
         };
         match recorded {
-            Err(RepoError::Format { source, .. }) => Ok(Err(source.to_string())),
+            Err(ArchiveError::Format { source, .. }) => Ok(Err(source.to_string())),
             recorded => {
                 recorded?;
                 self.count(&entry, class);
@@ -158,7 +160,7 @@ impl Collected {
             // Only a bug can bring this about; better no manifest than one that names nothing.
             let reason = "an entry refers to a chunk that was never cut".to_owned();
             let source = FormatError::Invalid { part: "the content stream", reason };
-            Error::Repo(crate::repo::RepoError::Format { path: "this run".into(), source })
+            Error::Archive(crate::archive::ArchiveError::Format { path: "this run".into(), source })
         };
         match content {
             Content::Kept => {

@@ -1,9 +1,9 @@
 //! Copies of a source in a farm: most of their files have names in other copies too, and few have two in one.
 
 use super::previous::{InodeIndex, Previous};
+use crate::archive::ArchiveError;
 use crate::data::{Change, Compare};
 use crate::model::{Entry, Kind, NodeKind, Observer, Stat};
-use crate::repo::RepoError;
 use crate::tree::{Found, Walked};
 use std::collections::HashSet;
 
@@ -35,7 +35,7 @@ impl<'a> Copy<'a> {
         found: &Found,
         before: Option<&Entry>,
         compare: &Compare,
-    ) -> Result<Option<Entry>, RepoError> {
+    ) -> Result<Option<Entry>, ArchiveError> {
         let stat = &found.stat;
         let is_same = |entry: &Entry| matches!(entry.kind, Kind::File(_)) && entry.meta.inode == stat.inode;
         if stat.kind != NodeKind::File || stat.links < 2 || before.is_some_and(is_same) {

@@ -2,9 +2,9 @@
 //! manifest says both what a content's hash is and where its bytes are, and the two need not agree.
 
 use super::previous::{ContentIndex, Previous};
+use crate::archive::{Archive, ArchiveError, Damage, Inventory, ObjectReader, SharedTrash};
 use crate::model::{Entry, Extent, FileContent, Kind, Observer};
 use crate::ops::Error;
-use crate::repo::{Archive, Damage, Inventory, ObjectReader, RepoError, SharedTrash};
 
 /// Bytes of chunks that may be fetched to compare contents with, beyond [`SHARE`] times the contents' own. Of files that
 /// were touched here and there, the rest is stored anew, which takes less.
@@ -44,7 +44,7 @@ impl<'a> KnownContents<'a> {
         content: &FileContent,
         before: Option<&Entry>,
         bytes: &[u8],
-    ) -> Result<Option<Vec<Extent>>, RepoError> {
+    ) -> Result<Option<Vec<Extent>>, ArchiveError> {
         if content.size == 0 || bytes.len() as u64 != content.size {
             return Ok(None);
         }
@@ -61,7 +61,7 @@ impl<'a> KnownContents<'a> {
     }
 
     /// Whether the extents make these bytes. False, too, where that would cost too much to tell.
-    fn make(&mut self, extents: &[Extent], bytes: &[u8]) -> Result<bool, RepoError> {
+    fn make(&mut self, extents: &[Extent], bytes: &[u8]) -> Result<bool, ArchiveError> {
         self.compared += bytes.len() as u64;
         let mut rest = bytes;
         for extent in extents {
@@ -89,7 +89,7 @@ impl<'a> KnownContents<'a> {
 
     /// The chunk of an object, by row of the earlier manifest's table; none that is not whole. Fails where the store is out of
     /// reach.
-    fn chunk(&mut self, row: u32) -> Result<Option<&[u8]>, RepoError> {
+    fn chunk(&mut self, row: u32) -> Result<Option<&[u8]>, ArchiveError> {
         if self.fetched_last != Some(row) {
             if self.fetched > self.compared.saturating_mul(SHARE).saturating_add(FREE) {
                 return Ok(None);
@@ -100,7 +100,7 @@ impl<'a> KnownContents<'a> {
             match self.reader.check(&object.id, object.chunk_length) {
                 Ok(_) => self.inventory.prove(&object.id),
                 Err(damage @ Damage::Unreachable(_)) => {
-                    return Err(RepoError::Object { id: object.id, damage });
+                    return Err(ArchiveError::Object { id: object.id, damage });
                 }
                 Err(_) => {
                     self.inventory.doubt(&object.id);

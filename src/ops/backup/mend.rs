@@ -6,8 +6,8 @@
 
 use super::pack::Packer;
 use super::previous::Previous;
-use crate::model::{ArchivePath, Extent, Kind, ObjectId, Observer};
-use crate::ops::Error;
+use crate::model::{ArchivePath, Extent, Kind, ObjectId};
+use crate::ops::{Error, Run};
 use crate::tree::{SourceError, SourceReader};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub(super) fn mend(
     previous: &mut Previous,
     source: &mut SourceReader,
     packer: &mut Packer<'_>,
-    observer: &dyn Observer,
+    run: Run<'_>,
 ) -> Result<(), Error> {
     let lost = lost(previous, packer)?;
     if lost.is_empty() {
@@ -40,9 +40,7 @@ pub(super) fn mend(
     }
     let (total, mut mended, mut chunk) = (lost.len(), 0, Vec::new());
     for (row, slices) in lost {
-        if observer.cancelled() {
-            return Err(Error::Cancelled);
-        }
+        run.go_on()?;
         let Some(row) = previous.table().get(row as usize) else { continue };
         chunk.resize(row.chunk_length as usize, 0);
         // A file that is gone or unreadable now is told of when it is met in its place.
@@ -52,7 +50,7 @@ pub(super) fn mend(
         }
     }
     previous.judge(packer.inventory);
-    observer.warn(&format!(
+    run.observer.warn(&format!(
         "the store has lost {total} of the objects that {} needs; the source still had all of {mended}, which are stored again",
         previous.manifest.id()
     ));

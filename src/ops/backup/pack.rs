@@ -1,12 +1,12 @@
 //! Fourth stage: hash each chunk, and store it where the store has it not; several threads, results in order.
 
-use super::BackupOptions;
 use super::cut::{Piece, Row};
+use super::options::BackupOptions;
+use crate::archive::{Claim, Inventory, ObjectReader, SharedTrash};
 use crate::format::Sealer;
 use crate::model::{ObjectId, Observer};
-use crate::ops::Error;
 use crate::ops::parallel::{Output, Pool};
-use crate::repo::{Archive, Claim, Inventory, ObjectReader, SharedTrash};
+use crate::ops::{Error, Run};
 use std::sync::Arc;
 
 /// What the pack stage puts out, in the order of the pieces.
@@ -65,16 +65,22 @@ impl Packing<'_> {
 
 impl<'a> Packer<'a> {
     pub(super) fn new(
-        archive: &Archive,
+        run: Run<'a>,
         inventory: &'a Inventory,
         options: &BackupOptions,
         trash: &SharedTrash,
-        observer: &'a dyn Observer,
     ) -> Result<Self, Error> {
         let sealer = Sealer::new(options.compression).map_err(Error::system("prepare compression"))?;
-        let reader = ObjectReader::new(archive, Arc::clone(trash));
+        let reader = ObjectReader::new(run.archive, Arc::clone(trash));
         let reader = reader.map_err(Error::system("prepare decompression"))?;
-        Ok(Self { inventory, sealer, reader, buffer: Vec::new(), dry_run: options.dry_run, observer })
+        Ok(Self {
+            inventory,
+            sealer,
+            reader,
+            buffer: Vec::new(),
+            dry_run: options.dry_run,
+            observer: run.observer,
+        })
     }
 
     /// Stores a chunk whose hash is `id`, where the store has it not.

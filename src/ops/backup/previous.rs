@@ -1,11 +1,11 @@
 //! The manifest that a source is compared with, and what of it can be used again.
 
+use crate::archive::{Archive, ArchiveError, Inventory, Manifest};
 use crate::format::{Block, Section};
 use crate::model::{
     ArchivePath, ContentHash, Digest, Entry, Extent, FileContent, Kind, ObjectRow, PvcName, Summary, Week,
 };
 use crate::ops::Error;
-use crate::repo::{Archive, Inventory, Manifest, RepoError};
 
 /// An earlier manifest of the same source.
 pub(super) struct Previous {
@@ -29,7 +29,7 @@ impl Previous {
         pvc: &PvcName,
         week: Week,
         compact: bool,
-        mut unreadable: impl FnMut(&RepoError),
+        mut unreadable: impl FnMut(&ArchiveError),
     ) -> Result<Option<Self>, Error> {
         let mut candidates: Vec<_> =
             inventory.manifests().iter().map(|m| m.id.clone()).filter(|id| id.pvc == *pvc).collect();
@@ -47,7 +47,7 @@ impl Previous {
         Ok(None)
     }
 
-    fn open(manifest: Manifest, inventory: &Inventory, compact: bool) -> Result<Self, RepoError> {
+    fn open(manifest: Manifest, inventory: &Inventory, compact: bool) -> Result<Self, ArchiveError> {
         // Damage that showed in the middle of the run would end it, and the next week's too.
         manifest.reader().check_blocks(Section::Entries).map_err(|e| manifest.error(e))?;
         let summary = manifest.summary().clone();
@@ -108,11 +108,11 @@ impl Previous {
     /// program could write it; it must not end the runs that come after it.
     pub(super) fn entries(
         &self,
-        mut unreadable: impl FnMut(&RepoError),
-    ) -> Result<impl Iterator<Item = Result<(ArchivePath, Entry), RepoError>>, RepoError> {
+        mut unreadable: impl FnMut(&ArchiveError),
+    ) -> Result<impl Iterator<Item = Result<(ArchivePath, Entry), ArchiveError>>, ArchiveError> {
         let entries = self.manifest.entries()?;
         Ok(entries.filter(move |entry| match entry {
-            Err(error @ RepoError::Format { .. }) => {
+            Err(error @ ArchiveError::Format { .. }) => {
                 unreadable(error);
                 false
             }
@@ -149,7 +149,11 @@ impl<'a> ContentIndex<'a> {
     }
 
     /// Extents of the content, in rows of the earlier manifest, if it has it and they can be used again.
-    pub(super) fn find(&mut self, hash: &ContentHash, size: u64) -> Result<Option<Vec<Extent>>, RepoError> {
+    pub(super) fn find(
+        &mut self,
+        hash: &ContentHash,
+        size: u64,
+    ) -> Result<Option<Vec<Extent>>, ArchiveError> {
         let previous = self.0.previous;
         self.0.find(prefix(hash), |entry| match &entry.kind {
             Kind::File(content)
@@ -175,14 +179,14 @@ impl<'a> InodeIndex<'a> {
         &mut self,
         inode: u64,
         wanted: impl Fn(&Entry) -> bool,
-    ) -> Result<Option<Entry>, RepoError> {
+    ) -> Result<Option<Entry>, ArchiveError> {
         self.0.find(inode, |entry| (entry.meta.inode == inode && wanted(entry)).then(|| entry.clone()))
     }
 }
 
 impl<'a> FileIndex<'a> {
     /// What `wanted` takes of the first file of this key that it takes.
-    fn find<T>(&mut self, key: u64, wanted: impl Fn(&Entry) -> Option<T>) -> Result<Option<T>, RepoError> {
+    fn find<T>(&mut self, key: u64, wanted: impl Fn(&Entry) -> Option<T>) -> Result<Option<T>, ArchiveError> {
         let mut places = match self.places.take() {
             Some(places) => places,
             None => self.build()?,
@@ -204,17 +208,17 @@ impl<'a> FileIndex<'a> {
         self.previous.manifest.reader().blocks().iter().filter(|b| b.section == Section::Entries)
     }
 
-    fn read(&self, block: &Block) -> Result<Vec<Entry>, RepoError> {
+    fn read(&self, block: &Block) -> Result<Vec<Entry>, ArchiveError> {
         let manifest = &self.previous.manifest;
         manifest.reader().block_entries(block).map_err(|e| manifest.error(e))
     }
 
-    fn build(&self) -> Result<Vec<(u64, u32, u32)>, RepoError> {
+    fn build(&self) -> Result<Vec<(u64, u32, u32)>, ArchiveError> {
         let mut places = Vec::new();
         for (number, block) in (0..).zip(self.blocks()) {
             let entries = match self.read(block) {
                 // What cannot be made sense of has nothing to be found.
-                Err(RepoError::Format { .. }) => continue,
+                Err(ArchiveError::Format { .. }) => continue,
                 entries => entries?,
             };
             for (at, entry) in (0..).zip(entries) {
@@ -229,7 +233,7 @@ impl<'a> FileIndex<'a> {
         Ok(places)
     }
 
-    fn entry(&mut self, block: u32, entry: u32) -> Result<&Entry, RepoError> {
+    fn entry(&mut self, block: u32, entry: u32) -> Result<&Entry, ArchiveError> {
         if self.block.as_ref().is_none_or(|(number, _)| *number != block) {
             let entries = match self.blocks().nth(block as usize) {
                 Some(b) => self.read(b)?,

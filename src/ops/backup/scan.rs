@@ -2,12 +2,12 @@
 
 use super::copies::Copy;
 use super::previous::Previous;
+use crate::archive::ArchiveError;
 use crate::data::{Change, Compare, Cursor};
 use crate::format::MAX_LEFT_OUT;
 use crate::model::{ArchivePath, Entry, Kind, LeftOut, LeftOutReason, NodeKind, Observer, Problem, Stat};
 use crate::ops::Error;
-use crate::ops::parallel::{Work, start};
-use crate::repo::RepoError;
+use crate::ops::parallel::{Threads, Work};
 use crate::tree::{Found, Walk, Walked};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry::Occupied;
@@ -96,92 +96,110 @@ impl Pieces {
 /// Paths that the walk hands over at once.
 const WALKED: usize = 256;
 
-/// Hands the steps for a whole source to `work`, in path order.
-pub(super) fn scan<R: Send>(
-    walk: impl Iterator<Item = Walked>,
-    previous: Option<&Previous>,
-    compare: Option<Compare>,
-    mut copy: Option<Copy<'_>>,
-    pieces: Pieces,
-    work: &Work<Vec<Step>, R>,
-    observer: &dyn Observer,
-) -> Result<Scanned, Error> {
-    let mut scanned = Scanned::default();
-    let mut cursor = match previous {
-        Some(previous) => {
-            let mut told = false;
-            let entries = previous.entries(move |error| {
-                if !std::mem::replace(&mut told, true) {
-                    observer.warn(&format!("in part not compared with: {error}"));
+/// What the scan compares a source with.
+pub(super) struct Scan<'a> {
+    pub(super) previous: Option<&'a Previous>,
+    pub(super) compare: Option<Compare>,
+    pub(super) copy: Option<Copy<'a>>,
+    pub(super) pieces: Pieces,
+    pub(super) observer: &'a dyn Observer,
+}
+
+/// The entries of the manifest before, which go along with the walk.
+type Before<'a> = Cursor<Entry, Box<dyn Iterator<Item = Result<(ArchivePath, Entry), ArchiveError>> + 'a>>;
+
+impl<'a> Scan<'a> {
+    /// Hands the steps for a whole source to `work`, in path order.
+    pub(super) fn run<R: Send>(
+        mut self,
+        walk: impl Iterator<Item = Walked>,
+        work: &Work<Vec<Step>, R>,
+    ) -> Result<Scanned, Error> {
+        let mut scanned = Scanned::default();
+        let mut before = self.before()?;
+        let mut heads = Heads::new();
+        let (mut steps, mut bytes) = (Vec::with_capacity(self.pieces.steps), 0);
+        for walked in walk {
+            let Some(step) = self.step(walked, before.as_mut(), &mut heads, &mut scanned)? else { continue };
+            let size = match &step {
+                Step::Read { found, content: true, .. } => found.stat.size,
+                _ => 0,
+            };
+            if steps.len() >= self.pieces.steps || bytes + size > self.pieces.bytes {
+                if self.observer.cancelled() {
+                    return Err(Error::Cancelled);
                 }
-            })?;
-            Some(Cursor::new(entries)?)
-        }
-        None => None,
-    };
-    let mut heads = Heads::new();
-    let (mut steps, mut bytes) = (Vec::with_capacity(pieces.steps), 0);
-    for walked in walk {
-        let step = match walked {
-            Walked::Skipped(..) => {
-                scanned.skipped += 1;
-                continue;
+                if !steps.is_empty() && work.send(std::mem::take(&mut steps)).is_err() {
+                    return Ok(scanned);
+                }
+                bytes = 0;
             }
+            bytes += size;
+            steps.push(step);
+        }
+        if self.observer.cancelled() {
+            return Err(Error::Cancelled);
+        }
+        if !steps.is_empty() {
+            // A taker that is gone says itself what is wrong.
+            let _ = work.send(steps);
+        }
+        if let Some(before) = before {
+            before.finish(|_, _| {
+                scanned.removed += 1;
+                Ok::<_, ArchiveError>(())
+            })?;
+        }
+        Ok(scanned)
+    }
+
+    fn before(&self) -> Result<Option<Before<'a>>, Error> {
+        let Some(previous) = self.previous else { return Ok(None) };
+        let (observer, mut told) = (self.observer, false);
+        let entries = previous.entries(move |error| {
+            if !std::mem::replace(&mut told, true) {
+                observer.warn(&format!("in part not compared with: {error}"));
+            }
+        })?;
+        Ok(Some(Cursor::new(Box::new(entries) as Box<dyn Iterator<Item = _>>)?))
+    }
+
+    /// What is to be done about something that was met; none where it is only counted.
+    fn step(
+        &mut self,
+        walked: Walked,
+        before: Option<&mut Before<'a>>,
+        heads: &mut Heads,
+        scanned: &mut Scanned,
+    ) -> Result<Option<Step>, Error> {
+        match walked {
+            Walked::Skipped(..) => scanned.skipped += 1,
             Walked::LeftOut(place) => {
                 if place.reason == LeftOutReason::Store {
                     let path = &place.path;
-                    observer
+                    self.observer
                         .warn(&format!("{path} is the store, or a copy of it: it is left out of the backup"));
                 }
                 scanned.skipped += u64::from(place.reason != LeftOutReason::Cache);
                 scanned.left_out.add(place);
-                continue;
             }
-            Walked::Vanished(_) => {
-                scanned.vanished += 1;
-                continue;
-            }
-            Walked::Problem(problem) => Step::Problem(problem),
+            Walked::Vanished(_) => scanned.vanished += 1,
+            Walked::Problem(problem) => return Ok(Some(Step::Problem(problem))),
             Walked::Found(found) => {
-                observer.counters().entries.add(1);
-                let removed = &mut scanned.removed;
-                let before = match &mut cursor {
-                    Some(cursor) => cursor.take(&found.path, |_, _| {
-                        *removed += 1;
-                        Ok::<_, RepoError>(())
+                self.observer.counters().entries.add(1);
+                let before = match before {
+                    Some(before) => before.take(&found.path, |_, _| {
+                        scanned.removed += 1;
+                        Ok::<_, ArchiveError>(())
                     })?,
                     None => None,
                 };
-                step(found, before, previous, compare.as_ref(), copy.as_mut(), &mut heads)?
+                let (compare, copy) = (self.compare.as_ref(), self.copy.as_mut());
+                return Ok(Some(step(found, before, self.previous, compare, copy, heads)?));
             }
-        };
-        let size = match &step {
-            Step::Read { found, content: true, .. } => found.stat.size,
-            _ => 0,
-        };
-        if steps.len() >= pieces.steps || bytes + size > pieces.bytes {
-            if observer.cancelled() {
-                return Err(Error::Cancelled);
-            }
-            if !steps.is_empty() && work.send(std::mem::take(&mut steps)).is_err() {
-                return Ok(scanned);
-            }
-            bytes = 0;
         }
-        bytes += size;
-        steps.push(step);
+        Ok(None)
     }
-    if !steps.is_empty() {
-        // A taker that is gone says itself what is wrong.
-        let _ = work.send(steps);
-    }
-    if let Some(cursor) = cursor {
-        cursor.finish(|_, _| {
-            scanned.removed += 1;
-            Ok::<_, RepoError>(())
-        })?;
-    }
-    Ok(scanned)
 }
 
 fn step(
@@ -191,7 +209,7 @@ fn step(
     compare: Option<&Compare>,
     copy: Option<&mut Copy<'_>>,
     heads: &mut Heads,
-) -> Result<Step, RepoError> {
+) -> Result<Step, ArchiveError> {
     let stat = &found.stat;
     let may_have_links = copy.as_ref().is_none_or(|copy| copy.has_links(stat));
     if stat.links > 1 && stat.kind != NodeKind::Directory && may_have_links {
@@ -232,21 +250,22 @@ fn step(
 /// The walk of a source on a thread of its own, some way ahead.
 ///
 /// # Errors
-/// As [`start`].
+/// As [`Threads::start`].
 pub(super) fn walk_ahead<'scope>(
-    scope: &'scope std::thread::Scope<'scope, '_>,
+    threads: &Threads<'scope, '_>,
     walk: Walk,
+    observer: &'scope dyn Observer,
 ) -> Result<impl Iterator<Item = Walked> + use<>, Error> {
     let (send, receive) = crossbeam_channel::bounded(16);
-    start(scope, move || {
-        let mut batch = Vec::with_capacity(WALKED);
-        for walked in walk {
-            batch.push(walked);
-            if batch.len() == WALKED && send.send(std::mem::take(&mut batch)).is_err() {
+    let mut walk = walk;
+    threads.start("walk", move || {
+        loop {
+            let batch: Vec<Walked> = walk.by_ref().take(WALKED).collect();
+            // Who has asked once to stop goes on asking, so the scan does not take this for the walk's end.
+            if batch.is_empty() || observer.cancelled() || send.send(batch).is_err() {
                 return;
             }
         }
-        let _ = send.send(batch);
     })?;
     Ok(receive.into_iter().flatten())
 }

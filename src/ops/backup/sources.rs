@@ -1,10 +1,10 @@
 //! What a source has to be like, and what becomes of a run when one is not.
 
+use crate::archive::Archive;
 use crate::model::{
     ArchivePath, Counters, Counts, Observer, Patience, Problem, PvcName, Shown, Summary, is_passing,
 };
-use crate::ops::Error;
-use crate::repo::Archive;
+use crate::ops::{Error, Run};
 use crate::tree::{SourceRoot, StorePlace};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -68,12 +68,13 @@ impl SourceRules {
     pub(super) fn within<T>(
         &self,
         source: &Source,
-        observer: &dyn Observer,
-        work: impl FnOnce(&dyn Observer) -> Result<T, Error>,
+        run: Run<'_>,
+        work: impl FnOnce(Run<'_>) -> Result<T, Error>,
     ) -> Result<Result<T, MissingSource>, Error> {
+        let observer = run.observer;
         let end = self.timeout.and_then(|limit| Instant::now().checked_add(limit));
         let until = Until { observer, end };
-        let error = match work(&until) {
+        let error = match work(Run { observer: &until, ..run }) {
             Ok(done) => return Ok(Ok(done)),
             Err(Error::Cancelled) if until.is_over() && !observer.cancelled() => {
                 let limit = self.timeout.unwrap_or_default();

@@ -8,11 +8,11 @@ mod survey;
 
 pub use survey::Surveyed;
 
-use super::Error;
-use super::backup::{BackedUp, BackupOptions, Origin, Source, backup};
+use super::backup::{BackedUp, BackupOptions, Labels, Origin, Source, Trust, backup};
 use super::clock::check_begun;
+use super::{Error, Run};
+use crate::archive::{Archive, ManifestId, is_own};
 use crate::model::{Observer, PvcName, Shown, Week};
-use crate::repo::{Archive, ManifestId, is_own};
 use crate::tree::{Farm, PassedOver, StorePlace, WeeklyCopy};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
@@ -34,6 +34,8 @@ pub struct ImportOptions {
     pub sources: Vec<Source>,
     /// How to back each copy up. Week and origin are the copy's own. In a dry run copies are looked at, but not read.
     pub backup: BackupOptions,
+    /// What the manifests say of the run; each copy has a week and an origin of its own.
+    pub labels: Labels,
 }
 
 /// A copy, and what became of it.
@@ -111,12 +113,8 @@ pub fn find(store: &Path, options: &ImportOptions) -> Result<Farm, Error> {
 ///
 /// # Errors
 /// [`Error`] of the store. What was imported until then stays.
-pub fn import(
-    archive: &Archive,
-    farm: Farm,
-    options: &ImportOptions,
-    observer: &dyn Observer,
-) -> Result<Import, Error> {
+pub fn import(run: Run<'_>, farm: Farm, options: &ImportOptions) -> Result<Import, Error> {
+    let Run { archive, observer, .. } = run;
     let Farm { copies, passed_over } = farm;
     for PassedOver { path, reason } in &passed_over {
         observer.warn(&format!("{} is passed over: {reason}", Shown::path(&options.farm.join(path))));
@@ -130,9 +128,7 @@ pub fn import(
     let mut devices = BTreeMap::new();
     let mut imported = Vec::new();
     for WeeklyCopy { week, pvc, path } in copies {
-        if observer.cancelled() {
-            return Err(Error::Cancelled);
-        }
+        run.go_on()?;
         if !options.future
             && let Err(error) = check_begun(archive, week, false)
         {
@@ -152,8 +148,10 @@ pub fn import(
         } else if is_kept {
             Outcome::Kept
         } else {
-            let how = BackupOptions { week, force_read: !beside, ..options.backup.clone() };
-            one(archive, Source { pvc: pvc.clone(), path }, how, &options.sources, observer)?
+            let labels = Labels { week, ..options.labels.clone() };
+            let trust = Trust { force_read: !beside, ..options.backup.trust };
+            let how = BackupOptions { trust, ..options.backup.clone() };
+            one(run, Source { pvc: pvc.clone(), path }, labels, &how, &options.sources)?
         };
         imported.push(Imported { week, pvc, outcome });
     }
@@ -174,19 +172,22 @@ fn is_whole(archive: &Archive, id: &ManifestId, observer: &dyn Observer) -> bool
 
 /// Imports one copy.
 fn one(
-    archive: &Archive,
+    run: Run<'_>,
     copy: Source,
-    how: BackupOptions,
+    labels: Labels,
+    how: &BackupOptions,
     sources: &[Source],
-    observer: &dyn Observer,
 ) -> Result<Outcome, Error> {
     let source = sources.iter().find(|source| source.pvc == copy.pvc);
     let of = source.map(|s| std::path::absolute(&s.path).unwrap_or_else(|_| s.path.clone()));
     let origin = Origin::Copy { of: of.unwrap_or_default() };
-    let (week, how) = (how.week, BackupOptions { origin, ..how });
-    match backup(archive, &[copy], &how, observer) {
-        Ok(done) => done.sources.into_iter().next().map(Outcome::Done).ok_or(Error::Cancelled),
-        Err(error) => failed(week, error, observer),
+    let labels = Labels { origin, ..labels };
+    match backup(run, &[copy], &labels, how) {
+        Ok(done) => match done.sources.into_iter().next() {
+            Some(done) => Ok(Outcome::Done(done)),
+            None => Err(Error::Bug("a backup of one source came to none".to_owned())),
+        },
+        Err(error) => failed(labels.week, error, run.observer),
     }
 }
 

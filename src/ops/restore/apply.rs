@@ -1,16 +1,16 @@
 //! Second stage of a restore: folders, links and nodes are made at once, files go to the writer.
 
-use super::RestoreOptions;
 use super::before::Linking;
 use super::clear::Clearing;
-use super::finish::{FirstNames, PathHashes, no_first_name};
-use super::look::{Action, Looked, Looking, is_cut};
+use super::hashes::{FirstNames, PathHashes, no_first_name};
+use super::look::{Action, Looked, Worker, is_cut};
 use super::missing::MissingFolders;
+use super::options::RestoreOptions;
 use super::report::Report;
 use super::siblings::Siblings;
 use super::write::Writer;
+use crate::archive::{ArchiveError, Manifest};
 use crate::model::{ArchivePath, Entry, Kind, NodeKind, Problem, Stat};
-use crate::repo::{Manifest, RepoError};
 use crate::tree::{OwnerMap, SourceError, Target};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::Ordering;
@@ -40,6 +40,35 @@ pub(super) struct Restoring<'a, 'b, 'c> {
     pub(super) inodes: HashSet<(u64, u64)>,
     pub(super) firsts: FirstNames,
     pub(super) siblings: Siblings,
+}
+
+impl<'a, 'b, 'c> Restoring<'a, 'b, 'c> {
+    pub(super) fn new(
+        writer: Writer<'b>,
+        target: Target,
+        report: &'a Report<'a>,
+        options: &'a RestoreOptions,
+        clearing: &'a Clearing<'a>,
+        owners: &'a OwnerMap,
+    ) -> Self {
+        Self {
+            writer,
+            target,
+            report,
+            options,
+            clearing,
+            owners,
+            linking: None,
+            ancestors: MissingFolders::default(),
+            made: BTreeSet::new(),
+            detached: BTreeMap::new(),
+            detached_links: PathHashes::default(),
+            detached_bytes: 0,
+            inodes: HashSet::new(),
+            firsts: FirstNames::default(),
+            siblings: Siblings::default(),
+        }
+    }
 }
 
 impl Restoring<'_, '_, '_> {
@@ -265,8 +294,8 @@ impl Restoring<'_, '_, '_> {
     pub(super) fn detached_links(
         &mut self,
         manifest: &Manifest,
-        looking: &mut Looking<'_>,
-    ) -> Result<(), RepoError> {
+        looking: &mut Worker<'_>,
+    ) -> Result<(), ArchiveError> {
         if self.detached.is_empty() {
             return Ok(());
         }
@@ -275,7 +304,7 @@ impl Restoring<'_, '_, '_> {
         for entry in manifest.entries()? {
             let (first, mut entry) = match entry {
                 // Told when it was met first.
-                Err(RepoError::Format { .. }) => continue,
+                Err(ArchiveError::Format { .. }) => continue,
                 entry => entry?,
             };
             if matches!(entry.kind, Kind::Directory | Kind::HardLink(_)) {

@@ -1,11 +1,11 @@
 //! The week before, in a row of weeks that are made anew side by side: what is the same there is linked, not made again.
 
-use super::{Owner, Target};
+use super::options::Owner;
+use crate::archive::{ArchiveError, Manifest};
 use crate::data::Cursor;
 use crate::model::{ArchivePath, Entry, Kind};
 use crate::ops::Error;
-use crate::repo::{Manifest, RepoError};
-use crate::tree::{OwnerMap, OwnerNames, SourceError};
+use crate::tree::{OwnerMap, OwnerNames, SourceError, Target};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub struct Before {
     pub failed: Arc<BTreeSet<ArchivePath>>,
 }
 
-type Entries<'a> = Box<dyn Iterator<Item = Result<(ArchivePath, Entry), RepoError>> + 'a>;
+type Entries<'a> = Box<dyn Iterator<Item = Result<(ArchivePath, Entry), ArchiveError>> + 'a>;
 
 /// Links to the tree before, in path order.
 pub(super) struct Linking<'a> {
@@ -39,13 +39,13 @@ impl<'a> Linking<'a> {
             (Owner::Nobody, _) => OwnerMap::Nobody,
             (Owner::Numeric, _) => OwnerMap::Numeric,
             (Owner::Names, Ok(names)) => OwnerMap::Names(names, OwnerNames::of_this_machine()),
-            (Owner::Names, Err(RepoError::Format { .. })) => return Ok(None),
+            (Owner::Names, Err(ArchiveError::Format { .. })) => return Ok(None),
             (Owner::Names, Err(error)) => return Err(error.into()),
         };
         let bad = |e: SourceError| Error::Target { path: root.clone(), reason: e.to_string() };
         let tree = Target::open(root, owners.clone()).map_err(bad)?;
         // What a damaged part had was told when that tree was made.
-        let whole = |entry: &Result<_, RepoError>| !matches!(entry, Err(RepoError::Format { .. }));
+        let whole = |entry: &Result<_, ArchiveError>| !matches!(entry, Err(ArchiveError::Format { .. }));
         let entries: Entries<'_> = Box::new(manifest.entries()?.filter(whole));
         Ok(Some(Self { entries: Cursor::new(entries)?, owners, tree, failed: Arc::clone(failed) }))
     }
@@ -58,7 +58,7 @@ impl<'a> Linking<'a> {
         path: &ArchivePath,
         entry: &Entry,
         owners: &OwnerMap,
-    ) -> Result<bool, RepoError> {
+    ) -> Result<bool, ArchiveError> {
         let Some(before) = self.entries.take(path, |_, _| Ok(()))? else { return Ok(false) };
         let (a, b) = (&before.meta, &entry.meta);
         // What failed there is tried again here, and told.

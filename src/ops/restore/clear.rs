@@ -1,8 +1,8 @@
 //! Removing what a target has and the manifest has not.
 
-use super::Report;
+use super::report::Report;
+use crate::archive::{ArchiveError, Manifest};
 use crate::model::{ArchivePath, Completeness, LeftOutReason, Name, NodeKind, Observer, Stat};
-use crate::repo::{Manifest, RepoError};
 use crate::tree::{CACHE_TAG, Excludes, SourceError, Target};
 use std::collections::BTreeSet;
 use std::io::Error as IoError;
@@ -26,7 +26,7 @@ impl<'a> Clearing<'a> {
         delete: bool,
         dry_run: bool,
         observer: &dyn Observer,
-    ) -> Result<Self, RepoError> {
+    ) -> Result<Self, ArchiveError> {
         let summary = manifest.summary();
         let nothing =
             Self { report, unknown: BTreeSet::new(), excluded: Excludes::none(), delete: false, dry_run };
@@ -35,7 +35,7 @@ impl<'a> Clearing<'a> {
         }
         let (problems, left_out) = match (manifest.problems(), manifest.left_out()) {
             (Ok(problems), Ok(left_out)) => (problems, left_out),
-            (Err(error @ RepoError::Format { .. }), _) | (_, Err(error @ RepoError::Format { .. })) => {
+            (Err(error @ ArchiveError::Format { .. }), _) | (_, Err(error @ ArchiveError::Format { .. })) => {
                 report.damaged(&error);
                 return Ok(nothing);
             }

@@ -1,14 +1,15 @@
 //! Last stage of a restore: hard links, extra paths, and the folders' metadata, each folder after all that is in it.
 
 use super::clear::Clearing;
+use super::hashes::{FirstNames, PathHashes, no_first_name};
 use super::look::is_cut;
-use super::{Report, Selection};
+use super::report::Report;
+use super::select::Selection;
+use crate::archive::ArchiveError;
 use crate::model::{ArchivePath, Entry, Kind, Name, NodeKind, Stat};
 use crate::ops::Error;
-use crate::repo::RepoError;
 use crate::tree::{IN_STORE, OwnerMap, SourceError, Target};
-use std::collections::{BTreeSet, HashSet};
-use std::hash::{BuildHasher, RandomState};
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 /// A folder that the walk along the manifest is in.
@@ -51,53 +52,10 @@ pub(super) struct Finishing<'a> {
     pub(super) firsts: FirstNames,
 }
 
-/// Paths, as hashes: a tree may be all links, or all that cannot be restored, each of a path of 64 KiB.
-#[derive(Default)]
-pub(super) struct PathHashes(HashSet<u64>, RandomState);
-
-impl PathHashes {
-    /// Adds a path. False where it was there.
-    pub(super) fn insert(&mut self, path: &ArchivePath) -> bool {
-        self.0.insert(self.1.hash_one(path))
-    }
-
-    pub(super) fn has(&self, path: &ArchivePath) -> bool {
-        !self.0.is_empty() && self.0.contains(&self.1.hash_one(path))
-    }
-}
-
-/// First names that links want and that have not been met, as hashes: a tree may be all links.
-#[derive(Default)]
-pub(super) struct FirstNames(HashSet<u64>, RandomState);
-
-impl FirstNames {
-    /// Notes the first name of a link.
-    pub(super) fn want(&mut self, first: &ArchivePath) {
-        self.0.insert(self.1.hash_one(first));
-    }
-
-    /// Notes an entry that may have other names.
-    fn meet(&mut self, path: &ArchivePath) {
-        if !self.0.is_empty() {
-            self.0.remove(&self.1.hash_one(path));
-        }
-    }
-
-    fn has_met(&self, first: &ArchivePath) -> bool {
-        !self.0.contains(&self.1.hash_one(first))
-    }
-}
-
-/// A link whose first name is no entry, or one of a kind that has no other names.
-pub(super) fn no_first_name(path: &ArchivePath, first: &ArchivePath) -> SourceError {
-    let error = format!("its first name, {first}, is nothing in the manifest that can have links");
-    SourceError::new(path, "link", std::io::Error::other(error))
-}
-
 impl Finishing<'_> {
     pub(super) fn run(
         mut self,
-        entries: impl Iterator<Item = Result<(ArchivePath, Entry), RepoError>>,
+        entries: impl Iterator<Item = Result<(ArchivePath, Entry), ArchiveError>>,
         mut selection: Selection,
     ) -> Result<(), Error> {
         // Each folder is in the one before: the path of the last tells of all.
@@ -105,7 +63,7 @@ impl Finishing<'_> {
         for entry in entries {
             let (path, entry) = match entry {
                 // Told when it was met first.
-                Err(RepoError::Format { .. }) => continue,
+                Err(ArchiveError::Format { .. }) => continue,
                 entry => entry?,
             };
             while !path.is_within(&at)

@@ -1,11 +1,14 @@
 //! First stage of a restore: what stands at each path, and what must be done about it. Changes nothing.
 
+use super::report::Report;
 use crate::data::{Change, Compare};
 use crate::model::{ArchivePath, Entry, FileContent, Kind, Meta, NodeKind, Observer, Stat};
+use crate::ops::Error;
 use crate::ops::parallel::{Output, Place};
 use crate::tree::{ContentSink, OwnerMap, Restart, SourceError, SourceReader, Target};
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::Path;
+use std::sync::atomic::Ordering;
 
 /// What must be done to make a path equal to its entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,24 +61,44 @@ pub(super) struct Batch<'a> {
     pub(super) place: Place<'a>,
 }
 
-/// A worker of this stage.
+/// What the workers of this stage share.
+#[derive(Clone, Copy)]
 pub(super) struct Looking<'a> {
-    pub(super) target: Target,
-    pub(super) reader: SourceReader,
-    /// What files are read into.
-    pub(super) buffer: Vec<u8>,
+    /// The target.
+    pub(super) root: &'a Path,
     pub(super) owners: &'a OwnerMap,
     pub(super) compare: Compare,
-    /// See [`Looked`]; of the path that is being looked at.
-    pub(super) found: Option<Stat>,
     pub(super) observer: &'a dyn Observer,
-    /// Set where the target keeps times less exactly than the manifest has them.
-    pub(super) coarse: &'a AtomicBool,
-    /// A folder that was not there: what is to be in it need not be looked for.
-    pub(super) missing: Option<ArchivePath>,
+    pub(super) report: &'a Report<'a>,
 }
 
-impl Looking<'_> {
+/// A worker of this stage.
+pub(super) struct Worker<'a> {
+    looking: Looking<'a>,
+    target: Target,
+    reader: SourceReader,
+    /// What files are read into.
+    buffer: Vec<u8>,
+    /// See [`Looked`]; of the path that is being looked at.
+    found: Option<Stat>,
+    /// A folder that was not there: what is to be in it need not be looked for.
+    missing: Option<ArchivePath>,
+}
+
+impl<'a> Worker<'a> {
+    /// A worker with handles of its own.
+    ///
+    /// # Errors
+    /// [`Error::Target`] where the target cannot be opened.
+    pub(super) fn new(looking: Looking<'a>) -> Result<Self, Error> {
+        let bad = |e: SourceError| Error::Target { path: looking.root.to_path_buf(), reason: e.to_string() };
+        let target = Target::open(looking.root, looking.owners.clone()).map_err(bad)?;
+        let reader = SourceReader::new(looking.root).map_err(bad)?;
+        Ok(Self { looking, target, reader, buffer: Vec::new(), found: None, missing: None })
+    }
+}
+
+impl Worker<'_> {
     pub(super) fn work<'p>(&mut self, batch: Batch<'p>, output: &Output<(Vec<Looked>, Place<'p>)>) {
         let look = |(path, entry): (ArchivePath, Entry)| self.look(path, entry);
         let looked = batch.entries.into_iter().map(look).collect();
@@ -91,7 +114,7 @@ impl Looking<'_> {
     }
 
     fn action(&mut self, path: &ArchivePath, entry: &Entry) -> Result<Action, SourceError> {
-        self.observer.counters().entries.add(1);
+        self.looking.observer.counters().entries.add(1);
         if matches!(entry.kind, Kind::HardLink(_)) {
             // Links are compared at the end, when their targets are what they will be.
             return Ok(Action::None);
@@ -102,8 +125,8 @@ impl Looking<'_> {
             return Ok(Action::Replace { folder: stat.kind == NodeKind::Directory });
         }
         // The very inode that was backed up, untouched since: nothing needs to be read.
-        let untouched = self.compare.change(entry, &stat) == Change::None;
-        let owned = self.owners.owner(&entry.meta).is_none_or(|o| o == (stat.uid, stat.gid));
+        let untouched = self.looking.compare.change(entry, &stat) == Change::None;
+        let owned = self.looking.owners.owner(&entry.meta).is_none_or(|o| o == (stat.uid, stat.gid));
         if untouched && owned {
             return Ok(Action::None);
         }
@@ -115,12 +138,12 @@ impl Looking<'_> {
             Kind::Symlink(target) if self.target.link_target(path)? != *target => return Ok(Action::Rewrite),
             _ => {}
         }
-        let same = same_metadata(&entry.meta, &stat, self.owners);
+        let same = same_metadata(&entry.meta, &stat, self.looking.owners);
         if same && self.target.has_xattrs(path, stat.kind, &entry.meta.xattrs)? {
             return Ok(Action::None);
         }
         // Mending an inode with other names would change what stands there too, and they may be right as they are.
-        let anew = Looked::is_shared(&stat) || gives_rights(&entry.meta, &stat, self.owners);
+        let anew = Looked::is_shared(&stat) || gives_rights(&entry.meta, &stat, self.looking.owners);
         Ok(if anew && entry.kind != Kind::Directory { Action::Rewrite } else { Action::Mend })
     }
 
@@ -142,15 +165,17 @@ impl Looking<'_> {
     /// Whether a path, links aside, differs from its entry; the comparison decides how closely to look.
     pub(super) fn differs(&mut self, path: &ArchivePath, entry: &Entry) -> Result<bool, SourceError> {
         let action = self.action(path, entry)?;
-        if action == Action::Mend && self.found.is_some_and(|stat| is_cut(&entry.meta, &stat, self.owners)) {
-            self.coarse.store(true, Ordering::Relaxed);
+        if action == Action::Mend
+            && self.found.is_some_and(|stat| is_cut(&entry.meta, &stat, self.looking.owners))
+        {
+            self.looking.report.coarse.store(true, Ordering::Relaxed);
             return Ok(false);
         }
         Ok(action != Action::None)
     }
 
     fn differs_in_content(&mut self, path: &ArchivePath, content: &FileContent) -> Result<bool, SourceError> {
-        match self.reader.content(path, &mut CountOnly(self.observer, &mut self.buffer)) {
+        match self.reader.content(path, &mut CountOnly(self.looking.observer, &mut self.buffer)) {
             Ok(read) => Ok(read.hash != content.hash),
             // A file that we may not read, we may still replace.
             Err(error) if error.source.kind() == std::io::ErrorKind::PermissionDenied => Ok(true),

@@ -1,8 +1,8 @@
 //! What a restore has done so far; shared by its threads.
 
-use super::finish::PathHashes;
+use super::hashes::PathHashes;
+use crate::archive::ArchiveError;
 use crate::model::{ArchivePath, Observer, Problem};
-use crate::repo::RepoError;
 use crate::tree::{IN_STORE, Unrestored};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
@@ -104,7 +104,7 @@ impl<'a> Report<'a> {
     }
 
     /// A part of the manifest is damaged: what it had cannot be restored, and all else can.
-    pub(super) fn damaged(&self, error: &RepoError) {
+    pub(super) fn damaged(&self, error: &ArchiveError) {
         self.problem(Problem {
             path: ArchivePath::root(),
             operation: "restore all of".into(),

@@ -1,8 +1,8 @@
 //! The root of a target.
 
+use crate::archive::Archive;
 use crate::model::Shown;
 use crate::ops::Error;
-use crate::repo::Archive;
 use crate::tree::StorePlace;
 use std::path::Path;
 

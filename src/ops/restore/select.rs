@@ -1,7 +1,8 @@
 //! Which of a manifest's paths a command is about.
 
+use crate::archive::{ArchiveError, Manifest};
 use crate::model::ArchivePath;
-use crate::repo::{Manifest, RepoError};
+use crate::ops::Error;
 use globset::{GlobBuilder, GlobMatcher};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -80,8 +81,8 @@ impl Selection {
     /// glob. `draft[1].txt` is that file, and `draft1.txt` is not meant.
     ///
     /// # Errors
-    /// [`RepoError`] where the manifest cannot be read; what is damaged in it counts as not there.
-    pub fn of(mut self, manifest: &Manifest) -> Result<Self, RepoError> {
+    /// [`ArchiveError`] where the manifest cannot be read; what is damaged in it counts as not there.
+    pub fn of(mut self, manifest: &Manifest) -> Result<Self, ArchiveError> {
         let both_ways = |p: &Pattern| p.path.is_some() && p.glob.is_some();
         if !self.patterns.iter().any(both_ways) {
             return Ok(self);
@@ -89,7 +90,7 @@ impl Selection {
         for entry in manifest.entries()? {
             let path = match entry {
                 Ok((path, _)) => path,
-                Err(RepoError::Format { .. }) => continue,
+                Err(ArchiveError::Format { .. }) => continue,
                 Err(error) => return Err(error),
             };
             for pattern in self.patterns.iter_mut().filter(|p| p.path.as_ref() == Some(&path)) {
@@ -160,6 +161,28 @@ fn glob_text(text: &str) -> String {
     }
     let text = text.trim_end_matches('/');
     text.strip_suffix("/.").unwrap_or(text).replace("/./", "/")
+}
+
+/// Refuses patterns that match nothing, before anything is changed.
+pub(super) fn check_selection(selection: &Selection, manifest: &Manifest) -> Result<(), Error> {
+    if selection.is_all() {
+        return Ok(());
+    }
+    let mut selection = selection.clone();
+    for entry in manifest.entries()? {
+        match entry {
+            Ok((path, _)) => drop(selection.selects(&path)),
+            Err(ArchiveError::Format { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    match selection.unmatched().next() {
+        None => Ok(()),
+        Some(pattern) => {
+            let id = manifest.id();
+            Err(Error::NoSuchPath(format!("{id} has no path that matches {pattern:?}; see `weekvault ls`")))
+        }
+    }
 }
 
 #[cfg(test)]

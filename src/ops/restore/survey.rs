@@ -1,12 +1,13 @@
 //! A look at a target before anything is changed: what a mistake would cost.
 
 use super::clear::Clearing;
+use super::options::RestoreOptions;
 use super::report::Report;
 use super::root::check_target;
-use super::{RestoreOptions, Selection};
+use super::select::Selection;
+use crate::archive::{ArchiveError, Manifest};
 use crate::model::{ArchivePath, Observer};
-use crate::ops::Error;
-use crate::repo::{Archive, Manifest, RepoError};
+use crate::ops::{Error, Run};
 use crate::tree::{SourceRoot, Walk, WalkOptions, Walked};
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -25,14 +26,10 @@ pub struct Survey {
 /// Compares a target's paths with a manifest's. Where nothing is to be deleted, the first path that both have is enough.
 ///
 /// # Errors
-/// [`Error`] where the target is one that a restore refuses; [`Error::Repo`] where the manifest cannot be read;
+/// [`Error`] where the target is one that a restore refuses; [`Error::Archive`] where the manifest cannot be read;
 /// [`Error::Cancelled`].
-pub fn survey(
-    archive: &Archive,
-    manifest: &Manifest,
-    options: &RestoreOptions,
-    observer: &dyn Observer,
-) -> Result<Survey, Error> {
+pub fn survey(run: Run<'_>, manifest: &Manifest, options: &RestoreOptions) -> Result<Survey, Error> {
+    let Run { archive, observer, .. } = run;
     let place = Arc::new(archive.place());
     check_target(&options.target, archive, &place, options.delete)?;
     let mut found = Survey::default();
@@ -47,9 +44,7 @@ pub fn survey(
         if there.path.is_root() {
             continue;
         }
-        if observer.cancelled() {
-            return Err(Error::Cancelled);
-        }
+        run.go_on()?;
         found.names += 1;
         if paths.has(&there.path)? {
             found.shared += 1;
@@ -78,16 +73,16 @@ struct Paths<I> {
 impl Paths<()> {
     fn of(
         manifest: &Manifest,
-    ) -> Result<Paths<impl Iterator<Item = Result<ArchivePath, RepoError>> + '_>, RepoError> {
+    ) -> Result<Paths<impl Iterator<Item = Result<ArchivePath, ArchiveError>> + '_>, ArchiveError> {
         let entries = manifest.entries()?.map(|entry| entry.map(|(path, _)| path));
         // What a damaged part has cannot be told; a restore tells of it.
-        let entries = entries.filter(|entry| !matches!(entry, Err(RepoError::Format { .. })));
+        let entries = entries.filter(|entry| !matches!(entry, Err(ArchiveError::Format { .. })));
         Ok(Paths { entries, next: None })
     }
 }
 
-impl<I: Iterator<Item = Result<ArchivePath, RepoError>>> Paths<I> {
-    fn has(&mut self, path: &ArchivePath) -> Result<bool, RepoError> {
+impl<I: Iterator<Item = Result<ArchivePath, ArchiveError>>> Paths<I> {
+    fn has(&mut self, path: &ArchivePath) -> Result<bool, ArchiveError> {
         loop {
             if self.next.is_none() {
                 self.next = self.entries.next().transpose()?;

@@ -4,12 +4,13 @@
 //! too. Files that have another are written once more, of objects that are compared with their names: of a damaged object
 //! there may be another copy, and if all of them are whole it is the manifest that lies.
 
-use super::Report;
 use super::proof::{Proof, Written};
+use super::report::Report;
+use crate::archive::{ArchiveError, ObjectReader, SharedTrash};
 use crate::data::{Placement, Window};
-use crate::model::{ArchivePath, FileContent, Meta, ObjectRow, Observer, Problem};
-use crate::ops::parallel::start_some;
-use crate::repo::{Archive, ObjectReader, RepoError, SharedTrash};
+use crate::model::{ArchivePath, FileContent, Meta, ObjectRow, Problem};
+use crate::ops::parallel::with_threads;
+use crate::ops::{Error, Run};
 use crate::tree::{Inode, NewFile, SourceError, Target};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -50,13 +51,11 @@ const MAX_WEIGHT: usize = 16 << 20;
 
 /// Files that wait to be written.
 pub(super) struct Writer<'a> {
-    pub(super) archive: &'a Archive,
-    pub(super) objects: &'a [ObjectRow],
-    pub(super) target: Target,
-    pub(super) sparse: bool,
-    pub(super) threads: usize,
-    pub(super) observer: &'a dyn Observer,
-    pub(super) report: &'a Report<'a>,
+    run: Run<'a>,
+    objects: &'a [ObjectRow],
+    target: Target,
+    sparse: bool,
+    report: &'a Report<'a>,
     trash: SharedTrash,
     window: Window,
     jobs: Vec<Job>,
@@ -64,31 +63,30 @@ pub(super) struct Writer<'a> {
     weight: usize,
     /// Counts the temporary files of this run.
     written: u64,
+    /// A thread has panicked: nothing more is written.
+    bug: Option<Error>,
 }
 
 impl<'a> Writer<'a> {
     pub(super) fn new(
-        archive: &'a Archive,
+        run: Run<'a>,
         objects: &'a [ObjectRow],
         target: Target,
         sparse: bool,
-        threads: usize,
-        observer: &'a dyn Observer,
         report: &'a Report<'a>,
     ) -> Self {
         Self {
-            archive,
+            run,
             objects,
             target,
             sparse,
-            threads,
-            observer,
             report,
             trash: SharedTrash::default(),
             window: Window::default(),
             jobs: Vec::new(),
             weight: 0,
             written: 0,
+            bug: None,
         }
     }
 
@@ -114,22 +112,35 @@ impl<'a> Writer<'a> {
 
     /// Writes all that was added.
     pub(super) fn flush(&mut self) {
+        if self.bug.is_some() {
+            return;
+        }
         let objects = self.window.take();
         let mut jobs = std::mem::take(&mut self.jobs);
         self.weight = 0;
-        self.pass(&objects, &jobs, false);
+        let mut passed = self.pass(&objects, &jobs, false);
         let doubtful = doubtful(objects, &mut jobs);
-        if !doubtful.is_empty() {
-            self.pass(&doubtful, &jobs, true);
+        if !doubtful.is_empty() && passed.is_ok() {
+            passed = self.pass(&doubtful, &jobs, true);
         }
+        self.bug = self.bug.take().or(passed.err());
         self.written += jobs.len() as u64;
         self.target.forget();
     }
 
+    /// Writes all that was added, and ends.
+    ///
+    /// # Errors
+    /// [`Error::Bug`].
+    pub(super) fn close(&mut self) -> Result<(), Error> {
+        self.flush();
+        self.bug.take().map_or(Ok(()), Err)
+    }
+
     /// Writes the slices of some objects.
-    fn pass(&self, objects: &Objects, jobs: &[Job], by_name: bool) {
+    fn pass(&self, objects: &Objects, jobs: &[Job], by_name: bool) -> Result<(), Error> {
         let (next, next_empty, hashers) = (AtomicU32::new(0), AtomicU32::new(0), AtomicUsize::new(0));
-        std::thread::scope(|scope| {
+        let passed = with_threads(|threads| {
             let (next, next_empty, hashers) = (&next, &next_empty, &hashers);
             let work = move || {
                 let target = self.target.clone();
@@ -137,8 +148,9 @@ impl<'a> Writer<'a> {
                 hand.work(objects, next, next_empty);
             };
             // This thread does its part, so that all is written even where there are no others.
-            let _ = start_some(scope, (1..self.threads).map(|_| work));
+            let _ = threads.start_some("write", (1..self.run.threads).map(|_| work));
             work();
+            Ok(())
         });
         // A run that was told to stop leaves files half written: they go.
         for (number, job) in (0..).zip(jobs) {
@@ -147,6 +159,7 @@ impl<'a> Writer<'a> {
                 self.target.abandon(self.written + number);
             }
         }
+        passed
     }
 }
 
@@ -184,7 +197,7 @@ struct Hand<'a, 'b> {
 
 impl Hand<'_, '_> {
     fn work(&mut self, objects: &[(u32, Vec<Placement>)], next: &AtomicU32, next_empty: &AtomicU32) {
-        let observer = self.writer.observer;
+        let observer = self.writer.run.observer;
         // Files without a slice, empty or all holes, need no object.
         while !self.by_name
             && let Some((number, job)) = take(self.jobs, next_empty)
@@ -193,7 +206,7 @@ impl Hand<'_, '_> {
                 self.finish(number as u32, job);
             }
         }
-        let reader = ObjectReader::new(self.writer.archive, Arc::clone(&self.writer.trash));
+        let reader = ObjectReader::new(self.writer.run.archive, Arc::clone(&self.writer.trash));
         let Ok(mut reader) = reader else {
             return self.writer.report.problem(Problem {
                 path: ArchivePath::root(),
@@ -270,7 +283,7 @@ impl Hand<'_, '_> {
             let bytes = bytes.unwrap_or_default();
             write_slice(&mut new, bytes, place.at, self.writer.sparse)
                 .map_err(|e| SourceError::new(&job.path, "write", e))?;
-            self.writer.observer.counters().bytes_restored.add(bytes.len() as u64);
+            self.writer.run.observer.counters().bytes_restored.add(bytes.len() as u64);
             if place.at == 0 && bytes.starts_with(DATABASE) {
                 self.writer.report.note_database(&job.path);
             }
@@ -311,7 +324,7 @@ impl Hand<'_, '_> {
         }
         let unrestored = self.target.finish(new, &job.path, job.size, &job.meta, job.looked)?;
         self.writer.report.unrestored(&unrestored);
-        self.writer.observer.counters().files_restored.add(1);
+        self.writer.run.observer.counters().files_restored.add(1);
         Ok(())
     }
 
@@ -324,7 +337,7 @@ impl Hand<'_, '_> {
     }
 
     /// An object is not to be had: the files that need it are left as they are.
-    fn lost(&mut self, error: &RepoError, placements: &[Placement]) {
+    fn lost(&mut self, error: &ArchiveError, placements: &[Placement]) {
         for of_file in placements.chunk_by(|a, b| a.file == b.file) {
             let Some(&Placement { file, .. }) = of_file.first() else { continue };
             let Some(job) = self.jobs.get(file as usize) else { continue };
@@ -373,9 +386,9 @@ fn write_slice(new: &mut NewFile, bytes: &[u8], at: u64, sparse: bool) -> std::i
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::archive::{Archive, Inventory, NewStore};
     use crate::format::{ChunkSizes, Sealer};
     use crate::model::{ContentHash, Extent, Meta, ObjectId, Silent, Timestamp};
-    use crate::repo::{Inventory, NewStore};
     use crate::store::MemoryStore;
     use crate::tree::OwnerMap;
 
@@ -398,7 +411,7 @@ mod tests {
         let target = Target::open(folder.path(), OwnerMap::Nobody).unwrap();
         let (observer, rows) = (Silent::default(), [row]);
         let report = Report::new(&observer);
-        let mut writer = Writer::new(&archive, &rows, target, false, 1, &observer, &report);
+        let mut writer = Writer::new(Run::new(&archive, &observer), &rows, target, false, &report);
         for (name, extents) in [
             ("empty", vec![]),
             ("file", vec![Extent::Slice { object: 0, offset: 0, length: row.chunk_length }]),

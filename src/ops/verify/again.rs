@@ -1,9 +1,10 @@
 //! A second look at what seemed to be missing: runs beside a check move objects, retire manifests, and bring back what they
 //! moved.
 
-use super::{Damaged, VerifyOptions};
+use super::options::VerifyOptions;
+use super::result::Damaged;
+use crate::archive::{Archive, ArchiveError, Copies, Damage, Listing, ObjectReader, Trash};
 use crate::model::{ObjectId, ObjectRow};
-use crate::repo::{Archive, Copies, Damage, Listing, ObjectReader, RepoError, Trash};
 use std::collections::BTreeSet;
 
 /// Drops from `damage` what is in its place now, and what nobody needs and is gone. Returns the objects that are whole,
@@ -12,7 +13,7 @@ pub(super) fn look_again(
     archive: &Archive,
     options: &VerifyOptions,
     damage: &mut Damaged,
-) -> Result<BTreeSet<ObjectId>, RepoError> {
+) -> Result<BTreeSet<ObjectId>, ArchiveError> {
     let mut displaced = BTreeSet::new();
     damage.retain(|_, (found, row)| row.is_some() || *found != Damage::Missing);
     // A gc may carry an object from where we are about to look to where we have looked, and back.

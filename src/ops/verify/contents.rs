@@ -4,8 +4,8 @@
 //! bytes; those of one path in several weeks go side by side, so that the objects that they share are read once. What two
 //! manifests say alike is looked at once.
 
+use crate::archive::Listing;
 use crate::model::{ArchivePath, Extent, FileContent, HASHED_ZEROS, ObjectId, ObjectRow};
-use crate::repo::Listing;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;

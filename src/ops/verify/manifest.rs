@@ -1,16 +1,16 @@
 //! Checking a manifest, and whom damaged objects hurt.
 
 use super::contents::{Contents, Objects};
-use super::{DamagedObject, MAX_NAMES, MAX_PATHS};
+use super::result::{Damaged, DamagedObject, Hurts, MAX_NAMES};
+use crate::archive::{Archive, ArchiveError, Listing, Manifest, ManifestId};
 use crate::format::{FormatError, Section};
 use crate::model::{ArchivePath, Entry, Extent, FileContent, Kind, ObjectId, ObjectRow};
 use crate::ops::Error;
-use crate::repo::{Archive, Listing, Manifest, ManifestId, RepoError};
 use std::collections::{BTreeSet, HashSet};
 use std::hash::{BuildHasher, RandomState};
 
 /// Reads all of a manifest; what its reader does not check itself is checked here. Returns its object table.
-pub(in crate::ops) fn check_manifest(manifest: &Manifest) -> Result<Vec<ObjectRow>, RepoError> {
+pub(in crate::ops) fn check_manifest(manifest: &Manifest) -> Result<Vec<ObjectRow>, ArchiveError> {
     let table = manifest.objects()?;
     check_entries(manifest, |_, _| ())?;
     Ok(table)
@@ -20,7 +20,7 @@ pub(in crate::ops) fn check_manifest(manifest: &Manifest) -> Result<Vec<ObjectRo
 pub(super) fn check_entries(
     manifest: &Manifest,
     mut file: impl FnMut(&ArchivePath, &FileContent),
-) -> Result<(), RepoError> {
+) -> Result<(), ArchiveError> {
     let invalid =
         |reason: String| manifest.error(FormatError::Invalid { part: "the entries section", reason }.into());
     manifest.owners()?;
@@ -63,46 +63,11 @@ pub(super) fn check_entries(
     Ok(())
 }
 
-/// What damage hurts: paths by manifest, as many as there is room for, and how many more there are.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Hurts {
-    /// The paths that are named, a manifest after the other.
-    pub paths: Vec<(ManifestId, Vec<ArchivePath>)>,
-    /// How many are not named.
-    pub unnamed: u64,
-}
-
-impl Hurts {
-    /// How many paths are hurt.
-    pub fn count(&self) -> u64 {
-        self.paths.iter().map(|(_, paths)| paths.len() as u64).sum::<u64>() + self.unnamed
-    }
-
-    /// Adds a path of the manifest that is looked at, where there is room for it.
-    fn add(&mut self, manifest: &ManifestId, path: &ArchivePath, room: &mut usize) {
-        let is_new = self.paths.last().is_none_or(|(last, _)| last != manifest);
-        let paths = if is_new { 0 } else { self.paths.last().map_or(0, |(_, paths)| paths.len()) };
-        let of_manifest = if is_new { size_of::<(ManifestId, Vec<ArchivePath>)>() } else { 0 };
-        let weight = of_manifest + size_of::<ArchivePath>() + path.as_bytes().len();
-        if paths >= MAX_PATHS || weight > *room {
-            self.unnamed += 1;
-            return;
-        }
-        *room -= weight;
-        if is_new {
-            self.paths.push((manifest.clone(), Vec::new()));
-        }
-        if let Some((_, paths)) = self.paths.last_mut() {
-            paths.push(path.clone());
-        }
-    }
-}
-
 /// Says which paths of which manifests need the damaged objects, and which have contents that are not as claimed.
 pub(super) fn blame(
     archive: &Archive,
     manifests: &[ManifestId],
-    damage: super::Damaged,
+    damage: Damaged,
     contents: &Contents,
     (objects, listing): (&mut Objects, &Listing),
 ) -> Result<(Vec<DamagedObject>, Hurts), Error> {
@@ -119,7 +84,7 @@ pub(super) fn blame(
     for id in manifests {
         let manifest = match archive.open_manifest(id) {
             // Retired since it was checked.
-            Err(RepoError::Store(e)) if e.is_not_found() => continue,
+            Err(ArchiveError::Store(e)) if e.is_not_found() => continue,
             manifest => manifest?,
         };
         let table = manifest.objects()?;

@@ -1,11 +1,12 @@
 //! Reading the objects, on several threads: each is checked, and the contents in it are hashed.
 
 use super::contents::{Contents, Feed, Objects, Order, Plan, hash_zeros, slice};
-use super::{Damaged, VerifyOptions};
-use crate::model::{ObjectId, ObjectRow, Observer};
-use crate::ops::Error;
-use crate::ops::parallel::start_some;
-use crate::repo::{Archive, Damage, ObjectReader, SharedTrash};
+use super::options::VerifyOptions;
+use super::result::Damaged;
+use crate::archive::{Damage, ObjectReader, SharedTrash};
+use crate::model::{ObjectId, ObjectRow};
+use crate::ops::parallel::{Panics, with_threads};
+use crate::ops::{Error, Run};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -107,9 +108,8 @@ struct Line {
 /// Chunks that are kept until it is their turn.
 const PARKED: usize = 4;
 
-struct Threads<'a> {
-    archive: &'a Archive,
-    observer: &'a dyn Observer,
+struct Shared<'a> {
+    run: Run<'a>,
     steps: Mutex<Steps<'a>>,
     plan: &'a Plan,
     line: Mutex<Line>,
@@ -123,12 +123,11 @@ impl Reading {
     /// among them.
     pub(super) fn read(
         &mut self,
-        archive: &Archive,
+        run: Run<'_>,
         contents: &mut Contents,
         objects: &Objects,
         last: Option<(Vec<u32>, Vec<ObjectId>)>,
         options: &VerifyOptions,
-        observer: &dyn Observer,
     ) -> Result<(), Error> {
         self.read.resize(objects.len(), false);
         let (plan, order) = (contents.plan(), contents.order());
@@ -141,9 +140,8 @@ impl Reading {
         let (read, rest, orphans) = (&mut self.read, rest.into_iter(), orphans.into_iter());
         let steps = Steps { plan: &plan, order, objects, options, read, singles, rest, orphans, turns: 0 };
         let hashers = (0..Plan::SLOTS).map(|_| Some(blake3::Hasher::new())).collect();
-        let threads = Threads {
-            archive,
-            observer,
+        let shared = Shared {
+            run,
             steps: Mutex::new(steps),
             plan: &plan,
             line: Mutex::new(Line { turn: 0, hashers, parked: BTreeMap::new(), wrong: Vec::new() }),
@@ -151,18 +149,21 @@ impl Reading {
             found: Mutex::default(),
             trash: Arc::clone(&self.trash),
         };
-        let (checked, bytes) = std::thread::scope(|scope| {
-            let work = || threads.work();
+        let (checked, bytes) = with_threads(|threads| {
+            let (shared, panics) = (&shared, threads.panics());
+            let work = || {
+                let panics = threads.panics();
+                move || shared.work(&panics)
+            };
             // This thread does its part, so that all is checked even where there are no others.
-            let others = start_some(scope, (1..options.threads).map(|_| work)).unwrap_or_default();
-            let mine = threads.work();
-            others.into_iter().fold(mine, |so_far, t| {
-                let theirs = t.join().unwrap_or(Err(Error::Cancelled));
-                let ((checked, bytes), (theirs, read)) = (so_far?, theirs?);
+            let others = threads.start_some("check", (1..run.threads).map(|_| work())).unwrap_or_default();
+            let mine = shared.work(&panics);
+            others.into_iter().fold(mine, |so_far, thread| {
+                let ((checked, bytes), (theirs, read)) = (so_far?, thread.join()??);
                 Ok((checked + theirs, bytes + read))
             })
         })?;
-        let Threads { line, found, steps, .. } = threads;
+        let Shared { line, found, steps, .. } = shared;
         for (id, damage, row) in found.into_inner().unwrap_or_else(PoisonError::into_inner) {
             self.damage.insert(id, (damage, row));
         }
@@ -175,20 +176,21 @@ impl Reading {
     }
 }
 
-impl Threads<'_> {
+impl Shared<'_> {
     /// One thread's part; returns how many objects it checked, and how many bytes it read.
-    fn work(&self) -> Result<(u64, u64), Error> {
-        let (mut checked, counters) = (0, self.observer.counters());
-        let mut reader = ObjectReader::new(self.archive, Arc::clone(&self.trash))
+    fn work(&self, panics: &Panics) -> Result<(u64, u64), Error> {
+        let (mut checked, counters) = (0, self.run.observer.counters());
+        let mut reader = ObjectReader::new(self.run.archive, Arc::clone(&self.trash))
             .map_err(Error::system("prepare decompression"))?;
         loop {
-            if self.observer.cancelled() {
-                return Err(Error::Cancelled);
+            if let Some(bug) = panics.first() {
+                return Err(bug);
             }
+            self.run.go_on()?;
             let Some(step) = locked(&self.steps).next() else {
                 return Ok((checked, reader.bytes_read()));
             };
-            let mut turn = Turn { threads: self, turn: step.turn, feeds: step.feeds };
+            let mut turn = Turn { shared: self, turn: step.turn, feeds: step.feeds };
             let before = reader.bytes_read();
             let chunk = match &step.object {
                 Object::Needed(row) => reader.check(&row.id, row.chunk_length).map(Some),
@@ -278,14 +280,14 @@ impl Line {
 
 /// A step's place in the line, which is given on whatever ends the step.
 struct Turn<'a, 'b> {
-    threads: &'a Threads<'b>,
+    shared: &'a Shared<'b>,
     turn: u64,
     feeds: Vec<Feed>,
 }
 
 impl Drop for Turn<'_, '_> {
     fn drop(&mut self) {
-        self.threads.hand_in(self.turn, None, std::mem::take(&mut self.feeds));
+        self.shared.hand_in(self.turn, None, std::mem::take(&mut self.feeds));
     }
 }
 

@@ -1,10 +1,10 @@
 //! Mending what a check found: copies from the trash take the place of damaged objects, else the place is left empty for
 //! the next backup to fill.
 
-use crate::model::{ObjectId, ObjectRow, Observer};
-use crate::ops::Error;
+use crate::archive::{ArchiveError, Damage, ObjectReader, Trash};
+use crate::model::{ObjectId, ObjectRow};
 use crate::ops::clock::now;
-use crate::repo::{Archive, Damage, ObjectReader, RepoError, Trash};
+use crate::ops::{Error, Run};
 use std::collections::BTreeMap;
 
 /// What was done about a damaged object.
@@ -22,10 +22,10 @@ pub enum Repair {
 
 /// Does what can be done about each damaged object. One that no manifest needs is only set aside.
 pub(super) fn repair(
-    archive: &Archive,
+    run: Run<'_>,
     damage: &BTreeMap<ObjectId, (Damage, Option<ObjectRow>)>,
-    observer: &dyn Observer,
 ) -> Result<BTreeMap<ObjectId, Repair>, Error> {
+    let Run { archive, observer, .. } = run;
     let mut repaired = BTreeMap::new();
     if damage.is_empty() {
         return Ok(repaired);
@@ -35,14 +35,12 @@ pub(super) fn repair(
     // What could not be read may be whole: it stays where it is.
     let verdicts = || damage.iter().filter(|(_, (damage, _))| damage.is_verdict());
     for (id, (damage, _)) in verdicts() {
-        if observer.cancelled() {
-            return Err(Error::Cancelled);
-        }
+        run.go_on()?;
         if *damage == Damage::Missing {
             continue;
         }
         match archive.set_aside(id, now) {
-            Err(RepoError::Store(e)) if e.is_refused() => {
+            Err(ArchiveError::Store(e)) if e.is_refused() => {
                 observer.warn(&format!("{e}; the rest goes on"));
                 repaired.insert(*id, Repair::Stuck);
             }

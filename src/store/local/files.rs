@@ -1,6 +1,6 @@
 //! Files of a store in a folder: open for reading, and being written.
 
-use super::LocalStore;
+use super::state::{LocalStore, Unfinished};
 use crate::model::is_passing;
 use crate::store::disk::{DiskFile, Seen};
 use crate::store::{Blob, Key, StoreError, StoreOperation as Op, Upload};
@@ -52,13 +52,6 @@ impl Drop for LocalBlob {
             self.store.let_go(file);
         }
     }
-}
-
-/// A file that has no key so far.
-pub(super) struct Unfinished {
-    pub(super) file: Box<dyn DiskFile>,
-    pub(super) seen: Seen,
-    pub(super) temporary: PathBuf,
 }
 
 impl LocalStore {

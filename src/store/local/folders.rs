@@ -1,7 +1,7 @@
 //! Directories of a store: making them, and making the names in them durable.
 
-use super::{LocalStore, Op};
-use std::collections::BTreeSet;
+use super::state::LocalStore;
+use crate::store::StoreOperation as Op;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -11,14 +11,6 @@ fn cannot_sync_folders(error: &io::Error) -> bool {
     use rustix::io::Errno;
     const WAYS: [Errno; 5] = [Errno::INVAL, Errno::OPNOTSUPP, Errno::NOSYS, Errno::NOTTY, Errno::BADF];
     error.raw_os_error().is_some_and(|code| WAYS.iter().any(|way| way.raw_os_error() == code))
-}
-
-#[derive(Default)]
-pub(super) struct Folders {
-    /// Folders whose names changed since the last sync.
-    pub(super) touched: BTreeSet<PathBuf>,
-    /// Folders whose own names, and those of the folders above them, are durable.
-    pub(super) rooted: BTreeSet<PathBuf>,
 }
 
 impl LocalStore {

@@ -1,6 +1,6 @@
 //! The store's advisory lock: a file that is locked.
 
-use super::LocalStore;
+use super::state::LocalStore;
 use crate::store::disk::{DiskLock, HeldFile};
 use crate::store::{HeldLock, Key, Lock, LockMode, StoreError, StoreOperation as Op};
 use std::sync::{Arc, Mutex, PoisonError};

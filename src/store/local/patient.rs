@@ -1,6 +1,6 @@
 //! Trying again, and giving up.
 
-use super::LocalStore;
+use super::state::{LocalStore, Open, leave};
 use crate::model::{Patience, is_passing};
 use crate::store::Wait;
 use crate::store::error::Silent;
@@ -13,26 +13,6 @@ use std::time::{Duration, Instant};
 
 /// A disk says at once that it cannot read or write; who takes longer to say so has waited for a server.
 const WAITED: Duration = Duration::from_secs(5);
-
-/// Has another thread close what is open.
-pub(super) fn leave(open: impl Send + 'static) {
-    // Without a thread it is closed here, as what is moved into it is dropped.
-    let _ = std::thread::Builder::new().name("close".to_owned()).spawn(move || drop(open));
-}
-
-/// What is open, until it is let go of.
-pub(super) trait Open: Send + Sync {
-    /// Has another thread close it, unless it is in use.
-    fn leave(&self);
-}
-
-impl<T: Send + 'static> Open for Mutex<Option<T>> {
-    fn leave(&self) {
-        if let Some(open) = self.try_lock().ok().and_then(|mut open| open.take()) {
-            leave(open);
-        }
-    }
-}
 
 impl LocalStore {
     /// Remembers what is open.

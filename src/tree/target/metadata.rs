@@ -1,7 +1,8 @@
 //! Owner, mode, attributes and times of what is restored.
 
-use super::{Result, Target, Unrestored, swapped};
-use crate::model::{ArchivePath, Meta, NodeKind, Stat, Timestamp};
+use super::error::{Result, Unrestored, swapped};
+use super::handle::Target;
+use crate::model::{ArchivePath, Meta, NodeKind, Stat, Timestamp, Xattr};
 use crate::tree::stat::stat_open;
 use crate::tree::xattrs::{self, Place};
 use crate::tree::{OwnerMap, SourceError};
@@ -10,8 +11,36 @@ use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 impl Target {
+    /// Whether what stands at `path` has these extended attributes; those that are the machine's own may be there too.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    pub fn has_xattrs(&mut self, path: &ArchivePath, kind: NodeKind, wanted: &[Xattr]) -> Result<bool> {
+        let owners = Arc::clone(&self.owners);
+        let wanted = owners.xattrs(wanted);
+        let mut found = self.xattrs(path, kind)?;
+        found.retain(|x| !kept(&x.name) || wanted.iter().any(|w| w.name == x.name));
+        Ok(found == *wanted)
+    }
+
+    /// The extended attributes of what stands at `path`.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    fn xattrs(&mut self, path: &ArchivePath, kind: NodeKind) -> Result<Vec<Xattr>> {
+        let failed = |e: std::io::Error| SourceError::new(path, "read the attributes of", e);
+        if matches!(kind, NodeKind::File | NodeKind::Directory)
+            && let Ok(fd) = self.steps.open(self.folder.as_fd(), path, OFlags::RDONLY | OFlags::NONBLOCK)
+        {
+            return xattrs::read(Place::Open(fd.as_fd())).map_err(|e| failed(e.into()));
+        }
+        let (_folder, place) = self.proc_path(path).map_err(failed)?;
+        xattrs::read(Place::Path(&place)).map_err(|e| failed(e.into()))
+    }
+
     /// Gives what stands at `path`, and was looked at before, its metadata; returns what could not be set.
     ///
     /// # Errors

@@ -1,7 +1,8 @@
 //! What is made: in a directory of the restorer's own, to be moved to its place when it is done.
 
+use super::error::{Inode, Result, Unrestored, swapped, taken};
+use super::handle::Target;
 use super::workshop::{Bench, sweep};
-use super::{Inode, Result, Target, Unrestored, swapped, taken};
 use crate::model::{ArchivePath, Kind, Meta, Name};
 use crate::tree::stat::stat_at;
 use crate::tree::{OwnerMap, SourceError};

@@ -1,7 +1,7 @@
 //! Keeping what is written off the store, which may lie in the tree by another mount or name.
 
-use super::{Result, Target};
-use crate::model::{ArchivePath, Name, NodeKind};
+use super::error::Result;
+use crate::model::ArchivePath;
 use crate::sys::open_beneath;
 use crate::tree::stat::stat_open;
 use crate::tree::{SourceError, StorePlace};
@@ -30,7 +30,7 @@ fn is_absent(error: Errno) -> bool {
 pub(super) struct Outside {
     store: Arc<StorePlace>,
     /// A directory that is neither the store nor in it, and so are those above it.
-    last: Option<ArchivePath>,
+    pub(super) last: Option<ArchivePath>,
     /// A directory that was missing: as long as it still is, so is all below it.
     missing: Option<ArchivePath>,
     /// More of them, as hashes.
@@ -100,59 +100,5 @@ impl Outside {
             self.note(path);
         }
         Ok(handle)
-    }
-}
-
-impl Target {
-    /// The same tree; nothing is changed in it where it is the store.
-    pub fn beside(self, store: Arc<StorePlace>) -> Self {
-        Self { outside: Outside::of(store), ..self }
-    }
-
-    /// Makes sure that a directory is neither the store nor in it.
-    ///
-    /// # Errors
-    /// [`SourceError`], of the operation [`IN_STORE`] with the path of the store in the tree.
-    pub fn keep_off_store(&mut self, folder: &ArchivePath) -> Result<()> {
-        let opened = self.outside.check(self.folder.as_fd(), folder)?;
-        if let Some(handle) = opened {
-            self.steps.note(folder.clone(), Arc::new(handle));
-        }
-        Ok(())
-    }
-
-    /// Whether a directory is the store's root.
-    pub fn is_store(&mut self, folder: &ArchivePath) -> bool {
-        self.keep_off_store(folder).is_err_and(|error| error.operation == IN_STORE && error.path == *folder)
-    }
-
-    /// The same for what is about to get other metadata.
-    pub(super) fn keep_off_store_at(&mut self, path: &ArchivePath, kind: Option<NodeKind>) -> Result<()> {
-        match (kind, path.parent()) {
-            (Some(NodeKind::Directory), _) | (_, None) => self.keep_off_store(path),
-            (_, Some(folder)) => self.keep_off_store(&folder),
-        }
-    }
-
-    /// Forgets the folder used last: something may have taken its place.
-    pub fn forget(&mut self) {
-        self.steps.clear();
-        self.outside.last = None;
-    }
-
-    /// As [`Self::parent`], of a path that is about to be changed.
-    pub(super) fn parent_to_change(
-        &mut self,
-        path: &ArchivePath,
-        operation: &'static str,
-    ) -> Result<(Arc<OwnedFd>, Name)> {
-        if let Some(folder) = path.parent() {
-            self.keep_off_store(&folder)?;
-        }
-        let (folder, name) = self.parent(path).map_err(|e| SourceError::new(path, operation, e))?;
-        if let Some(parent) = path.parent() {
-            self.loosened.loosen(&parent, folder.as_fd());
-        }
-        Ok((folder, name))
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use weekvault::archive::Archive;
 use weekvault::data::Window;
 use weekvault::format::{
     ChunkSizes, ManifestReader, ManifestWriter, RandomRead, ReadError, Section, StoreConfig, encode_store,
@@ -12,11 +13,11 @@ use weekvault::model::{
     ArchivePath, Completeness, Entry, Extent, Kind, ObjectRow, Owners, Problem, PvcName, Silent, Summary,
     WeekRef,
 };
+use weekvault::ops::Run;
 use weekvault::ops::browse::{self, Depth};
 use weekvault::ops::clock;
-use weekvault::ops::restore::{Owner, RestoreOptions, Selection, restore};
+use weekvault::ops::restore::{Owner, RestoreOptions, restore};
 use weekvault::ops::verify::{VerifyOptions, verify};
-use weekvault::repo::Archive;
 use weekvault::store::{Key, MemoryStore, write_all};
 
 /// Messages go to a terminal and a log.
@@ -265,17 +266,9 @@ fn in_a_store(file: &[u8], whole: &Whole) {
     .unwrap();
     assert_eq!(paths.len() + 1, whole.entries.len(), "ls shows all but the root");
     let target = PathBuf::from("/nonexistent/weekvault/target");
-    let options = RestoreOptions {
-        target: target.clone(),
-        selection: Selection::all(),
-        delete: false,
-        dry_run: true,
-        owner: Owner::Nobody,
-        sparse: false,
-        verify: false,
-        threads: 1,
-    };
-    let plan = restore(&archive, &manifest, &options, &observer).unwrap();
+    let options = RestoreOptions { dry_run: true, owner: Owner::Nobody, ..RestoreOptions::into(&target) };
+    let run = Run::new(&archive, &observer);
+    let plan = restore(run, &manifest, &options).unwrap();
     assert!(!Path::new(&target).exists(), "a dry run makes nothing");
     let planned: BTreeMap<&str, u64> = plan.changes.iter().map(|(word, n)| (*word, *n)).collect();
     assert_eq!(planned.values().sum::<u64>(), whole.entries.len() as u64, "{planned:?}");
@@ -284,14 +277,13 @@ fn in_a_store(file: &[u8], whole: &Whole) {
         if let Kind::File(content) = &entry.kind
             && content.size < 1 << 20
         {
-            let (mut out, cat) =
-                (Vec::new(), |out: &mut Vec<u8>| browse::cat(&archive, &manifest, path, out, &observer));
+            let (mut out, cat) = (Vec::new(), |out: &mut Vec<u8>| browse::cat(run, &manifest, path, out));
             let slices = content.extents.iter().any(|e| matches!(e, Extent::Slice { .. }));
             assert_eq!(cat(&mut out).is_err(), slices, "no object is there");
         }
     }
-    let options = VerifyOptions { quick: true, threads: 1, ..VerifyOptions::default() };
-    let verified = verify(&archive, &options, &observer).unwrap();
+    let options = VerifyOptions { quick: true, ..VerifyOptions::default() };
+    let verified = verify(run, &options).unwrap();
     assert_eq!(verified.manifests, 1);
     assert!(verified.damaged_manifests.len() + verified.damaged_objects.len() >= whole.objects.len().min(1));
 }

@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
 use std::sync::Arc;
+use weekvault::archive::{ObjectReader, Trash};
 use weekvault::data::{ContentStream, Cut, CutSizes, Ranges};
 use weekvault::format::{
     MAX_CHUNK_LENGTH, Opener, Sealer, decode_objects, decode_store, decode_summary, encode_objects,
@@ -13,7 +14,6 @@ use weekvault::format::{
 };
 use weekvault::model::{ArchivePath, Digest, Name, ObjectId, PathStack, PvcName, Week, WeekRef};
 use weekvault::ops::restore::Selection;
-use weekvault::repo::{ObjectReader, Trash};
 
 /// The first bytes say how long the content is to be; the rest is a frame, and an object table.
 pub(super) fn seal(data: &[u8]) {

@@ -1,0 +1,108 @@
+//! An open manifest.
+
+use super::error::ArchiveError;
+use super::id::ManifestId;
+use crate::format::{ManifestReader, RandomRead, ReadError};
+use crate::model::{ArchivePath, Completeness, Entry, LeftOut, ObjectRow, Owners, Problem, Summary};
+use crate::store::Blob;
+use std::io;
+use std::sync::Arc;
+
+/// A file of the store, as the format room reads it.
+pub struct StoredFile(Box<dyn Blob>);
+
+impl RandomRead for StoredFile {
+    fn length(&self) -> u64 {
+        self.0.length()
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.0.read_exact_at(buffer, offset)
+    }
+}
+
+/// An open manifest. Its errors name its file. Clones share it.
+#[derive(Clone)]
+pub struct Manifest(Arc<Opened>);
+
+struct Opened {
+    id: ManifestId,
+    path: String,
+    reader: ManifestReader<StoredFile>,
+    summary: Summary,
+}
+
+impl Manifest {
+    /// Opens a file as the manifest that it says it is; its header, footer, index and summary are checked.
+    pub(super) fn open(file: Box<dyn Blob>, path: String) -> Result<Self, ArchiveError> {
+        let failed = |e| ArchiveError::read(path.clone(), e);
+        let reader = ManifestReader::open(StoredFile(file)).map_err(failed)?;
+        let summary = reader.summary().map_err(failed)?;
+        let partial = summary.completeness != Completeness::Complete;
+        let id = ManifestId { week: summary.week, pvc: summary.pvc.clone(), partial };
+        Ok(Self(Arc::new(Opened { id, path, reader, summary })))
+    }
+
+    /// Which one it is.
+    pub fn id(&self) -> &ManifestId {
+        &self.0.id
+    }
+
+    /// The reader below.
+    pub fn reader(&self) -> &ManifestReader<StoredFile> {
+        &self.0.reader
+    }
+
+    /// Gives an error of the reader this manifest's path.
+    pub fn error(&self, error: ReadError) -> ArchiveError {
+        ArchiveError::read(self.0.path.clone(), error)
+    }
+
+    /// What the manifest says about itself.
+    pub fn summary(&self) -> &Summary {
+        &self.0.summary
+    }
+
+    /// The object table.
+    ///
+    /// # Errors
+    /// [`ArchiveError`], naming the file.
+    pub fn objects(&self) -> Result<Vec<ObjectRow>, ArchiveError> {
+        self.0.reader.objects().map_err(|e| self.error(e))
+    }
+
+    /// The names of the numeric owners.
+    ///
+    /// # Errors
+    /// [`ArchiveError`], naming the file.
+    pub fn owners(&self) -> Result<Owners, ArchiveError> {
+        self.0.reader.owners().map_err(|e| self.error(e))
+    }
+
+    /// The paths that could not be read.
+    ///
+    /// # Errors
+    /// [`ArchiveError`], naming the file.
+    pub fn problems(&self) -> Result<Vec<Problem>, ArchiveError> {
+        self.0.reader.problems().map_err(|e| self.error(e))
+    }
+
+    /// What was left out for reasons that the excludes do not tell, in path order.
+    ///
+    /// # Errors
+    /// [`ArchiveError`], naming the file.
+    pub fn left_out(&self) -> Result<Vec<LeftOut>, ArchiveError> {
+        self.0.reader.left_out().map_err(|e| self.error(e))
+    }
+
+    /// The entries in path order, as a stream.
+    ///
+    /// # Errors
+    /// [`ArchiveError`], naming the file.
+    pub fn entries(
+        &self,
+    ) -> Result<impl Iterator<Item = Result<(ArchivePath, Entry), ArchiveError>> + '_, ArchiveError> {
+        let entries = self.0.reader.entries().map_err(|e| self.error(e))?;
+        Ok(entries.map(|entry| entry.map_err(|e| self.error(e))))
+    }
+}

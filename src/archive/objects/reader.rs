@@ -1,0 +1,201 @@
+//! Fetching objects: read, opened and verified, or an error.
+
+use crate::archive::damage::{Copies, Damage};
+use crate::archive::error::ArchiveError;
+use crate::archive::layout;
+use crate::archive::open::Archive;
+use crate::archive::trash::Trash;
+use crate::format::{MAX_CHUNK_LENGTH, Opener, stored_bound};
+use crate::model::ObjectId;
+use crate::store::{Key, StoreError, StoreOperation, read_all};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// How often to look for what seems to be nowhere.
+const LOOKS: u32 = 3;
+
+/// What a look at the trash showed; shared by the readers of an operation, made at the first object that is missed.
+pub type SharedTrash = Arc<Mutex<Option<Trash>>>;
+
+/// Fetches objects, from `objects/` and, failing that, from the trash. One for each thread: it keeps its buffers.
+pub struct ObjectReader {
+    archive: Archive,
+    opener: Opener,
+    plain: Vec<u8>,
+    trash: SharedTrash,
+    bytes_read: u64,
+    /// Whether a chunk is compared with its name.
+    by_name: bool,
+}
+
+impl ObjectReader {
+    /// A reader; `trash` is shared by those of one operation.
+    ///
+    /// # Errors
+    /// When zstd has no memory.
+    pub fn new(archive: &Archive, trash: SharedTrash) -> std::io::Result<Self> {
+        let (archive, opener) = (archive.clone(), Opener::new()?);
+        Ok(Self { archive, opener, plain: Vec::new(), trash, bytes_read: 0, by_name: true })
+    }
+
+    /// A reader that shares its look at the trash with none.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Store`] when zstd has no memory.
+    pub fn prepared(archive: &Archive) -> Result<Self, ArchiveError> {
+        let failed =
+            |source| StoreError { operation: StoreOperation::Read, path: archive.location(), source };
+        Ok(Self::new(archive, SharedTrash::default()).map_err(failed)?)
+    }
+
+    /// The chunk that an object holds, verified against its name.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Object`] when no copy of it is whole; [`ArchiveError::Store`] when the trash cannot be listed.
+    pub fn fetch(&mut self, id: &ObjectId, chunk_length: u32) -> Result<&[u8], ArchiveError> {
+        self.find(id, chunk_length)?;
+        Ok(&self.plain)
+    }
+
+    /// The same without a comparison with the name, which hashes each byte: for a caller that has another proof of what it
+    /// takes of the chunk, and calls [`ObjectReader::fetch`] where that fails.
+    ///
+    /// # Errors
+    /// Those of [`ObjectReader::fetch`].
+    pub fn fetch_unproven(&mut self, id: &ObjectId, chunk_length: u32) -> Result<&[u8], ArchiveError> {
+        self.by_name = false;
+        let found = self.find(id, chunk_length);
+        self.by_name = true;
+        found?;
+        Ok(&self.plain)
+    }
+
+    fn find(&mut self, id: &ObjectId, chunk_length: u32) -> Result<(), ArchiveError> {
+        if let Err(damage) = self.open_at(&layout::object(id), id, chunk_length) {
+            // A gc may carry an object from where we are about to look to where we have looked, and back.
+            let mut found = self.in_trash(id, chunk_length, false)?;
+            for _ in 0..LOOKS {
+                if found.is_whole() {
+                    break;
+                }
+                found = self.in_trash(id, chunk_length, true)?;
+                if !found.is_whole() && self.open_at(&layout::object(id), id, chunk_length).is_ok() {
+                    found = Copies::Whole;
+                }
+            }
+            match found {
+                Copies::Whole => {}
+                Copies::Unreadable(reason) if damage == Damage::Missing => {
+                    return Err(ArchiveError::Object { id: *id, damage: Damage::Unreadable(reason) });
+                }
+                _ => return Err(ArchiveError::Object { id: *id, damage }),
+            }
+        }
+        Ok(())
+    }
+
+    /// The same, but from `objects/` alone.
+    ///
+    /// # Errors
+    /// The damage.
+    pub fn check(&mut self, id: &ObjectId, chunk_length: u32) -> Result<&[u8], Damage> {
+        self.open_at(&layout::object(id), id, chunk_length)?;
+        Ok(&self.plain)
+    }
+
+    /// Whether [`Self::check`] finds the object whole; `room` is memory for its chunk.
+    pub fn is_whole(&mut self, id: &ObjectId, chunk_length: u32, room: &mut Vec<u8>) -> bool {
+        std::mem::swap(&mut self.plain, room);
+        let is_whole = self.check(id, chunk_length).is_ok();
+        std::mem::swap(&mut self.plain, room);
+        is_whole
+    }
+
+    /// The chunk that was read last, where that went well.
+    pub fn last_chunk(&self) -> &[u8] {
+        &self.plain
+    }
+
+    /// The same of another file than the object's own.
+    pub(in crate::archive) fn check_at(
+        &mut self,
+        key: &Key,
+        id: &ObjectId,
+        chunk_length: u32,
+    ) -> Result<(), Damage> {
+        self.open_at(key, id, chunk_length)
+    }
+
+    /// Checks an object that no manifest names: its frame says how long its chunk is.
+    ///
+    /// # Errors
+    /// The damage.
+    pub fn check_orphan(&mut self, id: &ObjectId) -> Result<(), Damage> {
+        let limit = stored_bound(MAX_CHUNK_LENGTH as usize) as u64;
+        let stored = self.read(&layout::object(id), limit)?;
+        let length = Opener::plain_length(&stored, MAX_CHUNK_LENGTH);
+        let length = length
+            .ok_or_else(|| Damage::Undecodable("its frame has no length that a chunk can have".into()))?;
+        self.open(&stored, id, length)
+    }
+
+    /// Bytes read from the store so far.
+    pub fn bytes_read(&self) -> u64 {
+        self.bytes_read
+    }
+
+    /// Opens the first whole copy in the trash, as a look at it showed; a fresh look where `again`.
+    fn in_trash(&mut self, id: &ObjectId, chunk_length: u32, again: bool) -> Result<Copies, ArchiveError> {
+        let copies = {
+            let mut trash = self.trash.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = match trash.take() {
+                Some(known) if !again => known,
+                _ => Trash::list(&self.archive)?,
+            };
+            trash.insert(known).copies(id).cloned().collect::<Vec<Key>>()
+        };
+        Ok(self.first_whole(copies.iter(), id, chunk_length))
+    }
+
+    /// Opens the first of some files that holds the chunk.
+    pub(in crate::archive) fn first_whole<'a>(
+        &mut self,
+        keys: impl Iterator<Item = &'a Key>,
+        id: &ObjectId,
+        chunk_length: u32,
+    ) -> Copies {
+        let mut found = Copies::None;
+        for key in keys {
+            match self.open_at(key, id, chunk_length) {
+                Ok(()) => return Copies::Whole,
+                Err(Damage::Unreadable(reason) | Damage::Unreachable(reason)) => {
+                    found = Copies::Unreadable(reason);
+                }
+                Err(_) => {}
+            }
+        }
+        found
+    }
+
+    fn open_at(&mut self, key: &Key, id: &ObjectId, chunk_length: u32) -> Result<(), Damage> {
+        let limit = stored_bound(chunk_length.min(MAX_CHUNK_LENGTH) as usize) as u64;
+        let stored = self.read(key, limit)?;
+        self.open(&stored, id, chunk_length)
+    }
+
+    fn read(&mut self, key: &Key, limit: u64) -> Result<Vec<u8>, Damage> {
+        let stored = read_all(self.archive.store.as_ref(), key, limit).map_err(|e: StoreError| match e {
+            e if e.is_not_found() => Damage::Missing,
+            e if e.is_out_of_reach() => Damage::Unreachable(e.to_string()),
+            e if e.is_access() => Damage::Unreadable(e.to_string()),
+            e => Damage::NoObject(e.to_string()),
+        })?;
+        self.bytes_read += stored.len() as u64;
+        Ok(stored)
+    }
+
+    fn open(&mut self, stored: &[u8], id: &ObjectId, chunk_length: u32) -> Result<(), Damage> {
+        let opened = self.opener.open_into(stored, chunk_length, "it", &mut self.plain);
+        opened.map_err(|e| Damage::Undecodable(e.to_string()))?;
+        if !self.by_name || ObjectId::of(&self.plain) == *id { Ok(()) } else { Err(Damage::Content) }
+    }
+}

@@ -1,0 +1,62 @@
+//! Copies of objects in the trash: brought back to their places, and damaged ones moved there.
+
+use crate::archive::damage::Copies;
+use crate::archive::error::ArchiveError;
+use crate::archive::layout;
+use crate::archive::objects::ObjectReader;
+use crate::archive::open::Archive;
+use crate::archive::trash::Trash;
+use crate::model::{ObjectId, Timestamp};
+use crate::store::Key;
+
+impl Archive {
+    /// Whether the trash has a whole copy of an object.
+    pub fn copies_in_trash(
+        &self,
+        id: &ObjectId,
+        chunk_length: u32,
+        trash: &Trash,
+        reader: &mut ObjectReader,
+    ) -> Copies {
+        reader.first_whole(trash.copies(id), id, chunk_length)
+    }
+
+    /// Moves a copy of an object in the trash that is whole back to its place. False where there is none, and none in
+    /// its place either.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Store`].
+    pub fn bring_back(
+        &self,
+        id: &ObjectId,
+        chunk_length: u32,
+        trash: &Trash,
+        reader: &mut ObjectReader,
+    ) -> Result<bool, ArchiveError> {
+        for key in trash.copies(id) {
+            if reader.check_at(key, id, chunk_length).is_err() {
+                continue;
+            }
+            match self.store.rename(key, &layout::object(id)) {
+                Ok(()) => return Ok(true),
+                // Someone else brought it back.
+                Err(e) if e.is_not_found() => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(reader.check(id, chunk_length).is_ok())
+    }
+
+    /// Moves a damaged object out of the way, to where nobody takes it for a whole one unread.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Store`].
+    pub fn set_aside(&self, id: &ObjectId, now: Timestamp) -> Result<(), ArchiveError> {
+        let below = |day: &Key| layout::object_below(&day.child(layout::DAMAGED), id);
+        let place = self.trash_place(now, below)?;
+        match self.store.rename(&layout::object(id), &place) {
+            Err(e) if e.is_not_found() => Ok(()),
+            moved => Ok(moved?),
+        }
+    }
+}
