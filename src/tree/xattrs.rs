@@ -97,3 +97,10 @@ pub(super) fn write(
     }
     failures
 }
+
+/// Attributes that are the machine's own: they are not removed where the manifest has none.
+pub(super) fn kept(name: &[u8]) -> bool {
+    const LABELS: [&[u8]; 4] = [b"security.selinux", b"security.ima", b"security.evm", b"security.apparmor"];
+    let prefixes: [&[u8]; 3] = [b"security.SMACK64", b"system.nfs4", b"btrfs."];
+    LABELS.contains(&name) || prefixes.iter().any(|prefix| name.starts_with(prefix))
+}

@@ -42,6 +42,7 @@ impl Target {
         rustix::fs::mkdirat(folder.as_fd(), name.as_bytes(), Mode::RWXU)
             .map_err(|e| taken(path, "make", e))?;
         self.outside.note(path.clone());
+        self.own.add(folder.as_fd(), name.as_bytes());
         Ok(())
     }
 

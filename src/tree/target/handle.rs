@@ -3,6 +3,7 @@
 use super::error::Result;
 use super::loosened::Loosened;
 use super::outside::{IN_STORE, Outside};
+use super::own::OwnFolders;
 use super::workshop::{Homes, Workshop};
 use crate::model::{ArchivePath, Name, NodeKind, Stat};
 use crate::tree::exclude::is_cache_tag;
@@ -30,6 +31,7 @@ pub struct Target {
     /// Where directories are, by hashes of their paths.
     pub(super) homes: Homes,
     pub(super) outside: Outside,
+    pub(super) own: OwnFolders,
     /// Where new files are made; shared by the clones.
     pub(super) workshop: Arc<Workshop>,
     /// Directories that were made writable; shared by the clones.
@@ -58,6 +60,7 @@ impl Target {
             steps: Steps::default(),
             homes: Homes::default(),
             outside: Outside::default(),
+            own: OwnFolders::default(),
             workshop: Arc::default(),
         })
     }

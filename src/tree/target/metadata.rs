@@ -2,9 +2,10 @@
 
 use super::error::{Result, Unrestored, swapped};
 use super::handle::Target;
+use super::own::Born;
 use crate::model::{ArchivePath, Meta, NodeKind, Stat, Timestamp, Xattr};
 use crate::tree::stat::stat_open;
-use crate::tree::xattrs::{self, Place};
+use crate::tree::xattrs::{self, Place, kept};
 use crate::tree::{OwnerMap, SourceError};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
@@ -152,6 +153,29 @@ impl Target {
         Some(unrestored.errors)
     }
 
+    /// The same for a file that was made just now, and has what files have that are made there.
+    pub(super) fn set_born(
+        &self,
+        fd: BorrowedFd<'_>,
+        path: &ArchivePath,
+        meta: &Meta,
+        born: Born,
+    ) -> Vec<Unrestored> {
+        let owner = (born.uid, born.gid);
+        let mode = self.owners.mode(meta, true, owner);
+        let is_owned = self.owners.owner(meta).is_none_or(|wanted| wanted == owner);
+        let is_plain = born.is_bare && self.owners.xattrs(&meta.xattrs).is_empty();
+        if !is_owned || !is_plain || mode != meta.mode || mode & 0o7000 != 0 {
+            return self.set_open(fd, path, meta, |_| Ok(true)).unwrap_or_default();
+        }
+        let mut unrestored = Unset { path, errors: Vec::new() };
+        if mode != born.mode {
+            unrestored.note("set the mode of", rustix::fs::fchmod(fd, Mode::from_raw_mode(mode)));
+        }
+        unrestored.note("set the time of", rustix::fs::futimens(fd, &times(meta.mtime)));
+        unrestored.errors
+    }
+
     /// Sets the mode that an open file or folder is to have, and returns it.
     fn set_open_mode(
         &self,
@@ -184,13 +208,6 @@ fn has_special_bits(fd: BorrowedFd<'_>, set: std::io::Result<u32>) -> std::io::R
     Err(std::io::Error::other(
         "setuid, setgid or sticky was dropped; setgid of another's group needs CAP_FSETID",
     ))
-}
-
-/// Attributes that are the machine's own: they are not removed where the manifest has none.
-pub(in crate::tree) fn kept(name: &[u8]) -> bool {
-    const LABELS: [&[u8]; 4] = [b"security.selinux", b"security.ima", b"security.evm", b"security.apparmor"];
-    let prefixes: [&[u8]; 3] = [b"security.SMACK64", b"system.nfs4", b"btrfs."];
-    LABELS.contains(&name) || prefixes.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// The access time is left alone.

@@ -11,6 +11,7 @@ mod loosened;
 mod metadata;
 mod new;
 mod outside;
+mod own;
 mod workshop;
 
 pub use error::{Inode, Unrestored};

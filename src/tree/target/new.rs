@@ -2,6 +2,7 @@
 
 use super::error::{Inode, Result, Unrestored, swapped, taken};
 use super::handle::Target;
+use super::own::Born;
 use super::workshop::{Bench, sweep};
 use crate::model::{ArchivePath, Kind, Meta, Name};
 use crate::tree::stat::stat_at;
@@ -15,14 +16,29 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// A file that is being written where nobody else can reach it.
+/// A file that is being written where nobody else can reach it. Dropped before it is finished, it goes, unless it has a
+/// name by which others may have it open.
 pub struct NewFile {
     file: File,
-    bench: Arc<Bench>,
-    /// Its name on the bench; none where nobody else can reach it, and it goes with its handle.
-    temporary: Option<String>,
+    place: Place,
     /// The end of what was written by this handle.
     end: u64,
+}
+
+/// Where a new file is.
+enum Place {
+    /// On a bench, by a name that others open it by, or by none: then it goes with its handle.
+    Bench(Arc<Bench>, Option<String>),
+    /// By its own name in a directory that only the restorer can enter, until it is finished.
+    Own { folder: Arc<OwnedFd>, name: Name, born: Born, is_finished: bool },
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Self::Own { folder, name, is_finished: false, .. } = self {
+            let _ = rustix::fs::unlinkat(&*folder, name.as_bytes(), AtFlags::empty());
+        }
+    }
 }
 
 impl NewFile {
@@ -45,14 +61,14 @@ impl NewFile {
     }
 
     fn discard(&self) {
-        if let Some(temporary) = &self.temporary {
-            let _ = rustix::fs::unlinkat(&self.bench.folder, temporary.as_str(), AtFlags::empty());
+        if let Place::Bench(bench, Some(temporary)) = &self.place {
+            let _ = rustix::fs::unlinkat(&bench.folder, temporary.as_str(), AtFlags::empty());
         }
     }
 }
 
-/// A new file, the name that it has for now, and where.
-type Begun = (OwnedFd, Option<String>, Arc<Bench>);
+/// A new file, and where it is.
+type Begun = (OwnedFd, Place);
 
 const PUT: &str = "put in place";
 
@@ -105,14 +121,34 @@ impl Target {
     /// # Errors
     /// [`SourceError`].
     pub fn create(&mut self, path: &ArchivePath, number: u64, at_once: bool) -> Result<NewFile> {
-        let (file, temporary, bench) = match at_once && !self.workshop.always_names.load(Ordering::Relaxed) {
-            true => self.create_unnamed(path, number)?,
-            false => self.create_named(path, number)?,
+        let own = if at_once { self.create_own(path)? } else { None };
+        let (file, place) = match own {
+            Some(begun) => begun,
+            None if at_once && !self.workshop.always_names.load(Ordering::Relaxed) => {
+                self.create_unnamed(path, number)?
+            }
+            None => self.create_named(path, number)?,
         };
-        if matches!(*self.owners, OwnerMap::Nobody) {
+        if matches!((&*self.owners, &place), (OwnerMap::Nobody, Place::Bench(..))) {
             self.inherit_group(path, file.as_fd())?;
         }
-        Ok(NewFile { file: file.into(), bench, temporary, end: 0 })
+        Ok(NewFile { file: file.into(), place, end: 0 })
+    }
+
+    /// In a directory that this run has made.
+    fn create_own(&mut self, path: &ArchivePath) -> Result<Option<Begun>> {
+        let (folder, name) = self.parent_to_change(path, "open the folder of")?;
+        let Some(inode) = self.own.find(&folder) else { return Ok(None) };
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&folder, name.as_bytes(), flags, Mode::RUSR | Mode::WUSR);
+        let file = file.map_err(|e| taken(path, PUT, e))?;
+        let born = self.own.born(inode, file.as_fd());
+        let mode = born.map_or(0, |born| born.mode);
+        let born = born.unwrap_or(Born { uid: 0, gid: 0, mode, is_bare: false });
+        let is_own = mode & 0o077 == 0 && mode != 0;
+        let place = Place::Own { folder, name, born, is_finished: false };
+        // Else it is dropped, and made on a bench.
+        Ok(is_own.then_some((file, place)))
     }
 
     fn create_named(&mut self, path: &ArchivePath, number: u64) -> Result<Begun> {
@@ -121,7 +157,7 @@ impl Target {
         let mode = Mode::RUSR | Mode::WUSR;
         let make = |folder: BorrowedFd<'_>| rustix::fs::openat(folder, temporary.as_str(), flags, mode);
         let (file, bench) = self.on_bench(path, "create", make)?;
-        Ok((file, Some(temporary), bench))
+        Ok((file, Place::Bench(bench, Some(temporary))))
     }
 
     /// A file without a name takes no lock of its directory, which all threads have in common.
@@ -134,7 +170,7 @@ impl Target {
                 made => made.map(Some),
             };
         if let (Some(file), bench) = self.on_bench(path, "create", make)? {
-            return Ok((file, None, bench));
+            return Ok((file, Place::Bench(bench, None)));
         }
         self.workshop.always_names.store(true, Ordering::Relaxed);
         self.create_named(path, number)
@@ -162,7 +198,8 @@ impl Target {
         let temporary = number.to_string();
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(bench.folder.as_fd(), temporary.as_str(), flags, Mode::empty());
-        Ok(NewFile { file: file.map_err(failed)?.into(), bench, temporary: Some(temporary), end: 0 })
+        let place = Place::Bench(bench, Some(temporary));
+        Ok(NewFile { file: file.map_err(failed)?.into(), place, end: 0 })
     }
 
     /// Ends a file: gives it its size and metadata, and puts it in its place. There it replaces `looked`, what an
@@ -178,35 +215,49 @@ impl Target {
         meta: &Meta,
         looked: Option<Inode>,
     ) -> Result<Vec<Unrestored>> {
-        let result = (|| {
-            // Where it ends in a hole, nothing was written there.
-            if new.end != size {
-                new.file.set_len(size).map_err(|e| SourceError::new(path, "write", e))?;
-            }
-            let mut unrestored =
-                self.set_open(new.file.as_fd(), path, meta, |_| Ok(true)).unwrap_or_default();
-            let (folder, name) =
-                self.parent(path).map_err(|e| SourceError::new(path, "open the folder of", e))?;
-            let bench = Arc::clone(&new.bench);
-            let put = match &new.temporary {
-                Some(name_there) => {
-                    let there = (bench.folder.as_fd(), name_there.as_bytes());
-                    self.put(there, (folder.as_fd(), &name), path, looked)
-                }
-                None => self.link(new.file.as_fd(), (folder.as_fd(), &name), path),
-            };
-            match put {
-                Err(error) if error.source.raw_os_error() == Some(Errno::XDEV.raw_os_error()) => {
-                    unrestored = self.put_across(&mut new, path, meta, (&folder, &name), looked)?;
-                }
-                put => put?,
-            }
-            Ok(unrestored)
-        })();
+        let result = self.try_finish(&mut new, path, size, meta, looked);
         if result.is_err() {
             new.discard();
         }
         result
+    }
+
+    fn try_finish(
+        &mut self,
+        new: &mut NewFile,
+        path: &ArchivePath,
+        size: u64,
+        meta: &Meta,
+        looked: Option<Inode>,
+    ) -> Result<Vec<Unrestored>> {
+        // Where it ends in a hole, nothing was written there.
+        if new.end != size {
+            new.file.set_len(size).map_err(|e| SourceError::new(path, "write", e))?;
+        }
+        let (bench, temporary) = match &mut new.place {
+            Place::Own { born, is_finished, .. } => {
+                let set = self.set_born(new.file.as_fd(), path, meta, *born);
+                *is_finished = true;
+                return Ok(set);
+            }
+            Place::Bench(bench, temporary) => (Arc::clone(bench), temporary.as_deref()),
+        };
+        let unrestored = self.set_open(new.file.as_fd(), path, meta, |_| Ok(true)).unwrap_or_default();
+        let (folder, name) =
+            self.parent(path).map_err(|e| SourceError::new(path, "open the folder of", e))?;
+        let put = match temporary {
+            Some(name_there) => {
+                let there = (bench.folder.as_fd(), name_there.as_bytes());
+                self.put(there, (folder.as_fd(), &name), path, looked)
+            }
+            None => self.link(new.file.as_fd(), (folder.as_fd(), &name), path),
+        };
+        match put {
+            Err(error) if error.source.raw_os_error() == Some(Errno::XDEV.raw_os_error()) => {
+                self.put_across(new, path, meta, (&folder, &name), looked)
+            }
+            put => put.map(|()| unrestored),
+        }
     }
 
     /// Gives a name to a file that has none. Where the system does not let it (user namespaces, file systems on top of
