@@ -1,7 +1,7 @@
 //! The stages of a backup, each alone: `cargo bench`.
 
 use weekvault::data::{Change, Compare, ContentStream, Cursor, Cut, CutSizes, Window};
-use weekvault::format::{ManifestReader, ManifestWriter, Opener, RandomRead, Sealer};
+use weekvault::format::{ManifestReader, ManifestWriter, RandomRead, Seals};
 use weekvault::model::{
     ArchivePath, Completeness, ContentHash, Counts, Entry, Extent, FileContent, Kind, Meta, Name, NodeKind,
     ObjectId, ObjectRow, Owners, Stat, Summary, Timestamp,
@@ -51,7 +51,7 @@ fn hash(bencher: divan::Bencher<'_, '_>) {
 #[divan::bench]
 fn seal(bencher: divan::Bencher<'_, '_>) {
     let text = text();
-    let (mut sealer, mut stored) = (Sealer::new(3), Vec::new());
+    let (mut sealer, mut stored) = (Seals::zstd(3).sealer(), Vec::new());
     bencher.counter(divan::counter::BytesCount::new(LENGTH)).bench_local(|| {
         for chunk in text.chunks(1 << 20) {
             let sealed = sealer.as_mut().map(|sealer| sealer.seal_into(chunk, &mut stored));
@@ -63,8 +63,8 @@ fn seal(bencher: divan::Bencher<'_, '_>) {
 #[divan::bench]
 fn open(bencher: divan::Bencher<'_, '_>) {
     let (text, mut stored, mut plain) = (text(), Vec::new(), Vec::new());
-    let sealed = Sealer::new(3).and_then(|mut sealer| sealer.seal_into(&text, &mut stored));
-    let mut opener = Opener::new();
+    let sealed = Seals::zstd(3).sealer().and_then(|mut sealer| sealer.seal_into(&text, &mut stored));
+    let mut opener = Seals::default().opener();
     bencher.counter(divan::counter::BytesCount::new(LENGTH)).bench_local(|| {
         let opened =
             opener.as_mut().map(|opener| opener.open_into(&stored, LENGTH as u32, "object", &mut plain));
@@ -94,7 +94,7 @@ fn entries() -> Vec<Entry> {
 }
 
 fn manifest(entries: &[Entry]) -> std::io::Result<Vec<u8>> {
-    let mut writer = ManifestWriter::new(Vec::new(), 3)?;
+    let mut writer = ManifestWriter::new(Vec::new(), &Seals::zstd(3))?;
     for entry in entries {
         writer.entry(entry)?;
     }
@@ -143,7 +143,7 @@ impl RandomRead for InMemory {
 #[divan::bench]
 fn manifest_decode(bencher: divan::Bencher<'_, '_>) {
     let bytes = manifest(&entries()).unwrap_or_default();
-    let reader = ManifestReader::open(InMemory(bytes));
+    let reader = ManifestReader::open(InMemory(bytes), &Seals::default());
     bencher.counter(divan::counter::ItemsCount::new(ENTRIES)).bench(|| match &reader {
         Ok(reader) => reader.entries().map_or(0, Iterator::count),
         Err(_) => 0,

@@ -1,6 +1,9 @@
 //! The command line, run as a process: exit codes, messages, what goes where, and what is written where it must not be.
 #![cfg(test)]
 
+mod common;
+
+use common::{Place, Ran};
 use rustix::fs::{AtFlags, FlockOperation, Timespec, Timestamps};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,189 +12,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use tempfile::TempDir;
-
-/// A folder of a test's own, with a store, a cache and whatever sources the test makes.
-struct Place {
-    dir: TempDir,
-}
-
-/// What a run came to.
-struct Ran {
-    command: String,
-    code: Option<i32>,
-    bytes: Vec<u8>,
-    out: String,
-    err: String,
-}
-
-impl Place {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        // Some tests run as a user who is not the owner.
-        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        Self { dir }
-    }
-
-    /// With a store that cuts chunks of some hundred bytes, so that little data makes many objects.
-    fn with_small_chunks() -> Self {
-        let place = Self::new();
-        let config = serde_json::json!({
-            "format": "weekvault", "version": 1, "id": "00112233445566778899aabbccddeeff",
-            "chunking": { "method": "fastcdc-v2020", "min": 64, "avg": 256, "max": 1024 },
-            "hash": "blake3", "seal": "zstd", "created": "2025-01-01T00:00:00Z", "created_by": "a test",
-        });
-        place.write("store/store.json", config.to_string());
-        place
-    }
-
-    fn path(&self, path: &str) -> PathBuf {
-        self.dir.path().join(path)
-    }
-
-    fn text(&self, path: &str) -> String {
-        self.path(path).display().to_string()
-    }
-
-    fn store(&self) -> PathBuf {
-        self.path("store")
-    }
-
-    /// Writes a file, and the folders above it.
-    fn write(&self, path: &str, content: impl AsRef<[u8]>) {
-        let path = self.path(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, content).unwrap();
-    }
-
-    /// `program` with nothing of the environment that it listens to.
-    fn clean(&self, program: impl AsRef<OsStr>) -> Command {
-        let mut command = Command::new(program);
-        for (name, _) in std::env::vars_os() {
-            let lower = name.to_string_lossy().to_lowercase();
-            if lower.starts_with("weekvault_") || lower.ends_with("_proxy") || lower == "no_color" {
-                command.env_remove(name);
-            }
-        }
-        command.stdin(Stdio::null()).env("HOME", self.path("home")).env_remove("XDG_CACHE_HOME");
-        command
-    }
-
-    /// The program without any option.
-    fn bare(&self) -> Command {
-        self.clean(env!("CARGO_BIN_EXE_weekvault"))
-    }
-
-    /// The program on this place's store and cache.
-    fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
-        let mut command = self.bare();
-        command.arg("--store").arg(self.store()).arg("--cache-dir").arg(self.path("cache")).args(arguments);
-        command
-    }
-
-    fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Ran {
-        Ran::of(self.command(arguments))
-    }
-
-    /// Runs what a line of words says; `{}` stands for this place's folder.
-    fn say(&self, line: &str) -> Ran {
-        self.run(self.words(line))
-    }
-
-    fn words(&self, line: &str) -> Vec<String> {
-        let folder = self.dir.path().display().to_string();
-        line.split_whitespace().map(|word| word.replace("{}", &folder)).collect()
-    }
-
-    /// Backs the folder `pvc` up as the source `pvc`.
-    #[track_caller]
-    fn backup(&self, week: &str, pvc: &str) -> Value {
-        self.say(&format!("backup --json --week {week} --source {pvc}={{}}/{pvc}")).expect(0).json()
-    }
-
-    fn objects(&self) -> Vec<PathBuf> {
-        let all = snapshot(&self.store().join("objects"));
-        all.into_keys().filter(|p| p.extension().is_some_and(|e| e == "zst")).collect()
-    }
-
-    /// The program for a user who is not root: nobody, or whoever runs the test. The binary is linked to where
-    /// everybody can run it.
-    fn as_nobody<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
-        if !is_root() {
-            return self.command(arguments);
-        }
-        let program = self.path("weekvault");
-        if !program.exists() {
-            let built = env!("CARGO_BIN_EXE_weekvault");
-            fs::hard_link(built, &program).or_else(|_| fs::copy(built, &program).map(drop)).unwrap();
-        }
-        let mut command = self.clean("setpriv");
-        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(program);
-        command.arg("--no-cache").arg("--store").arg(self.store()).args(arguments);
-        command
-    }
-
-    /// Makes a new folder that whoever `as_nobody` runs as owns.
-    fn folder_of_nobody(&self, path: &str) {
-        fs::create_dir(self.path(path)).unwrap();
-        if is_root() {
-            std::os::unix::fs::chown(self.path(path), Some(65534), Some(65534)).unwrap();
-        }
-    }
-}
-
-impl Ran {
-    fn of(mut command: Command) -> Self {
-        let Output { status, stdout, stderr } = command.output().unwrap();
-        Self {
-            command: format!("{command:?}"),
-            code: status.code(),
-            out: String::from_utf8_lossy(&stdout).into_owned(),
-            bytes: stdout,
-            err: String::from_utf8_lossy(&stderr).into_owned(),
-        }
-    }
-
-    #[track_caller]
-    fn expect(self, code: i32) -> Self {
-        assert_eq!(self.code, Some(code), "{self}");
-        assert!(!self.err.contains("panicked"), "{self}");
-        self
-    }
-
-    /// What must be on stderr.
-    #[track_caller]
-    fn says(self, text: &str) -> Self {
-        assert!(self.err.contains(text), "no {text:?} in\n{self}");
-        self
-    }
-
-    /// Stdout, which must be one JSON document.
-    #[track_caller]
-    fn json(&self) -> Value {
-        assert_eq!(self.out.lines().count(), 1, "{self}");
-        serde_json::from_str(&self.out).unwrap_or_else(|e| panic!("{e}: {self}"))
-    }
-
-    /// Stdout, which must be JSON lines.
-    #[track_caller]
-    fn json_lines(&self) -> Vec<Value> {
-        let parse = |line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}\n{self}"));
-        self.out.lines().map(parse).collect()
-    }
-}
-
-impl std::fmt::Display for Ran {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { command, code, out, err, .. } = self;
-        write!(f, "{command}\nended with {code:?}\n--- stdout\n{out}--- stderr\n{err}---")
-    }
-}
-
-fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
-}
+use std::process::{Command, Stdio};
 
 /// All that shows whether something below a folder was touched, by path.
 type Snapshot = BTreeMap<PathBuf, (u32, u64, u64, (i64, i64), (i64, i64), u64, Vec<u8>)>;
@@ -349,7 +170,7 @@ fn wrong_usage_is_told_before_anything_is_written() {
         ("", "subcommand"),
     ] {
         let ran = place.say(line).expect(2).says(message);
-        assert_eq!(ran.out, "", "{ran}");
+        assert_eq!(ran.stdout, "", "{ran}");
         // Also for programs.
         let document = place.say(&format!("--json {line}")).expect(2).json();
         assert_eq!(document["exit_code"], 2, "{line}");
@@ -423,7 +244,7 @@ fn where_there_is_no_store_it_is_said() {
     let place = Place::new();
     for line in READERS.iter().chain(&["gc", "retain --keep 1", "restore --week latest --pvc html"]) {
         let ran = place.say(line).expect(1).says("no store at").says(&place.text("store"));
-        assert_eq!(ran.out, "", "{ran}");
+        assert_eq!(ran.stdout, "", "{ran}");
     }
     assert!(!place.store().exists());
     // What is something else is not taken for one.
@@ -442,7 +263,7 @@ fn where_there_is_no_store_it_is_said() {
 fn what_is_not_there_is_told_with_what_there_is() {
     let place = filled();
     let ran = place.say("restore --week 2025-14 --pvc engima --target {}/t").expect(1);
-    assert_eq!(ran.err, "error: week 2025-14 has no manifest for pvc \"engima\"; it has: enigma, html\n");
+    assert_eq!(ran.stderr, "error: week 2025-14 has no manifest for pvc \"engima\"; it has: enigma, html\n");
     place.say("ls --week 2025-13 --pvc enigma").expect(1).says("2025-13").says("it has: 2025-14");
     place.say("cat --week previous --pvc enigma x").expect(1).says("previous").says("it has: 2025-14");
     for line in ["list --pvc x", "verify --pvc x", "retain --keep 1 --pvc x", "ls --week latest --pvc x"] {
@@ -484,7 +305,7 @@ fn restore_as_the_manual_says_it() {
     let mut command = place.bare();
     command.args(["restore", "--week", "2025-14", "--pvc", "enigma"]).env("WEEKVAULT_STORE", place.store());
     let ran = Ran::of(command).expect(0);
-    assert!(ran.out.starts_with("2025-14/enigma to "), "{ran}");
+    assert!(ran.stdout.starts_with("2025-14/enigma to "), "{ran}");
     assert_eq!(fs::read(&source).unwrap(), before);
     fs::remove_dir_all(place.path("enigma")).unwrap();
     place.say("restore --week 2025-14 --pvc enigma").expect(0);
@@ -563,12 +384,12 @@ fn a_cronjob_can_be_all_environment() {
     assert!(place.path("store/2025-14/enigma.manifest").exists());
     // The command line wins, and no variable of another command is in the way.
     let ran = run(&["list", "--pvc", "html"], &variables[..4]).expect(0);
-    assert_eq!(ran.out.lines().count(), 2, "{ran}");
+    assert_eq!(ran.stdout.lines().count(), 2, "{ran}");
     let pvc = |name: &str| [("WEEKVAULT_PVC", name.to_owned()), ("WEEKVAULT_WEEK", "latest".to_owned())];
-    assert!(run(&["ls", "--pvc", "enigma"], &pvc("html")).expect(0).out.contains("key"));
-    assert!(run(&["ls"], &pvc("html")).expect(0).out.contains("index.php"));
+    assert!(run(&["ls", "--pvc", "enigma"], &pvc("html")).expect(0).stdout.contains("key"));
+    assert!(run(&["ls"], &pvc("html")).expect(0).stdout.contains("index.php"));
     run(&["ls", "--week", "2025-15"], &pvc("html")).expect(1);
-    assert_eq!(run(&["list"], &[("WEEKVAULT_PVC", String::new())]).expect(0).out.lines().count(), 3);
+    assert_eq!(run(&["list"], &[("WEEKVAULT_PVC", String::new())]).expect(0).stdout.lines().count(), 3);
     // -v wins over a quiet environment; so does a falsehood that is none over nothing.
     run(&["list", "-v"], &[("WEEKVAULT_QUIET", "1".into())]).expect(0);
     run(&["gc"], &[("WEEKVAULT_DRY_RUN", "ture".into())]).expect(2).says("--dry-run");
@@ -598,7 +419,7 @@ fn the_cache_is_where_it_is_told_and_never_in_the_store() {
     // Without a home there is none, and nobody minds.
     let mut command = place.bare();
     command.arg("--store").arg(place.store()).arg("list").env_remove("HOME");
-    assert_eq!(Ran::of(command).expect(0).err, "");
+    assert_eq!(Ran::of(command).expect(0).stderr, "");
 }
 
 #[test]
@@ -638,7 +459,7 @@ fn a_list_of_excludes_may_be_an_editors_of_windows() {
     }
     place.write("list", "\u{feff}*.tmp\r\n*.log\r\n");
     place.say("backup --week 2025-14 --source html={}/html --exclude-from {}/list").expect(0);
-    assert_eq!(place.say("ls --week latest --pvc html").expect(0).out, "keep\n");
+    assert_eq!(place.say("ls --week latest --pvc html").expect(0).stdout, "keep\n");
 }
 
 // What is written, and what is not.
@@ -670,7 +491,7 @@ fn a_dry_run_writes_nothing() {
     let place = filled();
     // With no store yet there is none after it either.
     let ran = place.say("backup --dry-run --source html={}/html --store {}/new").expect(0);
-    assert!(ran.out.contains("dry run: nothing was written"), "{ran}");
+    assert!(ran.stdout.contains("dry run: nothing was written"), "{ran}");
     assert!(!place.path("new").exists());
     place.write("html/new", noise(9_000, 2));
     place.backup("2025-15", "html");
@@ -694,9 +515,9 @@ fn a_dry_run_writes_nothing() {
     assert_eq!(report["retired"], serde_json::json!(["2025-14/html.manifest"]));
     let ran = place.say("restore --week 2025-14 --pvc html --delete --dry-run").expect(0);
     for change in ["create   link", "delete   new", "delete   newer"] {
-        assert!(ran.out.lines().any(|line| line == change), "no {change:?} in {ran}");
+        assert!(ran.stdout.lines().any(|line| line == change), "no {change:?} in {ran}");
     }
-    assert!(ran.out.lines().last().unwrap().starts_with("dry run, 2025-14/html to "), "{ran}");
+    assert!(ran.stdout.lines().last().unwrap().starts_with("dry run, 2025-14/html to "), "{ran}");
     place.say("restore --week 2025-14 --pvc html --dry-run --target {}/nowhere/below").expect(0);
     assert!(!place.path("nowhere").exists());
     assert!((snapshot(&place.store()), snapshot(&place.path("html"))) == before, "a dry run wrote something");
@@ -718,7 +539,7 @@ fn readers_need_no_write_access_to_the_store() {
     ];
     for line in READERS.iter().chain(&restoring) {
         let ran = Ran::of(place.as_nobody(place.words(line))).expect(0);
-        assert_eq!(ran.err, "", "{ran}");
+        assert_eq!(ran.stderr, "", "{ran}");
         assert_eq!(snapshot(&place.store()), before, "{line}");
     }
     assert_eq!(fs::read(place.path("out/restored/index.php")).unwrap(), b"<?php\n");
@@ -774,19 +595,19 @@ fn what_cannot_be_read_makes_the_manifest_partial() {
     backup("2025-13").expect(3);
     assert!(place.path("store/2025-13/html.partial.manifest").exists());
     assert_eq!(fs::read(place.path("store/2025-13/html.manifest")).unwrap(), complete);
-    assert_eq!(run("cat --week 2025-13 --pvc html secret").expect(0).out, "html/secret");
+    assert_eq!(run("cat --week 2025-13 --pvc html secret").expect(0).stdout, "html/secret");
     run("cat --week 2025-14 --pvc html secret").expect(1).says("2025-14/html is partial");
     run("ls --week 2025-14 --pvc html").expect(0).says("2025-14/html is partial");
     let listed = run("list").expect(0);
-    assert_eq!(listed.out.matches("PARTIAL: 2 not read").count(), 2, "{listed}");
-    assert_eq!(listed.out.matches("complete").count(), 1, "{listed}");
+    assert_eq!(listed.stdout.matches("PARTIAL: 2 not read").count(), 2, "{listed}");
+    assert_eq!(listed.stdout.matches("complete").count(), 1, "{listed}");
     let ran = run("restore --no-owner --week latest --pvc html --target {}/out/restored").expect(0);
     let ran = ran.says("warning: 2025-14/html is partial");
     assert!(place.path("out/restored/open").exists() && !place.path("out/restored/secret").exists(), "{ran}");
-    assert_eq!(run("verify").expect(0).out.matches("html is partial").count(), 2);
+    assert_eq!(run("verify").expect(0).stdout.matches("html is partial").count(), 2);
     assert_eq!(run("verify --json").expect(0).json()["partial_manifests"].as_array().unwrap().len(), 2);
     let text = run("backup --keep 1 --week 2025-14 --source html={}/html").expect(3);
-    assert!(text.out.contains("PARTIAL: 2 not read"), "{text}");
+    assert!(text.stdout.contains("PARTIAL: 2 not read"), "{text}");
     // Once all can be read again, the complete one takes over and what it makes needless is retired.
     mode("html/secret", 0o644);
     mode("html/folder", 0o755);
@@ -842,7 +663,7 @@ fn json_is_one_document_and_alone_on_stdout() {
         let ran = place.say(&format!("{line} --json")).expect(code);
         let document = ran.json();
         assert_eq!(document["exit_code"], code, "{ran}");
-        assert!(ran.err.contains(document["error"].as_str().unwrap().lines().next().unwrap()), "{ran}");
+        assert!(ran.stderr.contains(document["error"].as_str().unwrap().lines().next().unwrap()), "{ran}");
     }
     // Whoever asks by variable gets no less.
     let mut command = place.command(["retain"]);
@@ -866,8 +687,8 @@ fn a_finished_backup_ends_with_the_block() {
     let line = "backup --ignore-ctime --week 2025-14 --source html={}/html --source enigma={}/enigma";
     place.say("init").expect(0);
     let ran = place.say(line).expect(0);
-    assert_eq!(ran.err, "", "{ran}");
-    let lines: Vec<&str> = ran.out.lines().collect();
+    assert_eq!(ran.stderr, "", "{ran}");
+    let lines: Vec<&str> = ran.stdout.lines().collect();
     assert_eq!(lines[0], "=== Backup IO Stats ===");
     let seconds = lines[1].strip_prefix("duration: ").and_then(|s| s.strip_suffix('s')).unwrap();
     assert!(seconds.parse::<u64>().is_ok_and(|s| s < 600), "{ran}");
@@ -886,7 +707,7 @@ fn a_finished_backup_ends_with_the_block() {
         n @ ..1024 => format!("written: {n} B"),
         n => format!("written: {:.1} KiB", n as f64 / 1024.0),
     };
-    let lines: Vec<&str> = ran.out.lines().collect();
+    let lines: Vec<&str> = ran.stdout.lines().collect();
     assert_eq!(lines[2..5], ["read:    0 B", &written, "output:  3 MiB"], "{ran}");
 }
 
@@ -899,7 +720,7 @@ fn quiet_silences_notes_but_neither_warnings_nor_errors() {
     let line = "backup --week 2025-14 --source html={}/html";
     place.say(line).expect(0).says("note: a garbage collection is running");
     let ran = place.say(&format!("{line} --quiet")).expect(0);
-    assert_eq!(ran.err, "", "{ran}");
+    assert_eq!(ran.stderr, "", "{ran}");
     place
         .say(&format!("{line} -q --pushgateway nonsense"))
         .expect(0)
@@ -912,10 +733,10 @@ fn colours_are_where_they_are_wanted() {
     let place = filled();
     let escape = '\u{1b}';
     for line in ["list --pvc none", "list --bogus"] {
-        assert!(!place.say(line).err.contains(escape), "no terminal, no colours");
-        assert!(place.say(&format!("{line} --color always")).err.contains(escape), "{line}");
-        assert!(place.say(&format!("{line} --color=always")).err.contains(escape), "{line}");
-        assert!(!place.say(&format!("{line} --color never")).err.contains(escape), "{line}");
+        assert!(!place.say(line).stderr.contains(escape), "no terminal, no colours");
+        assert!(place.say(&format!("{line} --color always")).stderr.contains(escape), "{line}");
+        assert!(place.say(&format!("{line} --color=always")).stderr.contains(escape), "{line}");
+        assert!(!place.say(&format!("{line} --color never")).stderr.contains(escape), "{line}");
     }
     // On a terminal, which `script` makes: its output is then on stdout.
     let terminal = |color: &str, no_color: Option<&str>| {
@@ -927,8 +748,8 @@ fn colours_are_where_they_are_wanted() {
             script.env("NO_COLOR", value);
         }
         let ran = Ran::of(script);
-        assert!(ran.out.contains("has: enigma, html"), "{ran}");
-        ran.out.contains(escape)
+        assert!(ran.stdout.contains("has: enigma, html"), "{ran}");
+        ran.stdout.contains(escape)
     };
     if Command::new("script").arg("--version").output().is_err() {
         return eprintln!("SKIPPED: colours on a terminal: no script(1) here");
@@ -972,15 +793,15 @@ fn help_ends_with_examples_that_work_and_the_exit_codes() {
     let place = Place::new();
     each_command(&mut |name, _| {
         let long = place.say(&format!("{name} --help")).expect(0);
-        assert_eq!(long.out, place.say(&format!("{name} -h")).expect(0).out, "one help, not two");
-        assert_eq!(long.err, "");
+        assert_eq!(long.stdout, place.say(&format!("{name} -h")).expect(0).stdout, "one help, not two");
+        assert_eq!(long.stderr, "");
         if !name.is_empty() {
-            assert_eq!(long.out, place.say(&format!("help {name}")).expect(0).out);
+            assert_eq!(long.stdout, place.say(&format!("help {name}")).expect(0).stdout);
         }
-        for line in long.out.lines() {
+        for line in long.stdout.lines() {
             assert!(line.chars().count() <= 100 && !line.ends_with(' '), "{name}: {line:?}");
         }
-        let (_, end) = long.out.split_once("\nExamples:\n").unwrap_or_else(|| panic!("{long}"));
+        let (_, end) = long.stdout.split_once("\nExamples:\n").unwrap_or_else(|| panic!("{long}"));
         let (examples, codes) = end.split_once("\n\nExit codes:\n").unwrap_or_else(|| panic!("{long}"));
         let codes: Vec<&str> = codes.lines().map(|l| l.split_whitespace().next().unwrap()).collect();
         let wanted: &[&str] = match name {
@@ -1007,11 +828,11 @@ fn help_ends_with_examples_that_work_and_the_exit_codes() {
         assert!(count > 0, "{name} has no example");
     });
     let version = place.say("--version").expect(0);
-    assert_eq!(version.out, concat!("weekvault ", env!("CARGO_PKG_VERSION"), "\n"));
+    assert_eq!(version.stdout, concat!("weekvault ", env!("CARGO_PKG_VERSION"), "\n"));
     // What variables hold may be a password, and is nobody's business.
     let mut command = place.bare();
     command.args(["backup", "--help"]).env("WEEKVAULT_PUSHGATEWAY", "http://me:s3cret@gateway");
-    assert!(!Ran::of(command).expect(0).out.contains("s3cret"));
+    assert!(!Ran::of(command).expect(0).stdout.contains("s3cret"));
 }
 
 /// A writer that nobody reads.
@@ -1041,7 +862,7 @@ fn whoever_stops_reading_breaks_nothing() {
         let mut command = place.command(place.words(line));
         command.stdout(closed_pipe());
         let ran = Ran::of(command).expect(0);
-        assert!(ran.err.lines().all(|line| line.starts_with("note: restoring: ")), "{ran}");
+        assert!(ran.stderr.lines().all(|line| line.starts_with("note: restoring: ")), "{ran}");
     }
     assert!(place.path("restored/many").exists(), "a restore goes on");
     // What went wrong is not forgotten with it.
@@ -1066,7 +887,10 @@ fn whoever_stops_reading_breaks_nothing() {
         let mut command = place.command(place.words(line));
         command.stdout(fs::File::create("/dev/full").unwrap());
         let ran = Ran::of(command).expect(1);
-        assert!(line.contains("help") || ran.err.contains("cannot write the output: No space left"), "{ran}");
+        assert!(
+            line.contains("help") || ran.stderr.contains("cannot write the output: No space left"),
+            "{ran}"
+        );
     }
 }
 
@@ -1092,7 +916,7 @@ fn excludes_leave_out_what_they_name() {
         let report = place.run(arguments).expect(0).json();
         let ls = place.say("ls -R --week 2025-14 --pvc html").expect(0);
         let skipped = report["sources"][0]["skipped"].as_u64().unwrap();
-        (ls.out.lines().map(str::to_owned).collect::<BTreeSet<_>>(), skipped)
+        (ls.stdout.lines().map(str::to_owned).collect::<BTreeSet<_>>(), skipped)
     };
     let (all, skipped) = backup(&[]);
     let has = |paths: &BTreeSet<String>, path: &str| paths.contains(path);
@@ -1131,12 +955,12 @@ fn other_file_systems_are_entered_on_request_only() {
     };
     let possible = inside("true", "");
     if possible.code != Some(0) {
-        return eprintln!("SKIPPED: other file systems: {}", possible.err.trim());
+        return eprintln!("SKIPPED: other file systems: {}", possible.stderr.trim());
     }
     let line = "backup --json --week 2025-14 --source html={}/html";
     let report = inside("exec \"$@\"", line).expect(0).json();
     assert_eq!(report["sources"][0]["skipped"], 1, "{report}");
-    let ls = || place.say("ls -R --week latest --pvc html").expect(0).out;
+    let ls = || place.say("ls -R --week latest --pvc html").expect(0).stdout;
     assert_eq!(ls(), "index.php\nmount\n");
     inside("exec \"$@\"", &format!("{line} --cross-filesystems")).expect(0);
     assert_eq!(ls(), "index.php\nmount\nmount/inner\n");
@@ -1147,10 +971,10 @@ fn other_file_systems_are_entered_on_request_only() {
 #[test]
 fn list_shows_weeks_and_pvcs() {
     let place = filled();
-    assert_eq!(Place::with_small_chunks().say("list").expect(0).out, "no manifests yet\n");
+    assert_eq!(Place::with_small_chunks().say("list").expect(0).stdout, "no manifests yet\n");
     place.backup("2025-15", "html");
     let ran = place.say("list").expect(0);
-    let lines: Vec<Vec<&str>> = ran.out.lines().map(|l| l.split_whitespace().collect()).collect();
+    let lines: Vec<Vec<&str>> = ran.stdout.lines().map(|l| l.split_whitespace().collect()).collect();
     assert_eq!(lines[0], ["week", "pvc", "when", "files", "size", "new", "state"]);
     let names: Vec<_> = lines[1..].iter().map(|l| (l[0], l[1])).collect();
     assert_eq!(names, [("2025-14", "enigma"), ("2025-14", "html"), ("2025-15", "html")]);
@@ -1175,7 +999,8 @@ fn ls_and_cat_show_what_is_in_a_manifest() {
     fs::write(place.path("html").join(OsStr::from_bytes(b"n\n\xff")), "odd").unwrap();
     fs::set_permissions(place.path("html/b"), fs::Permissions::from_mode(0o4751)).unwrap();
     place.backup("2025-14", "html");
-    let ls = |arguments: &str| place.say(&format!("ls --week latest --pvc html {arguments}")).expect(0).out;
+    let ls =
+        |arguments: &str| place.say(&format!("ls --week latest --pvc html {arguments}")).expect(0).stdout;
     assert_eq!(ls(""), "a\na.txt\nb\nn\\n\\xff\nz\n");
     assert_eq!(ls("-R"), "a\na/x\na.txt\nb\nn\\n\\xff\nz\n");
     assert_eq!(
@@ -1204,7 +1029,7 @@ fn materialize_makes_a_new_tree() {
     let place = filled();
     let line = "materialize --week 2025-14 --pvc html {}/new/tree";
     let ran = place.say(line).expect(0);
-    assert!(ran.out.starts_with("2025-14/html to ") && ran.out.contains("5 created"), "{ran}");
+    assert!(ran.stdout.starts_with("2025-14/html to ") && ran.stdout.contains("5 created"), "{ran}");
     assert_eq!(fs::read(place.path("new/tree/config/config.inc.php")).unwrap(), b"config");
     place.say(line).expect(2).says("is not empty").says("weekvault restore");
     fs::create_dir(place.path("empty")).unwrap();
@@ -1232,9 +1057,9 @@ fn retention_and_gc_move_to_the_trash_and_empty_it() {
     let all = place.objects().len();
     assert_eq!(weeks(), 6, "--no-retention");
     let ran = place.say("retain --keep 2 --dry-run").expect(0);
-    assert_eq!(ran.out, "would retire 2025-12/enigma.manifest\nwould retire 2025-12/html.manifest\n");
-    assert_eq!(place.say("retain --keep 2 --pvc html").expect(0).out, "retired 2025-12/html.manifest\n");
-    assert_eq!(place.say("retain --keep 2 --pvc html").expect(0).out, "nothing to retire\n");
+    assert_eq!(ran.stdout, "would retire 2025-12/enigma.manifest\nwould retire 2025-12/html.manifest\n");
+    assert_eq!(place.say("retain --keep 2 --pvc html").expect(0).stdout, "retired 2025-12/html.manifest\n");
+    assert_eq!(place.say("retain --keep 2 --pvc html").expect(0).stdout, "nothing to retire\n");
     assert_eq!(weeks(), 5);
     place.say("retain --keep 1").expect(0);
     assert_eq!(weeks(), 2);
@@ -1265,7 +1090,7 @@ fn retention_and_gc_move_to_the_trash_and_empty_it() {
     fs::rename(&day, place.path("store/trash/2020-01-01")).unwrap();
     assert_eq!(place.say("gc --json --trash-days 99999").expect(0).json()["deleted_files"], 0);
     let ran = place.say("gc").expect(0);
-    assert!(ran.out.contains(&format!("{} files deleted from the trash", retired + 4)), "{ran}");
+    assert!(ran.stdout.contains(&format!("{} files deleted from the trash", retired + 4)), "{ran}");
     assert_eq!(trash("store/trash"), None);
     place.say("verify").expect(0);
 }
@@ -1283,7 +1108,7 @@ fn a_backup_retires_what_is_old() {
     }
     assert_eq!(place.objects().len(), 2);
     let text = place.say("backup --keep 1 --week 2025-13 --source html={}/html").expect(0);
-    assert!(text.out.ends_with("\nretired: 2025-12/html.manifest\n"), "{text}");
+    assert!(text.stdout.ends_with("\nretired: 2025-12/html.manifest\n"), "{text}");
 }
 
 #[test]
@@ -1293,7 +1118,7 @@ fn a_backup_that_cannot_tidy_up_says_that_it_is_published() {
     let line = "backup --week 2025-15 --source html={}/html";
     let ran = place.say(line).expect(1).says("the backup is published, but");
     let ran = ran.says("2025-14/enigma.manifest");
-    assert!(ran.out.starts_with("=== Backup IO Stats ===\n"), "{ran}");
+    assert!(ran.stdout.starts_with("=== Backup IO Stats ===\n"), "{ran}");
     assert!(place.path("store/2025-15/html.manifest").exists());
     let report = place.say(&format!("{line} --json")).expect(1).json();
     assert_eq!(report["exit_code"], 1);
@@ -1330,7 +1155,7 @@ fn slices_together_check_each_object_once() {
         assert_eq!(checked, objects.len() as u64);
     }
     let today = place.say("verify --slice day/7").expect(0);
-    assert!(today.out.contains(" of slice "), "{today}");
+    assert!(today.stdout.contains(" of slice "), "{today}");
     // Each slice names its own, once all are gone.
     for object in &objects {
         fs::remove_file(object).unwrap();
@@ -1350,7 +1175,7 @@ fn slices_together_check_each_object_once() {
 #[test]
 fn verify_names_what_is_damaged_and_what_that_hurts() {
     let place = many_objects();
-    assert!(place.say("verify").expect(0).out.contains("nothing is damaged"));
+    assert!(place.say("verify").expect(0).stdout.contains("nothing is damaged"));
     let quick = place.say("verify --quick --json").expect(0).json();
     assert_eq!(quick["read_bytes"], 0, "a quick one reads nothing");
     let only = |pvc: &str| place.say(&format!("verify --json --pvc {pvc}")).expect(0).json();
@@ -1368,8 +1193,8 @@ fn verify_names_what_is_damaged_and_what_that_hurts() {
         let good = fs::read(&object).unwrap();
         damage(&object);
         let text = place.say("verify").expect(4);
-        assert!(text.out.contains(&format!("object {name} is damaged")), "{text}");
-        assert!(text.out.ends_with("1 object DAMAGED\n"), "{text}");
+        assert!(text.stdout.contains(&format!("object {name} is damaged")), "{text}");
+        assert!(text.stdout.ends_with("1 object DAMAGED\n"), "{text}");
         let report = place.say("verify --json").expect(4).json();
         assert_eq!(report["exit_code"], 4);
         let damaged = report["damaged_objects"].as_array().unwrap();
@@ -1377,7 +1202,7 @@ fn verify_names_what_is_damaged_and_what_that_hurts() {
         let mut hurts = BTreeSet::new();
         for path in damaged[0]["hurts"].as_array().unwrap() {
             let (pvc, path) = (path["pvc"].as_str().unwrap(), path["path"].as_str().unwrap());
-            assert!(text.out.contains(&format!("  hurts 2025-14 {pvc}: {path}\n")), "{text}");
+            assert!(text.stdout.contains(&format!("  hurts 2025-14 {pvc}: {path}\n")), "{text}");
             hurts.insert(format!("{pvc}/{path}"));
         }
         for pvc in ["html", "enigma"] {
@@ -1389,7 +1214,7 @@ fn verify_names_what_is_damaged_and_what_that_hurts() {
         fs::write(&object, &good).unwrap();
         cut_short(&object);
         let ran = place.say("verify --quick").expect(4);
-        assert!(ran.out.contains(&name), "{ran}");
+        assert!(ran.stdout.contains(&name), "{ran}");
         fs::write(&object, &good).unwrap();
         hurt.insert(name, hurts);
     }
@@ -1406,9 +1231,9 @@ fn a_damaged_manifest_hides_nothing_else() {
     let manifest = place.path("store/2025-14/enigma.manifest");
     damage(&manifest);
     let text = place.say("verify").expect(4);
-    assert!(text.out.contains(&place.text("store/2025-14/enigma.manifest")), "{text}");
-    assert!(text.out.contains("hurts 2025-14 enigma: all of it"), "{text}");
-    assert!(text.out.contains("1 manifest DAMAGED"), "{text}");
+    assert!(text.stdout.contains(&place.text("store/2025-14/enigma.manifest")), "{text}");
+    assert!(text.stdout.contains("hurts 2025-14 enigma: all of it"), "{text}");
+    assert!(text.stdout.contains("1 manifest DAMAGED"), "{text}");
     let report = place.say("verify --json").expect(4).json();
     let damaged = report["damaged_manifests"].as_array().unwrap();
     assert_eq!(
@@ -1424,8 +1249,8 @@ fn a_damaged_manifest_hides_nothing_else() {
     place.say("restore --week 2025-14 --pvc enigma --target {}/t2").expect(1).says("enigma.manifest");
     cut_short(&manifest);
     let ran = place.say("list").expect(1);
-    let line = ran.out.lines().find(|l| l.contains("enigma")).unwrap();
-    assert!(line.contains("DAMAGED: ") && ran.out.matches("complete").count() == 2, "{ran}");
+    let line = ran.stdout.lines().find(|l| l.contains("enigma")).unwrap();
+    assert!(line.contains("DAMAGED: ") && ran.stdout.matches("complete").count() == 2, "{ran}");
     let list = place.say("list --json").expect(1).json();
     assert_eq!((&list[0]["pvc"], list[0]["damaged"].is_string()), (&"enigma".into(), true), "{list}");
     // The store's own file is part of it.
@@ -1446,7 +1271,7 @@ fn a_damaged_object_spoils_no_other_file() {
     damage(&object);
     let ran = place.say("restore --week latest --pvc html --target {}/t").expect(1);
     let ran = ran.says("warning: restoring 2025-14/html: cannot restore ").says("see the warnings");
-    assert!(ran.err.contains(object.file_stem().unwrap().to_str().unwrap()), "{ran}");
+    assert!(ran.stderr.contains(object.file_stem().unwrap().to_str().unwrap()), "{ran}");
     let restored = fs::read_dir(place.path("t")).unwrap().map(|e| e.unwrap().path());
     let mut count = 0;
     for path in restored {
@@ -1473,9 +1298,9 @@ fn completions_and_man_pages() {
     let place = Place::new();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let ran = place.say(&format!("completions {shell}")).expect(0);
-        assert!(ran.out.contains("exclude-caches") && ran.err.is_empty(), "{ran}");
+        assert!(ran.stdout.contains("exclude-caches") && ran.stderr.is_empty(), "{ran}");
         if Command::new(shell).arg("--version").output().is_ok() && matches!(shell, "bash" | "zsh") {
-            place.write("script", &ran.out);
+            place.write("script", &ran.stdout);
             let checked = Command::new(shell).arg("-n").arg(place.path("script")).output().unwrap();
             assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
         }

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use tempfile::TempDir;
 use weekvault::archive::{Archive, GcOptions, Manifest, collect};
-use weekvault::format::{ManifestWriter, Section, encode_objects, encode_summary};
+use weekvault::format::{ManifestWriter, Seals, Section, encode_objects, encode_summary};
 use weekvault::model::{
     ArchivePath, Completeness, Entry, Extent, Kind, Meta, Problem, RunId, Silent, Summary, Timestamp, WeekRef,
 };
@@ -98,7 +98,7 @@ impl Base {
 
         let archive = open(&vault.store);
         let current = manifest_of(&archive, CURRENT);
-        let mut writer = ManifestWriter::new(Vec::new(), 3).unwrap();
+        let mut writer = ManifestWriter::new(Vec::new(), &Seals::zstd(3)).unwrap();
         entries_of(&current).iter().for_each(|(_, entry)| writer.entry(entry).unwrap());
         let (path, operation) = (ArchivePath::parse(b"unread").unwrap(), "open".to_owned());
         writer.problem(Problem { path, operation, error: "denied".into() });

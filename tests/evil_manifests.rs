@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::TempDir;
-use weekvault::format::{Sealer, encode_objects, encode_summary};
+use weekvault::format::{Seals, encode_objects, encode_summary};
 use weekvault::model::{ArchivePath, Counts, Kind, Meta, ObjectId, ObjectRow, Timestamp};
 use weekvault::tree::{OwnerMap, Target};
 
@@ -47,7 +47,7 @@ impl Scene {
         let vault = Vault::with_small_chunks(folder.path().join("store"));
         let scene = Self { folder, vault };
         let mut object = Vec::new();
-        Sealer::new(1).unwrap().seal_into(CHUNK, &mut object).unwrap();
+        Seals::zstd(1).sealer().unwrap().seal_into(CHUNK, &mut object).unwrap();
         let hex = ObjectId::of(CHUNK).to_string();
         scene.write(&format!("store/objects/{}/{hex}.zst", &hex[..1]), &object);
         scene.write("outside/canary", CANARY);

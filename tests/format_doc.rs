@@ -16,9 +16,9 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use weekvault::archive::{Archive, NewStore};
 use weekvault::format::{
-    Block, ChunkSizes, FormatError, ManifestReader, ManifestWriter, Opener, RandomRead, ReadError, Sealer,
-    Section, StoreConfig, decode_objects, decode_store, decode_summary, encode_objects, encode_store,
-    encode_summary, stored_bound,
+    Block, ChunkSizes, FormatError, ManifestReader, ManifestWriter, RandomRead, ReadError, Seals, Section,
+    StoreConfig, decode_objects, decode_store, decode_summary, encode_objects, encode_store, encode_summary,
+    stored_bound,
 };
 use weekvault::model::{
     ArchivePath, Completeness, ContentHash, Counts, DeviceNumber, Entry, Extent, FileContent, Kind, LeftOut,
@@ -82,7 +82,7 @@ fn text(name: &str) -> String {
 /// `bytes` after its first `skip` bytes, which are a zstd frame's header and that of its raw block.
 fn plain(name: &str, skip: usize) -> Vec<u8> {
     let bytes = bytes(name);
-    let mut opener = Opener::new().unwrap();
+    let mut opener = Seals::default().opener().unwrap();
     let mut opened = Vec::new();
     opener.open_into(&bytes, (bytes.len() - skip) as u32, "the example", &mut opened).unwrap();
     assert_eq!(opened, bytes[skip..], "{name} is legible");
@@ -104,7 +104,7 @@ impl RandomRead for InMemory {
 }
 
 fn open(manifest: Vec<u8>) -> ManifestReader<InMemory> {
-    ManifestReader::open(InMemory(manifest)).unwrap()
+    ManifestReader::open(InMemory(manifest), &Seals::default()).unwrap()
 }
 
 /// A zstd frame with one raw block.
@@ -165,7 +165,7 @@ fn assemble_sealed(blocks: &[Sealed]) -> Vec<u8> {
 
 /// The plain bytes of a section, as the index lays its blocks out.
 fn section(manifest: &[u8], section: Section) -> Vec<u8> {
-    let (mut opener, mut all, mut plain) = (Opener::new().unwrap(), Vec::new(), Vec::new());
+    let (mut opener, mut all, mut plain) = (Seals::default().opener().unwrap(), Vec::new(), Vec::new());
     for block in open(manifest.to_vec()).blocks().iter().filter(|b| b.section == section) {
         let stored = &manifest[block.offset as usize..][..block.stored_length as usize];
         opener.open_into(stored, block.plain_length, "a block", &mut plain).unwrap();
@@ -275,7 +275,7 @@ fn summary() -> Summary {
 
 /// A manifest as the program writes it.
 fn write(entries: &[Entry], problems: &[Problem]) -> Vec<u8> {
-    let mut writer = ManifestWriter::new(Vec::new(), 3).unwrap();
+    let mut writer = ManifestWriter::new(Vec::new(), &Seals::zstd(3)).unwrap();
     for entry in entries {
         writer.entry(entry).unwrap();
     }
@@ -423,7 +423,7 @@ fn assert_refused<T>(read: Result<T, impl std::fmt::Display>, message: &str) {
 }
 
 fn try_open(manifest: Vec<u8>) -> Result<ManifestReader<InMemory>, ReadError> {
-    ManifestReader::open(InMemory(manifest))
+    ManifestReader::open(InMemory(manifest), &Seals::default())
 }
 
 fn try_read(manifest: Vec<u8>) -> Result<Vec<Entry>, ReadError> {
@@ -593,7 +593,7 @@ fn the_summary_is_as_documented() {
 /// A block sealed by zstd, as large as it may be.
 fn sealed(section: u8, items: u32, plain: &[u8]) -> Sealed {
     let mut stored = Vec::new();
-    Sealer::new(1).unwrap().seal_into(plain, &mut stored).unwrap();
+    Seals::zstd(1).sealer().unwrap().seal_into(plain, &mut stored).unwrap();
     Sealed { section, seal: 0, items, plain_length: plain.len(), stored }
 }
 
@@ -664,7 +664,7 @@ fn a_file_has_no_more_extents_than_documented() {
     let root = small_tree().remove(0);
     let manifest = write(&[root.clone(), sparse(2_000_000)], &[]);
     assert!(read(manifest.clone()) == [root.clone(), sparse(2_000_000)]);
-    let mut writer = ManifestWriter::new(Vec::new(), 3).unwrap();
+    let mut writer = ManifestWriter::new(Vec::new(), &Seals::zstd(3)).unwrap();
     writer.entry(&root).unwrap();
     assert!(writer.entry(&sparse(2_000_001)).is_err(), "the writer refuses one more");
     // The same record with one more: in the size, in the number of extents (both `fc`, u32), and at the end.
@@ -690,7 +690,7 @@ fn a_path_is_no_longer_than_documented() {
     // Each level has 255 bytes and a slash, but for the first.
     assert_eq!(read(write(&tree(256), &[])), tree(256));
     // One more level, by hand: the writer does not take it.
-    let (mut writer, mut taken) = (ManifestWriter::new(Vec::new(), 3).unwrap(), 0);
+    let (mut writer, mut taken) = (ManifestWriter::new(Vec::new(), &Seals::zstd(3)).unwrap(), 0);
     for entry in tree(257) {
         match writer.entry(&entry) {
             Ok(()) => taken += 1,
@@ -754,7 +754,7 @@ fn lists_are_no_longer_than_documented() {
     };
     let manifest = write(&[with_xattrs(10_000)], &[]);
     assert_eq!(read(manifest.clone()), [with_xattrs(10_000)]);
-    let mut writer = ManifestWriter::new(Vec::new(), 3).unwrap();
+    let mut writer = ManifestWriter::new(Vec::new(), &Seals::zstd(3)).unwrap();
     assert!(writer.entry(&with_xattrs(10_001)).is_err(), "the writer refuses one more");
     let mut plain = section(&manifest, Section::Entries);
     let number = [0xfb, 0x10, 0x27];
@@ -766,7 +766,7 @@ fn lists_are_no_longer_than_documented() {
     let owners =
         |count: u32| Owners { users: (0..count).map(|i| (i, b"u".to_vec())).collect(), groups: vec![] };
     let finish = |owners: &Owners| {
-        let mut writer = ManifestWriter::new(Vec::new(), 1).unwrap();
+        let mut writer = ManifestWriter::new(Vec::new(), &Seals::zstd(1)).unwrap();
         writer.entry(&small_tree().remove(0)).unwrap();
         let summary = decode_summary(&bytes("manifest/summary")).unwrap();
         writer.finish(owners, &[], &summary)
@@ -838,7 +838,7 @@ fn places_left_out_are_encoded_as_documented() {
         place(b"week", LeftOutReason::Other(250)),
     ];
     let write = |places: &[LeftOut]| {
-        let mut writer = ManifestWriter::new(Vec::new(), 3).unwrap();
+        let mut writer = ManifestWriter::new(Vec::new(), &Seals::zstd(3)).unwrap();
         small_tree().iter().for_each(|entry| writer.entry(entry).unwrap());
         writer.left_out(places.to_vec());
         writer.finish(&owners(), &[object()], &summary()).map(|(bytes, ..)| bytes)
@@ -878,7 +878,11 @@ fn ancillary(manifest: &[u8]) -> Vec<u8> {
     let block = reader.blocks().last().unwrap();
     let stored = &manifest[block.offset as usize..][..block.stored_length as usize];
     let mut plain = Vec::new();
-    Opener::new().unwrap().open_into(stored, block.plain_length, "the section", &mut plain).unwrap();
+    Seals::default()
+        .opener()
+        .unwrap()
+        .open_into(stored, block.plain_length, "the section", &mut plain)
+        .unwrap();
     plain
 }
 

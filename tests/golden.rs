@@ -786,13 +786,12 @@ fn back_up(archive: &Archive, week: &str, root: &Path, pvcs: &[&str]) {
     let source = |pvc: &&str| Source { pvc: pvc.parse().unwrap(), path: root.join(pvc) };
     let options = BackupOptions {
         walk: WalkOptions { excludes: Some(Excludes::new([EXCLUDED]).unwrap()), ..WalkOptions::everything() },
-        compression: 19,
         ..BackupOptions::default()
     };
     let (excludes, host) = (vec![EXCLUDED.into()], "golden".into());
     let labels = Labels { excludes, host, ..Labels::of(week.parse().unwrap()) };
     let sources: Vec<Source> = pvcs.iter().map(source).collect();
-    backup(Run::new(archive, &Silent::default()).on(2), &sources, &labels, &options).unwrap();
+    backup(Run::new(&archive.at_level(19), &Silent::default()).on(2), &sources, &labels, &options).unwrap();
 }
 
 /// Set to a store's folder: only the run without capabilities is made.

@@ -12,9 +12,10 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 /// A folder with a source, a cache, and whatever stores a test makes; it is the working directory.
-struct Place(TempDir);
+/// A working directory with a source and a farm, and no store.
+struct Bare(TempDir);
 
-impl Place {
+impl Bare {
     fn new() -> Self {
         let place = Self(tempfile::tempdir().unwrap());
         for folder in ["src", "farm/2025-13/s"] {
@@ -64,7 +65,7 @@ fn id(store: &Path) -> String {
 
 #[test]
 fn what_looks_remote_or_unexpanded_makes_no_directory() {
-    let place = Place::new();
+    let place = Bare::new();
     for (store, way_out) in [
         ("user@nas:/volume1/backup", "mounted"),
         ("nas:backup", "mounted"),
@@ -96,7 +97,7 @@ fn what_looks_remote_or_unexpanded_makes_no_directory() {
 
 #[test]
 fn a_store_is_made_once_and_that_is_told() {
-    let place = Place::new();
+    let place = Bare::new();
     let document = place.run("vault", "init --json").expect(0).json();
     let made = id(&place.path("vault"));
     assert_eq!(document["id"], made.as_str());
@@ -120,7 +121,7 @@ fn a_store_is_made_once_and_that_is_told() {
 
 #[test]
 fn only_the_last_directory_is_made() {
-    let place = Place::new();
+    let place = Bare::new();
     for line in [BACKUP, "init", &format!("{BACKUP} --dry-run")] {
         place.run("mnt/share/vault", line).expect(1).says("mnt/share does not exist; is its share mounted?");
         assert!(!place.path("mnt").exists());
@@ -140,7 +141,7 @@ fn only_the_last_directory_is_made() {
 
 #[test]
 fn a_job_that_has_a_store_makes_no_other() {
-    let place = Place::new();
+    let place = Bare::new();
     let existing = format!("{BACKUP} --existing");
     for line in [&*existing, "import --existing --rsync-root farm", &format!("{existing} --dry-run")] {
         place.run("vault", line).expect(1).says("--existing makes none").says("weekvault init");
@@ -158,7 +159,7 @@ fn a_job_that_has_a_store_makes_no_other() {
 
 #[test]
 fn a_store_with_another_id_is_refused_by_all_commands() {
-    let place = Place::new();
+    let place = Bare::new();
     let (right, wrong) =
         ("--store-id 00112233445566778899aabbccddeeff", "--store-id 00000000000000000000000000000000");
     place.run("vault", &format!("{BACKUP} {right}")).expect(1).says("no store at").says("00112233");
@@ -195,7 +196,7 @@ fn a_store_with_another_id_is_refused_by_all_commands() {
 
 #[test]
 fn where_another_store_was_a_new_one_is_warned_of() {
-    let place = Place::new();
+    let place = Bare::new();
     place.run("vault", BACKUP).expect(0);
     let before = id(&place.path("vault"));
     // The share is not mounted any more.

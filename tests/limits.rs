@@ -13,12 +13,13 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 /// A folder of a user who has no other process, with a store and the program.
-struct Place {
+/// A user with a program, a source and a home of their own.
+struct Limited {
     folder: TempDir,
     user: u32,
 }
 
-impl Place {
+impl Limited {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let place = Self { folder, user: 1_000_000 + std::process::id() };
@@ -102,7 +103,7 @@ fn a_limit_on_processes_fails_with_a_message_or_not_at_all() {
     if !is_root() {
         return skip("a limit on processes", "not root: nobody else's limit can be tried");
     }
-    let place = Place::new();
+    let place = Limited::new();
     place.limited(1000, "backup --week 2025-13 --source html={}/src").expect(0);
     let expected = Tree::of(&place.path("src"));
     let commands = [

@@ -3,22 +3,14 @@
 
 mod common;
 
-use common::{Ran, Vault, assert_equal, is_root, skip};
+use common::{Place, Ran, Vault, assert_equal, is_root, skip};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-/// A store with two weeks, a directory outside of it, and what that must still hold at the end.
-struct Place {
-    folder: tempfile::TempDir,
-    vault: Vault,
-}
-
 impl Place {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let vault = Vault::with_small_chunks(folder.path().join("store"));
-        let place = Self { folder, vault };
+    fn set_up() -> Self {
+        let place = Self::with_small_chunks();
         fs::create_dir(place.source()).unwrap();
         for week in ["2025-13", "2025-14"] {
             let text: String =
@@ -64,13 +56,13 @@ impl Place {
         assert_eq!(found, 7, "something was made outside");
     }
 
-    fn run(&self, arguments: &[&str]) -> Ran {
+    fn confined(&self, arguments: &[&str]) -> Ran {
         self.vault.run_confined(arguments)
     }
 
     fn back_up(&self) -> Ran {
         let source = format!("pvc={}", self.source().display());
-        self.run(&["backup", "--week", "2025-14", "--keep", "1", "--source", &source])
+        self.confined(&["backup", "--week", "2025-14", "--keep", "1", "--source", &source])
     }
 }
 
@@ -88,13 +80,13 @@ fn a_link_in_the_trash_leads_gc_nowhere() {
     ];
     for (name, aim) in cases {
         for with_backup in [false, true] {
-            let place = Place::new();
+            let place = Place::set_up();
             place.link(name, &aim(&place));
             if with_backup {
                 place.back_up();
             } else {
-                place.run(&["gc", "--trash-days", "0"]);
-                place.run(&["gc"]);
+                place.confined(&["gc", "--trash-days", "0"]);
+                place.confined(&["gc"]);
             }
             place.outside_is_untouched();
         }
@@ -105,11 +97,11 @@ fn a_link_in_the_trash_leads_gc_nowhere() {
 fn no_link_in_the_store_is_followed() {
     for name in ["objects", "objects/0", "objects/a", "tmp", "trash", "2025-14", "2025-15", "lock"] {
         for (aim, target) in [("a directory", "outside"), ("itself", "self"), ("a file", "outside/a")] {
-            let place = Place::new();
+            let place = Place::set_up();
             let target =
                 if target == "self" { place.in_store(name) } else { place.folder.path().join(target) };
             place.link(name, &target);
-            let report = place.run(&["verify", "--json"]).json();
+            let report = place.confined(&["verify", "--json"]).json();
             let named = report["passed_over"].as_array().unwrap();
             assert_eq!(named, &[serde_json::json!(name)], "{name} to {aim}");
             for command in [
@@ -129,7 +121,7 @@ fn no_link_in_the_store_is_followed() {
 
 #[test]
 fn a_link_in_place_of_a_file_is_not_read() {
-    let place = Place::new();
+    let place = Place::set_up();
     let secret = place.folder.path().join("secret");
     fs::write(&secret, "\"a secret\"").unwrap();
     let other = place.folder.path().join("other.manifest");
@@ -137,35 +129,35 @@ fn a_link_in_place_of_a_file_is_not_read() {
     place.link("2025-14/pvc.manifest", &other);
     let target = place.folder.path().join("out");
     place.vault.restore("2025-14", "pvc", &target, &[]).expect(1).says("symbolic link");
-    place.run(&["verify"]).expect(4).says("2025-14/pvc.manifest").says("symbolic link");
-    place.run(&["gc"]).expect(1).says("symbolic link");
+    place.confined(&["verify"]).expect(4).says("2025-14/pvc.manifest").says("symbolic link");
+    place.confined(&["gc"]).expect(1).says("symbolic link");
     place.link("store.json", &secret);
-    let ran = place.run(&["list"]);
+    let ran = place.confined(&["list"]);
     assert!(!ran.stderr.contains("a secret"), "{}", ran.stderr);
     place.back_up().expect(1).says("store.json").says("symbolic link");
 }
 
 #[test]
 fn a_week_that_is_a_link_gives_nothing_up() {
-    let place = Place::new();
+    let place = Place::set_up();
     let moved = place.folder.path().join("moved");
     fs::rename(place.in_store("2025-13"), &moved).unwrap();
     symlink(&moved, place.in_store("2025-13")).unwrap();
     fs::write(place.source().join("2025-13"), "changed").unwrap();
     // Published, but what the linked week needs is not given up.
     place.back_up().expect(1).says("2025-13 is not a directory");
-    place.run(&["gc"]).expect(1).says("2025-13 is not a directory");
+    place.confined(&["gc"]).expect(1).says("2025-13 is not a directory");
     fs::remove_file(place.in_store("2025-13")).unwrap();
     fs::rename(&moved, place.in_store("2025-13")).unwrap();
     place.vault.verify();
-    place.run(&["gc"]).expect(0);
+    place.confined(&["gc"]).expect(0);
     let target = place.folder.path().join("out");
     place.vault.restore("2025-13", "pvc", &target, &[]).expect(0);
 }
 
 #[test]
 fn the_root_may_be_a_link_and_its_path_may_change_meanwhile() {
-    let place = Place::new();
+    let place = Place::set_up();
     let link = place.folder.path().join("link");
     symlink(&place.vault.store, &link).unwrap();
     let vault = Vault::new(&link);
@@ -182,7 +174,7 @@ fn a_device_in_the_store_is_not_opened() {
     if !is_root() {
         return skip("a device in the store", "only root makes devices");
     }
-    let place = Place::new();
+    let place = Place::set_up();
     for name in ["2025-14/pvc.manifest", "2025-15/x.manifest", "objects/0/x", "lock", "store.json"] {
         let device = place.in_store(name);
         let _ = fs::remove_file(&device);

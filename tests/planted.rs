@@ -11,7 +11,7 @@ use raw_manifest::{Block, Record, assemble, file_of, folder, hard_link, manifest
 use std::fs;
 use std::path::PathBuf;
 use tempfile::TempDir;
-use weekvault::format::{Sealer, encode_objects, encode_summary};
+use weekvault::format::{Seals, encode_objects, encode_summary};
 use weekvault::model::{Counts, ObjectId, ObjectRow};
 
 struct Scene {
@@ -40,7 +40,7 @@ impl Scene {
     /// Stores a chunk; as `named`, where given, and with bytes of its own all the same.
     fn object(&self, chunk: &[u8], named: Option<ObjectId>) -> ObjectRow {
         let mut stored = Vec::new();
-        Sealer::new(1).unwrap().seal_into(chunk, &mut stored).unwrap();
+        Seals::zstd(1).sealer().unwrap().seal_into(chunk, &mut stored).unwrap();
         let (id, length) = (named.unwrap_or(ObjectId::of(chunk)), chunk.len() as u32);
         let hex = id.to_string();
         self.publish(&format!("objects/{}/{hex}.zst", &hex[..1]), &stored);

@@ -3,29 +3,17 @@
 
 mod common;
 
-use common::{Ran, Vault};
+use common::{Place, Ran};
 use std::fs;
 use std::path::PathBuf;
-use tempfile::TempDir;
-
-struct Place {
-    folder: TempDir,
-    vault: Vault,
-}
 
 impl Place {
     /// With a source of four files, that is backed up.
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let vault = Vault::with_small_chunks(folder.path().join("store"));
-        let place = Self { folder, vault };
+    fn set_up() -> Self {
+        let place = Self::with_small_chunks();
         place.fill("src", &["a", "b", "c/d", "e"]);
         place.vault.backup("2025-14", &[("pvc", &place.path("src"))]);
         place
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
     }
 
     fn fill(&self, folder: &str, names: &[&str]) {
@@ -47,7 +35,7 @@ impl Place {
 
 #[test]
 fn where_to_and_what_is_said_first() {
-    let place = Place::new();
+    let place = Place::set_up();
     let source = place.path("src").display().to_string();
     let ran = place.restore(&[]).expect(0);
     assert!(
@@ -66,7 +54,7 @@ fn where_to_and_what_is_said_first() {
 
 #[test]
 fn what_is_deleted_is_named() {
-    let place = Place::new();
+    let place = Place::set_up();
     let ran = |more: &[&str]| place.restore(&[&["--delete"], more].concat()).expect(0);
     place.fill("src", &["x"]);
     assert!(ran(&[]).stdout.starts_with("deleted x\n"));
@@ -84,7 +72,7 @@ fn what_is_deleted_is_named() {
 
 #[test]
 fn deleting_most_of_a_target_wants_a_yes() {
-    let place = Place::new();
+    let place = Place::set_up();
     place.fill("other", &["1", "2", "3", "4", "5", "a"]);
     let target = place.path("other").display().to_string();
     let restore = |more: &[&str]| place.restore(&[&["--target", target.as_str(), "--delete"], more].concat());
@@ -110,7 +98,7 @@ fn deleting_most_of_a_target_wants_a_yes() {
 
 #[test]
 fn another_tree_where_the_source_was_wants_a_yes() {
-    let place = Place::new();
+    let place = Place::set_up();
     fs::rename(place.path("src"), place.path("away")).unwrap();
     // Missing, and empty.
     place.restore(&[]).expect(0);
@@ -139,7 +127,7 @@ fn a_mount_point_is_where_it_was_meant_to_go() {
     if !common::is_root() {
         return common::skip("a mount", "only root mounts");
     }
-    let place = Place::new();
+    let place = Place::set_up();
     fs::remove_dir_all(place.path("src")).unwrap();
     fs::create_dir(place.path("src")).unwrap();
     let script = "mount -t tmpfs none \"$0\" && touch \"$0/lost\" && \"$@\"";
@@ -156,7 +144,7 @@ fn a_mount_point_is_where_it_was_meant_to_go() {
 
 #[test]
 fn a_folder_that_looks_remote_or_unexpanded_is_no_target() {
-    let place = Place::new();
+    let place = Place::set_up();
     for name in ["~/restored", "nas:restored", "$DIR", "restored\n"] {
         place.restore(&["--target", name]).expect(2).says("--target");
         for command in [&["materialize", "--week", "2025-14", "--pvc", "pvc"][..], &["man"]] {
@@ -168,7 +156,7 @@ fn a_folder_that_looks_remote_or_unexpanded_is_no_target() {
 /// A WAL of another state would be applied to the database that is restored.
 #[test]
 fn stale_logs_of_a_database_are_moved_aside() {
-    let place = Place::new();
+    let place = Place::set_up();
     let write = |name: &str, content: &[u8]| {
         let file = place.path("src").join(name);
         fs::create_dir_all(file.parent().unwrap()).unwrap();
@@ -213,7 +201,7 @@ fn stale_logs_of_a_database_are_moved_aside() {
 #[test]
 fn directories_of_ones_own_that_may_not_be_written_to() {
     use std::os::unix::fs::PermissionsExt;
-    let place = Place::new();
+    let place = Place::set_up();
     let chmod = |path: PathBuf, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     let source = place.path("src");
     place.fill("src", &["ro/file", "ro/deep/file", "ro/gone", "ro/linked"]);
@@ -274,7 +262,7 @@ fn directories_of_ones_own_that_may_not_be_written_to() {
 #[test]
 fn directories_above_a_target_are_not_for_everybody_to_write_to() {
     use std::os::unix::fs::PermissionsExt;
-    let place = Place::new();
+    let place = Place::set_up();
     let inner = place.vault.command();
     let mut command = std::process::Command::new("sh");
     command.args(["-c", "umask 000 && \"$@\"", "sh"]).arg(inner.get_program()).args(inner.get_args());
@@ -292,7 +280,7 @@ fn times_that_the_target_cannot_hold_are_told_once_and_count_as_right() {
     if !common::is_root() {
         return common::skip("a file system of its own", "only root mounts");
     }
-    let place = Place::new();
+    let place = Place::set_up();
     let (image, mount) = (place.path("image"), place.path("mount"));
     fs::create_dir(&mount).unwrap();
     fs::File::create(&image).unwrap().set_len(64 << 20).unwrap();

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Ran, Vault, assert_equal, is_root, skip};
+use common::{Place, Ran, assert_equal, is_root, skip};
 use rustix::fs::{CWD, RenameFlags};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -15,16 +15,9 @@ use weekvault::tree::{OwnerMap, Target};
 /// A user to whom the live tree belongs.
 const USER: u32 = 4242;
 
-struct Place {
-    folder: tempfile::TempDir,
-    vault: Vault,
-}
-
 impl Place {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let vault = Vault::with_small_chunks(folder.path().join("store"));
-        let place = Self { folder, vault };
+    fn set_up() -> Self {
+        let place = Self::with_small_chunks();
         fs::create_dir(place.source()).unwrap();
         place
     }
@@ -92,7 +85,7 @@ fn what_is_written_at_once_can_be_opened_by_nobody() {
 /// Before Linux 6.10 only root gets a handle linked without /proc; some file systems and user namespaces link none at all.
 #[test]
 fn what_has_no_name_gets_one_where_linking_is_refused() {
-    let place = Place::new();
+    let place = Place::set_up();
     for n in 0..4 {
         fs::write(place.source().join(format!("file-{n}")), format!("content {n}")).unwrap();
     }
@@ -163,7 +156,7 @@ fn an_exchange_gives_nobody_rights() {
     if !is_root() {
         return skip("a restore by root into another's tree", "only root gives files to others");
     }
-    let place = Place::new();
+    let place = Place::set_up();
     let tool = place.source().join("tool");
     fs::write(&tool, "the tool").unwrap();
     chown(&tool, Some(0), Some(0)).unwrap();
@@ -197,7 +190,7 @@ fn an_exchange_gives_nobody_rights() {
 
 #[test]
 fn what_a_killed_restore_left_goes_with_the_next() {
-    let place = Place::new();
+    let place = Place::set_up();
     fs::write(place.source().join("file"), "content").unwrap();
     place.vault.backup("2025-14", &[("pvc", &place.source())]);
     fs::create_dir(place.target()).unwrap();
@@ -222,7 +215,7 @@ fn what_a_killed_restore_left_goes_with_the_next() {
 /// Two entries that this target has under one name.
 #[test]
 fn two_names_that_are_one_here_are_told() {
-    let place = Place::new();
+    let place = Place::set_up();
     fs::write(place.source().join("README"), "one").unwrap();
     fs::write(place.source().join("readme"), "two").unwrap();
     place.vault.backup("2025-14", &[("pvc", &place.source())]);

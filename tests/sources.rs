@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Ran, Vault, backup_arguments, is_root, quick_folder, skip};
+use common::{Place, Ran, Vault, backup_arguments, is_root, quick_folder, skip};
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::fs;
@@ -11,22 +11,12 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
-
-struct Place {
-    folder: TempDir,
-    vault: Vault,
-}
 
 impl Place {
-    fn new() -> Self {
-        let folder = quick_folder(64 << 20, 10_000);
-        let vault = Vault::with_small_chunks(folder.path().join("store"));
-        Self { folder, vault }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+    fn quick() -> Self {
+        let place = Self::within(quick_folder(64 << 20, 10_000));
+        Vault::with_small_chunks(&place.vault.store);
+        place
     }
 
     /// Makes a folder with so many files.
@@ -39,7 +29,7 @@ impl Place {
         folder
     }
 
-    fn backup(&self, week: &str, sources: &[(&str, &Path)], more: &[&str]) -> Ran {
+    fn back_up(&self, week: &str, sources: &[(&str, &Path)], more: &[&str]) -> Ran {
         let mut arguments = backup_arguments(week, sources);
         arguments.extend(more.iter().map(OsString::from));
         self.vault.run(arguments)
@@ -54,15 +44,15 @@ impl Place {
 
 #[test]
 fn the_others_are_published_without_an_optional_source() {
-    let place = Place::new();
+    let place = Place::quick();
     let (one, two) = (place.folder("one", 3), place.folder("two", 3));
     let sources = [("one", one.as_path()), ("two", two.as_path())];
     for week in ["2025-01", "2025-02"] {
-        place.backup(week, &sources, &["--keep=2"]).expect(0);
+        place.back_up(week, &sources, &["--keep=2"]).expect(0);
     }
     fs::rename(&two, place.path("away")).unwrap();
-    place.backup("2025-03", &sources, &[]).expect(1).says("\"two\"").says("nothing was published");
-    let ran = place.backup("2025-03", &sources, &["--keep=2", "--optional=two"]).expect(3);
+    place.back_up("2025-03", &sources, &[]).expect(1).says("\"two\"").says("nothing was published");
+    let ran = place.back_up("2025-03", &sources, &["--keep=2", "--optional=two"]).expect(3);
     let ran = ran.says("source \"two\"").says("is left out");
     let missing = &ran.json()["missing_sources"];
     assert_eq!((&missing[0]["pvc"], missing.as_array().unwrap().len()), (&json!("two"), 1));
@@ -71,33 +61,33 @@ fn the_others_are_published_without_an_optional_source() {
     assert_eq!(place.manifests(), ["2025-01/two", "2025-02/one", "2025-02/two", "2025-03/one"]);
     // Where a volume is not mounted its mount point is empty.
     fs::create_dir(&two).unwrap();
-    let ran = place.backup("2025-04", &sources, &["--optional=two", "--no-retention"]).expect(3);
+    let ran = place.back_up("2025-04", &sources, &["--optional=two", "--no-retention"]).expect(3);
     assert!(ran.json()["missing_sources"][0]["reason"].as_str().unwrap().contains("empty"));
-    place.backup("2025-04", &sources, &["--optional", "two,one", "--allow-empty"]).expect(0);
+    place.back_up("2025-04", &sources, &["--optional", "two,one", "--allow-empty"]).expect(0);
     place.vault.verify();
 }
 
 #[test]
 fn a_run_that_has_no_source_left_fails() {
-    let place = Place::new();
+    let place = Place::quick();
     let (one, gone) = (place.folder("one", 1), place.path("gone"));
-    place.backup("2025-01", &[("gone", &gone)], &["--optional=gone"]).expect(1).says("cannot be opened");
-    place.backup("2025-01", &[("one", &one)], &["--optional=won"]).expect(2).says("--optional won");
+    place.back_up("2025-01", &[("gone", &gone)], &["--optional=gone"]).expect(1).says("cannot be opened");
+    place.back_up("2025-01", &[("one", &one)], &["--optional=won"]).expect(2).says("--optional won");
     for wrong in ["0s", "-1h", "soon", "7"] {
         place
-            .backup("2025-01", &[("one", &one)], &[&format!("--source-timeout={wrong}")])
+            .back_up("2025-01", &[("one", &one)], &[&format!("--source-timeout={wrong}")])
             .expect(2)
             .says("90m");
     }
     // No run takes no time.
-    let ran = place.backup("2025-01", &[("one", &one)], &["--source-timeout=1ns"]).expect(1);
+    let ran = place.back_up("2025-01", &[("one", &one)], &["--source-timeout=1ns"]).expect(1);
     ran.says("took longer than").says("nothing was published");
     assert_eq!(fs::read_dir(place.path("store/tmp")).unwrap().count(), 0);
 }
 
 #[test]
 fn a_source_that_takes_too_long_is_left_out() {
-    let place = Place::new();
+    let place = Place::quick();
     let (slow, one) = (place.folder("slow", 1), place.folder("one", 2));
     // Both have this one: what the source that is given up was about to store, the other one stores.
     for folder in [&slow, &one] {
@@ -109,7 +99,7 @@ fn a_source_that_takes_too_long_is_left_out() {
         file.set_len(1 << 40).unwrap();
     }
     let sources = [("slow", slow.as_path()), ("one", one.as_path())];
-    let ran = place.backup("2025-01", &sources, &["--source-timeout=6s"]).expect(3);
+    let ran = place.back_up("2025-01", &sources, &["--source-timeout=6s"]).expect(3);
     let ran = ran.says("source \"slow\"").says("took longer than 6s");
     assert_eq!(ran.json()["missing_sources"][0]["pvc"], "slow");
     assert_eq!(place.manifests(), ["2025-01/one"]);
@@ -121,15 +111,15 @@ fn a_source_that_takes_too_long_is_left_out() {
 
 #[test]
 fn terabytes_of_holes_cost_seconds() {
-    let place = Place::new();
+    let place = Place::quick();
     let source = place.folder("source", 2);
     let mut file = fs::File::create(source.join("huge")).unwrap();
     file.write_all(b"begin").unwrap();
     file.set_len(15 << 40).unwrap();
     let begun = Instant::now();
     let sources = [("pvc", source.as_path())];
-    place.backup("2025-01", &sources, &[]).expect(0);
-    place.backup("2025-02", &sources, &[]).expect(0);
+    place.back_up("2025-01", &sources, &[]).expect(0);
+    place.back_up("2025-02", &sources, &[]).expect(0);
     let back = place.path("back");
     place.vault.restore("2025-02", "pvc", &back, &["--verify"]).expect(0);
     // Again, reading what is there.
@@ -144,7 +134,7 @@ fn terabytes_of_holes_cost_seconds() {
     // A change behind terabytes of zeros is one.
     use std::os::unix::fs::FileExt;
     file.write_all_at(b"end", (15 << 40) - 3).unwrap();
-    place.backup("2025-03", &sources, &[]).expect(0);
+    place.back_up("2025-03", &sources, &[]).expect(0);
     place.vault.restore("2025-03", "pvc", &back, &[]).expect(0);
     let mut end = [0; 3];
     fs::File::open(back.join("huge")).unwrap().read_exact_at(&mut end, (15 << 40) - 3).unwrap();
@@ -153,10 +143,10 @@ fn terabytes_of_holes_cost_seconds() {
 
 #[test]
 fn another_folder_behind_a_known_name_is_refused() {
-    let place = Place::new();
+    let place = Place::quick();
     let (html, other) = (place.folder("html", 10), place.folder("other", 10));
-    place.backup("2025-01", &[("html", &html)], &[]).expect(0);
-    let ran = place.backup("2025-01", &[("html", &other)], &[]).expect(1);
+    place.back_up("2025-01", &[("html", &html)], &[]).expect(0);
+    let ran = place.back_up("2025-01", &[("html", &other)], &[]).expect(1);
     let ran = ran.says("of whose 10 paths it has 0").says("--force").says("Nothing was published");
     let told = &ran.json()["suspicious_source"];
     assert_eq!((&told["pvc"], &told["remaining_paths"]), (&json!("html"), &json!(0)), "{told}");
@@ -165,35 +155,35 @@ fn another_folder_behind_a_known_name_is_refused() {
     place.vault.restore("2025-01", "html", &back, &[]).expect(0);
     common::assert_equal(&html, &back);
     // An optional source is one that may be missing, not one that may be another.
-    place.backup("2025-01", &[("html", &other)], &["--optional=html"]).expect(1).says("--force");
-    place.backup("2025-01", &[("html", &other)], &["--force"]).expect(0);
-    place.backup("2025-01", &[("html", &other)], &[]).expect(0);
+    place.back_up("2025-01", &[("html", &other)], &["--optional=html"]).expect(1).says("--force");
+    place.back_up("2025-01", &[("html", &other)], &["--force"]).expect(0);
+    place.back_up("2025-01", &[("html", &other)], &[]).expect(0);
 }
 
 #[test]
 fn a_folder_that_has_moved_or_changed_is_no_other() {
-    let place = Place::new();
+    let place = Place::quick();
     let html = place.folder("html", 10);
-    place.backup("2025-01", &[("html", &html)], &[]).expect(0);
+    place.back_up("2025-01", &[("html", &html)], &[]).expect(0);
     // The same files at another mount point, half of them by another name.
     let moved = place.path("moved");
     fs::rename(&html, &moved).unwrap();
     for n in 0..5 {
         fs::rename(moved.join(format!("html-{n}")), moved.join(format!("renamed-{n}"))).unwrap();
     }
-    place.backup("2025-02", &[("html", &moved)], &[]).expect(0);
+    place.back_up("2025-02", &[("html", &moved)], &[]).expect(0);
     // At the same place people may delete what they like.
     for entry in fs::read_dir(&moved).unwrap().skip(1) {
         fs::remove_file(entry.unwrap().path()).unwrap();
     }
-    place.backup("2025-03", &[("html", &moved)], &[]).expect(0);
+    place.back_up("2025-03", &[("html", &moved)], &[]).expect(0);
     // That not one path is left, though there are others, is worth a word.
     let many = place.folder("many", 12);
-    place.backup("2025-01", &[("many", &many)], &[]).expect(0);
+    place.back_up("2025-01", &[("many", &many)], &[]).expect(0);
     for n in 0..12 {
         fs::rename(many.join(format!("many-{n}")), many.join(format!("x-{n}"))).unwrap();
     }
-    place.backup("2025-02", &[("many", &many)], &[]).expect(0).says("is it the right volume?");
+    place.back_up("2025-02", &[("many", &many)], &[]).expect(0).says("is it the right volume?");
 }
 
 /// Writes to a file through a mapping, without a moment in between at which it would be written out.
@@ -252,7 +242,7 @@ fn a_change_through_a_mapping_is_seen_by_the_next_run() {
 /// A network file system may end any call with EINTR where a signal arrives; what it says once is not believed.
 #[test]
 fn a_call_that_is_cut_short_is_made_again() {
-    let place = Place::new();
+    let place = Place::quick();
     let source = place.folder("one", 3);
     fs::create_dir(source.join("folder")).unwrap();
     std::os::unix::fs::symlink("somewhere", source.join("link")).unwrap();

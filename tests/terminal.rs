@@ -14,7 +14,7 @@ use std::fs;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use tempfile::TempDir;
-use weekvault::format::{Sealer, encode_objects, encode_summary};
+use weekvault::format::{Seals, encode_objects, encode_summary};
 use weekvault::model::{ObjectId, ObjectRow, Summary};
 
 const CHUNK: &[u8] = b"the only chunk of all\n";
@@ -40,7 +40,7 @@ impl Scene {
         let vault = Vault::with_small_chunks(folder.path().join("store"));
         let scene = Self { folder, vault };
         let mut object = Vec::new();
-        Sealer::new(1).unwrap().seal_into(CHUNK, &mut object).unwrap();
+        Seals::zstd(1).sealer().unwrap().seal_into(CHUNK, &mut object).unwrap();
         let hex = ObjectId::of(CHUNK).to_string();
         scene.write(&format!("store/objects/{}/{hex}.zst", &hex[..1]), &object);
         // A source whose names are as bad, and one of them cannot be read.

@@ -3,8 +3,7 @@
 
 mod common;
 
-use common::{Ran, Vault, assert_equal, is_root, skip};
-use std::ffi::OsStr;
+use common::{Place, Ran, Vault, assert_equal, is_root, skip};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -13,18 +12,10 @@ use std::process::Command;
 /// A user who may not read what belongs to root.
 const SOMEBODY: u32 = 65_534;
 
-/// A store of somebody's with two weeks, the older of which has a file that the newer has not.
-struct Place {
-    folder: tempfile::TempDir,
-    vault: Vault,
-}
-
 impl Place {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let vault = Vault::with_small_chunks(folder.path().join("store"));
-        let place = Self { folder, vault };
+    /// With a store of somebody's that has two weeks, the older of which has a file that the newer has not.
+    fn set_up() -> Self {
+        let place = Self::with_small_chunks();
         let source = place.source();
         fs::create_dir(&source).unwrap();
         for (week, file) in [("2025-13", "old"), ("2025-14", "new")] {
@@ -50,16 +41,6 @@ impl Place {
     /// What week 13 was.
     fn kept(&self) -> PathBuf {
         self.folder.path().join("kept")
-    }
-
-    /// Everything below a directory of the store, the directory first.
-    fn files(&self, below: &str) -> Vec<PathBuf> {
-        let below = self.vault.store.join(below);
-        walkdir::WalkDir::new(below).into_iter().map(|e| e.unwrap().into_path()).collect()
-    }
-
-    fn objects(&self) -> Vec<PathBuf> {
-        self.files("objects").into_iter().filter(|p| p.extension() == Some(OsStr::new("zst"))).collect()
     }
 
     fn close(paths: &[PathBuf]) {
@@ -99,7 +80,7 @@ fn objects_that_may_not_be_read_are_not_taken_for_damaged() {
     if !is_root() {
         return skip("objects that may not be read", "only root gives files to others");
     }
-    let place = Place::new();
+    let place = Place::set_up();
     let objects = place.objects();
     Place::close(&objects);
     let ran = place
@@ -132,7 +113,7 @@ fn damage_weighs_more_than_what_could_not_be_read() {
     if !is_root() {
         return skip("objects that may not be read", "only root gives files to others");
     }
-    let place = Place::new();
+    let place = Place::set_up();
     let objects = place.objects();
     Place::close(&objects[..1]);
     fs::write(&objects[1], "not a frame").unwrap();
@@ -144,7 +125,7 @@ fn damage_weighs_more_than_what_could_not_be_read() {
 
 #[test]
 fn what_was_set_aside_stays_while_a_manifest_names_it() {
-    let place = Place::new();
+    let place = Place::set_up();
     let objects = place.objects();
     // As a repair did that took what it could not read for damaged.
     for object in &objects {
@@ -172,7 +153,7 @@ fn a_manifest_that_may_not_be_read_is_not_called_damaged() {
     if !is_root() {
         return skip("a manifest that may not be read", "only root gives files to others");
     }
-    let place = Place::new();
+    let place = Place::set_up();
     Place::close(&[place.vault.store.join("2025-13/pvc.manifest")]);
     let ran = place.as_somebody(&["list"]).expect(5).says("NOT CHECKED").says("Permission denied");
     assert!(!ran.stdout.contains("DAMAGED"), "{}", ran.stdout);
@@ -197,7 +178,7 @@ fn hide_manifests(place: &Place) -> PathBuf {
 
 #[test]
 fn a_store_without_manifests_gives_nothing_up() {
-    let place = Place::new();
+    let place = Place::set_up();
     let objects = place.objects();
     let hidden = hide_manifests(&place);
     for command in [&["gc"][..], &["gc", "--trash-days", "0"]] {
@@ -227,7 +208,7 @@ fn a_new_store_and_one_whose_manifests_are_all_retired_are_well() {
     vault.run(["list"]).expect(0).says("no manifests yet");
     vault.run(["verify"]).expect(0);
     vault.run(["gc"]).expect(0);
-    let place = Place::new();
+    let place = Place::set_up();
     let hidden = hide_manifests(&place);
     let trash = place.vault.store.join("trash/2020-01-01");
     fs::create_dir_all(&trash).unwrap();
@@ -255,14 +236,14 @@ fn an_object_of_a_store_that_is_gone_is_out_of_reach() {
     use weekvault::model::{ObjectId, RunId};
     use weekvault::store::LocalStore;
 
-    let place = Place::new();
+    let place = Place::set_up();
     let root = &place.vault.store;
     let archive = Archive::open(Arc::new(LocalStore::new(root, RunId(1)))).unwrap();
     let mut reader = ObjectReader::prepared(&archive).unwrap();
     let id = ObjectId::of(b"an object that was never there");
-    assert_eq!(reader.check(&id, 10).unwrap_err(), Damage::Missing);
+    assert_eq!(reader.intact(&id, 10).unwrap_err(), Damage::Missing);
     fs::rename(root, root.with_extension("moved")).unwrap();
-    let damage = reader.check(&id, 10).unwrap_err();
+    let damage = reader.intact(&id, 10).unwrap_err();
     assert!(matches!(damage, Damage::Unreachable(_)) && !damage.is_verdict(), "{damage:?}");
     assert!(damage.to_string().contains("the store is gone"), "{damage}");
 }

@@ -107,7 +107,6 @@ impl<'a> Living<'a> {
         let threads = self.life.threads;
         let options = BackupOptions {
             walk: WalkOptions { cross_filesystems: false, ..WalkOptions::everything() },
-            compression: 1,
             rules: SourceRules { allow_empty: true, allow_other: true, ..SourceRules::default() },
             readers: (threads > 1).then_some(6),
             ..BackupOptions::default()

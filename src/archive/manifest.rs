@@ -2,7 +2,7 @@
 
 use super::error::ArchiveError;
 use super::id::ManifestId;
-use crate::format::{ManifestReader, RandomRead, ReadError};
+use crate::format::{ManifestReader, RandomRead, ReadError, Seals};
 use crate::model::{ArchivePath, Completeness, Entry, LeftOut, ObjectRow, Owners, Problem, Summary};
 use crate::store::Blob;
 use std::io;
@@ -34,9 +34,9 @@ struct Opened {
 
 impl Manifest {
     /// Opens a file as the manifest that it says it is; its header, footer, index and summary are checked.
-    pub(super) fn open(file: Box<dyn Blob>, path: String) -> Result<Self, ArchiveError> {
+    pub(super) fn open(file: Box<dyn Blob>, path: String, seals: &Seals) -> Result<Self, ArchiveError> {
         let failed = |e| ArchiveError::read(path.clone(), e);
-        let reader = ManifestReader::open(StoredFile(file)).map_err(failed)?;
+        let reader = ManifestReader::open(StoredFile(file), seals).map_err(failed)?;
         let summary = reader.summary().map_err(failed)?;
         let partial = summary.completeness != Completeness::Complete;
         let id = ManifestId { week: summary.week, pvc: summary.pvc.clone(), partial };

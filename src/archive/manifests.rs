@@ -160,7 +160,7 @@ impl Archive {
 
     /// Opens the file as the manifest that it says it is.
     pub(super) fn decode_manifest(&self, key: &Key) -> Result<Manifest, ArchiveError> {
-        Manifest::open(self.store.open(key)?, self.full_path(key))
+        Manifest::open(self.store.open(key)?, self.full_path(key), self.seals())
     }
 
     /// What a manifest says about itself, from the cache where that has the summary of exactly this file.

@@ -5,7 +5,7 @@ use super::layout;
 use super::listing::{Listing, ObjectFolder};
 use super::manifest::Manifest;
 use super::seen::Seen;
-use crate::format::{ChunkSizes, FormatError, StoreConfig, decode_store, encode_store};
+use crate::format::{ChunkSizes, FormatError, Seals, StoreConfig, decode_store, encode_store};
 use crate::model::{Timestamp, Week};
 use crate::store::{Item, ItemKind, Key, Store, read_all, write_all};
 use crate::tree::StorePlace;
@@ -20,6 +20,7 @@ const MAX_STORE_JSON: u64 = 64 << 10;
 pub struct Archive {
     pub(super) store: Arc<dyn Store>,
     config: Arc<StoreConfig>,
+    seals: Seals,
     pub(super) folders: Arc<Seen<Arc<[Item]>>>,
     pub(super) objects: Arc<Seen<ObjectFolder>>,
     pub(super) manifests: Arc<Seen<Manifest>>,
@@ -160,13 +161,31 @@ impl Archive {
         let objects = Arc::new(Seen::new(OBJECT_FOLDERS));
         let manifests = Arc::new(Seen::new(MANIFESTS));
         let last_listing = Arc::default();
-        Self { store, config: Arc::new(config), folders, objects, manifests, last_listing }
+        Self {
+            store,
+            config: Arc::new(config),
+            seals: Seals::default(),
+            folders,
+            objects,
+            manifests,
+            last_listing,
+        }
     }
 
     /// What is directly in a folder of the store.
     pub(super) fn list(&self, folder: &Key) -> Result<Arc<[Item]>, ArchiveError> {
         let store = self.store.as_ref();
         self.folders.get(store, folder, || Ok(store.list(folder)?.into()))
+    }
+
+    /// The same store; what is written to it from now on is compressed at this level of zstd.
+    pub fn at_level(&self, level: i32) -> Self {
+        Self { seals: Seals::zstd(level), ..self.clone() }
+    }
+
+    /// How its objects and manifests are sealed and named.
+    pub fn seals(&self) -> &Seals {
+        &self.seals
     }
 
     /// What the store says of itself.

@@ -80,7 +80,7 @@ pub(super) fn run(context: &Context, args: &ImportArgs) -> Result<u8, Failure> {
     if matches!(guard, Some(StoreLock::Busy)) {
         context.progress.note("a garbage collection is running on the store; going on, that is safe");
     }
-    let imported = import(context.run(archive), farm, &options);
+    let imported = import(context.run(&archive.at_level(args.compression)), farm, &options);
     let imported = imported.map_err(|e| context.failure(e, LEFT))?;
     drop(guard);
     let failed = imported.copies.iter().filter(|t| matches!(t.outcome, Outcome::Failed(_))).count();
@@ -108,7 +108,6 @@ fn options(args: &ImportArgs) -> ImportOptions {
             skip_lost_and_found: true,
             ..WalkOptions::everything()
         },
-        compression: args.compression,
         // Copies are named by their weeks: each is another folder.
         rules: SourceRules { allow_empty: args.allow_empty, allow_other: true, ..SourceRules::default() },
         dry_run: args.dry_run,

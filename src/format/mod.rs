@@ -16,7 +16,7 @@ pub use manifest::{
     decode_objects, encode_objects,
 };
 pub use notes::MAX_LEFT_OUT;
-pub use seal::{MAX_CHUNK_LENGTH, Opener, Seal, Sealer, stored_bound};
+pub use seal::{MAX_CHUNK_LENGTH, Opener, Seal, Sealer, Seals, stored_bound};
 pub use store_json::{ChunkSizes, StoreConfig, decode_store, encode_store};
 pub use summary::{decode_summary, encode_summary};
 pub use wire::{MAX_EXTENTS, check_entry};

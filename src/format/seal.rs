@@ -1,6 +1,7 @@
 //! The layers between a plain piece of data and the stored one: zstd now, encryption by age later.
 
 use super::FormatError;
+use crate::model::ObjectId;
 use std::io;
 
 /// Largest chunk that any version of the format may hold, in bytes; bounds what opening an object can take.
@@ -41,18 +42,52 @@ pub fn stored_bound(plain: usize) -> usize {
     zstd::zstd_safe::compress_bound(plain)
 }
 
+/// How the pieces of data of a store are sealed, opened and named: all that a key would change. Manifests and objects go by
+/// the same.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Seals {
+    level: i32,
+}
+
+impl Default for Seals {
+    /// Those of zstd's level 3.
+    fn default() -> Self {
+        Self::zstd(3)
+    }
+}
+
+impl Seals {
+    /// Those that compress with zstd at `level` (1 to 22, negative for faster), and keep nothing secret.
+    pub fn zstd(level: i32) -> Self {
+        Self { level }
+    }
+
+    /// What seals pieces of data.
+    ///
+    /// # Errors
+    /// When zstd has no memory or refuses the level.
+    pub fn sealer(&self) -> io::Result<Sealer> {
+        zstd::bulk::Compressor::new(self.level).map(Sealer)
+    }
+
+    /// What opens them, whatever the level was.
+    ///
+    /// # Errors
+    /// When zstd has no memory.
+    pub fn opener(&self) -> io::Result<Opener> {
+        zstd::bulk::Decompressor::new().map(Opener)
+    }
+
+    /// What the object is called that holds a chunk.
+    pub fn name(&self, chunk: &[u8]) -> ObjectId {
+        ObjectId::of(chunk)
+    }
+}
+
 /// Seals pieces of data; keeps its working memory between them.
 pub struct Sealer(zstd::bulk::Compressor<'static>);
 
 impl Sealer {
-    /// A sealer that compresses with zstd at `level` (1 to 22, negative for faster).
-    ///
-    /// # Errors
-    /// When zstd has no memory or refuses the level.
-    pub fn new(level: i32) -> io::Result<Self> {
-        zstd::bulk::Compressor::new(level).map(Self)
-    }
-
     /// Seals `plain` into `stored`, whose old content is dropped. The frame says its plain length.
     ///
     /// # Errors
@@ -69,14 +104,6 @@ impl Sealer {
 pub struct Opener(zstd::bulk::Decompressor<'static>);
 
 impl Opener {
-    /// An opener.
-    ///
-    /// # Errors
-    /// When zstd has no memory.
-    pub fn new() -> io::Result<Self> {
-        zstd::bulk::Decompressor::new().map(Self)
-    }
-
     /// How many plain bytes a frame says it holds, if it says so and they are 1 to `limit`.
     pub fn plain_length(stored: &[u8], limit: u32) -> Option<u32> {
         let length = zstd::zstd_safe::get_frame_content_size(stored).ok()??;
@@ -123,9 +150,9 @@ mod tests {
     fn opens_only_the_declared_length() {
         let plain: Vec<u8> = (0..100_000u32).flat_map(|i| (i % 251).to_le_bytes()).collect();
         let (mut stored, mut opened) = (Vec::new(), Vec::new());
-        Sealer::new(3).unwrap().seal_into(&plain, &mut stored).unwrap();
+        Seals::zstd(3).sealer().unwrap().seal_into(&plain, &mut stored).unwrap();
         assert!(stored.len() < plain.len() / 10);
-        let mut opener = Opener::new().unwrap();
+        let mut opener = Seals::default().opener().unwrap();
         opener.open_into(&stored, 400_000, "object", &mut opened).unwrap();
         assert_eq!(opened, plain);
         for wrong in [0, 399_999, 400_001] {
@@ -140,11 +167,11 @@ mod tests {
     #[test]
     fn opens_only_one_frame_of_zstd() {
         let (mut stored, mut opened) = (Vec::new(), Vec::new());
-        Sealer::new(3).unwrap().seal_into(b"abc", &mut stored).unwrap();
+        Seals::zstd(3).sealer().unwrap().seal_into(b"abc", &mut stored).unwrap();
         let skippable = [b"\x50\x2a\x4d\x18\x01\0\0\0", b"x".as_slice()].concat();
         // A raw block in the frame of zstd 0.7.
         let old = b"\x27\xb5\x2f\xfd\x20\x03\x40\x00\x03abc\xc0\x00\x00";
-        let mut opener = Opener::new().unwrap();
+        let mut opener = Seals::default().opener().unwrap();
         opener.open_into(&stored, 3, "object", &mut opened).unwrap();
         for (length, frames) in [
             (6, [stored.clone(), stored.clone()].concat()),

@@ -3,7 +3,11 @@
 //! One judge is rsync, which knows nothing of weekvault. The other is a walk of our own, for what rsync does not look
 //! at: nanoseconds, and links that should not be there.
 
-#![allow(dead_code, reason = "each test uses its own part of this")]
+#![allow(dead_code, unused_imports, reason = "each test uses its own part of this")]
+
+mod place;
+
+pub(crate) use place::Place;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use serde_json::Value;
@@ -14,7 +18,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::LazyLock;
 
 /// Whether the test may set owners, make devices and read everything.
@@ -199,18 +203,21 @@ pub(crate) fn backup_arguments(week: &str, sources: &[(&str, &Path)]) -> Vec<OsS
 pub(crate) struct Ran {
     command: String,
     pub(crate) code: Option<i32>,
+    /// Stdout, as it is and as text.
+    pub(crate) bytes: Vec<u8>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
 impl Ran {
     pub(crate) fn of(mut command: Command) -> Self {
-        let output = command.output().unwrap();
+        let Output { status, stdout, stderr } = command.output().unwrap();
         Self {
             command: format!("{command:?}"),
-            code: output.status.code(),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            code: status.code(),
+            stdout: String::from_utf8_lossy(&stdout).into_owned(),
+            bytes: stdout,
+            stderr: String::from_utf8_lossy(&stderr).into_owned(),
         }
     }
 
@@ -219,27 +226,43 @@ impl Ran {
     pub(crate) fn unharmed(self) -> Self {
         let ended = self.code.is_some_and(|code| (0..=4).contains(&code));
         let cried = ["panicked", "memory allocation", "overflow"].iter().any(|cry| self.stderr.contains(cry));
-        assert!(ended && !cried, "{:?}: {}\n{}{}", self.code, self.command, self.stdout, self.stderr);
+        assert!(ended && !cried, "{self}");
         self
     }
 
     /// What must be on stdout or stderr.
     #[track_caller]
     pub(crate) fn says(self, text: &str) -> Self {
-        let said = self.stderr.contains(text) || self.stdout.contains(text);
-        assert!(said, "no {text:?}: {}\n{}{}", self.command, self.stdout, self.stderr);
+        assert!(self.stderr.contains(text) || self.stdout.contains(text), "no {text:?} in\n{self}");
         self
     }
 
     #[track_caller]
     pub(crate) fn expect(self, code: i32) -> Self {
-        assert_eq!(self.code, Some(code), "{}\n{}{}", self.command, self.stdout, self.stderr);
+        assert_eq!(self.code, Some(code), "{self}");
+        assert!(!self.stderr.contains("panicked"), "{self}");
         self
     }
 
+    /// Stdout, which must be one JSON document on one line.
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {}", self.stdout))
+        assert_eq!(self.stdout.lines().count(), 1, "{self}");
+        serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {self}"))
+    }
+
+    /// Stdout, which must be JSON lines.
+    #[track_caller]
+    pub(crate) fn json_lines(&self) -> Vec<Value> {
+        let parse = |line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}\n{self}"));
+        self.stdout.lines().map(parse).collect()
+    }
+}
+
+impl std::fmt::Display for Ran {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { command, code, stdout, stderr, .. } = self;
+        write!(f, "{command}\nended with {code:?}\n--- stdout\n{stdout}--- stderr\n{stderr}---")
     }
 }
 

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each test uses its own part of this")]
 
-use weekvault::format::{Sealer, encode_objects, encode_summary};
+use weekvault::format::{Seals, encode_objects, encode_summary};
 use weekvault::model::{Completeness, Counts, ObjectRow, Summary, Timestamp};
 
 /// An unsigned number.
@@ -115,7 +115,7 @@ pub(crate) struct Block {
 impl Block {
     pub(crate) fn new(section: u8, items: u32, plain: &[u8]) -> Self {
         let mut stored = Vec::new();
-        Sealer::new(1).unwrap().seal_into(plain, &mut stored).unwrap();
+        Seals::zstd(1).sealer().unwrap().seal_into(plain, &mut stored).unwrap();
         Self { section, items, plain_length: plain.len() as u32, stored }
     }
 

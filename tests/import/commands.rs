@@ -20,12 +20,12 @@ use weekvault::store::LocalStore;
 const WEEKS: [&str; 3] = ["2025-12", "2025-13", "2025-14"];
 
 /// A source that grows, three weeks of copies of it, and the same of a second one.
-struct Place {
+struct Farmed {
     folder: tempfile::TempDir,
     farm: Farm,
 }
 
-impl Place {
+impl Farmed {
     fn new(script: Script) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let farm = Farm::new(folder.path().join("backup"));
@@ -82,7 +82,7 @@ fn states(report: &Value) -> Vec<(String, Value)> {
 
 #[test]
 fn copies_become_manifests_and_stay_as_they_are() {
-    let place = Place::new(Script::Mended);
+    let place = Farmed::new(Script::Mended);
     let before = inodes(&place.farm.0);
     let report = import(&place.vault(), &place.farm, &[]);
     assert_eq!(states(&report), all("imported"));
@@ -97,7 +97,7 @@ fn copies_become_manifests_and_stay_as_they_are() {
 
 #[test]
 fn a_store_among_its_copies_is_a_store_like_any() {
-    let place = Place::new(Script::Mended);
+    let place = Farmed::new(Script::Mended);
     let vault = Vault::new(&place.farm.0);
     let copies = || WEEKS.map(|week| inodes(&place.farm.tree(week, "html")));
     let before = copies();
@@ -121,7 +121,7 @@ fn a_store_among_its_copies_is_a_store_like_any() {
 #[test]
 fn a_backup_after_the_import_stores_nothing_that_the_copies_had() {
     for script in [Script::Mended, Script::Deployed] {
-        let place = Place::new(script);
+        let place = Farmed::new(script);
         let report = import(&place.vault(), &place.farm, &[]);
         let unique = sum(&report, "new_chunk_bytes");
         let content = 2 * 3 * 8_000;
@@ -137,7 +137,7 @@ fn a_backup_after_the_import_stores_nothing_that_the_copies_had() {
 
 #[test]
 fn an_import_goes_on_where_it_was() {
-    let place = Place::new(Script::Mended);
+    let place = Farmed::new(Script::Mended);
     let report = import(&place.vault(), &place.farm, &["--week", WEEKS[0], "--pvc", "html"]);
     assert_eq!(states(&report), [(format!("{}/html", WEEKS[0]), json!("imported"))]);
     let manifest = place.path("vault").join(WEEKS[0]).join("html.manifest");
@@ -150,7 +150,7 @@ fn an_import_goes_on_where_it_was() {
 
 #[test]
 fn a_damaged_manifest_does_not_keep_its_week_from_being_imported() {
-    let place = Place::new(Script::Mended);
+    let place = Farmed::new(Script::Mended);
     import(&place.vault(), &place.farm, &[]);
     let manifest = place.path("vault").join(WEEKS[1]).join("html.manifest");
     fs::File::options().write(true).open(&manifest).unwrap().set_len(100).unwrap();
@@ -163,7 +163,7 @@ fn a_damaged_manifest_does_not_keep_its_week_from_being_imported() {
 #[test]
 fn a_store_is_not_made_where_its_folders_are_somebody_elses() {
     for theirs in ["tmp/dump.sql", "trash/2020-01-01/old/file", "objects/file"] {
-        let place = Place::new(Script::Mended);
+        let place = Farmed::new(Script::Mended);
         let farm = place.farm.0.strip_prefix(place.folder.path()).unwrap().to_str().unwrap().to_owned();
         place.write(&format!("{farm}/{theirs}"), b"precious");
         let vault = Vault::new(&place.farm.0);
@@ -200,7 +200,7 @@ impl Observer for StopAt {
 
 #[test]
 fn an_import_that_is_stopped_leaves_whole_weeks_and_goes_on() {
-    let place = Place::new(Script::Mended);
+    let place = Farmed::new(Script::Mended);
     let vault = Vault::with_small_chunks(place.path("vault"));
     let archive = Archive::open(Arc::new(LocalStore::new(vault.store.clone(), RunId(1)))).unwrap();
     let options = ImportOptions {
@@ -209,7 +209,7 @@ fn an_import_that_is_stopped_leaves_whole_weeks_and_goes_on() {
         weeks: Vec::new(),
         pvcs: Vec::new(),
         sources: Vec::new(),
-        backup: BackupOptions { compression: 1, ..BackupOptions::default() },
+        backup: BackupOptions::default(),
         labels: Labels::of("2025-15".parse().unwrap()),
     };
     let observer = StopAt { counters: Counters::default(), begun: AtomicUsize::new(0), at: 3 };
@@ -225,7 +225,7 @@ fn an_import_that_is_stopped_leaves_whole_weeks_and_goes_on() {
 
 #[test]
 fn a_dry_run_tells_what_there_is_and_writes_nothing() {
-    let place = Place::new(Script::Mended);
+    let place = Farmed::new(Script::Mended);
     let report = import(&place.vault(), &place.farm, &["--dry-run"]);
     assert!(!place.path("vault").exists());
     assert_eq!(states(&report), all("to import"));
@@ -246,7 +246,7 @@ fn a_dry_run_tells_what_there_is_and_writes_nothing() {
 
 #[test]
 fn what_is_no_copy_is_told_and_passed_over() {
-    let place = Place::new(Script::Mended);
+    let place = Farmed::new(Script::Mended);
     symlink(WEEKS[2], place.farm.0.join("latest")).unwrap();
     symlink("html", place.farm.0.join(WEEKS[2]).join("www")).unwrap();
     place.write("backup/2025-13/rsync.log", b"x");
@@ -264,7 +264,7 @@ fn what_is_no_copy_is_told_and_passed_over() {
 
 #[test]
 fn where_there_is_nothing_to_import_the_way_out_is_told() {
-    let place = Place::new(Script::Mended);
+    let place = Farmed::new(Script::Mended);
     place
         .refused(&["--week", "2025-20"])
         .expect(1)
@@ -283,7 +283,7 @@ fn where_there_is_nothing_to_import_the_way_out_is_told() {
 
 #[test]
 fn a_restore_goes_where_the_source_was_or_asks() {
-    let place = Place::new(Script::Mended);
+    let place = Farmed::new(Script::Mended);
     let source = format!("html={}", place.path("html").display());
     import(&place.vault(), &place.farm, &["--source", &source]);
     fs::remove_dir_all(place.path("html")).unwrap();
@@ -300,7 +300,7 @@ fn a_restore_goes_where_the_source_was_or_asks() {
 
 #[test]
 fn an_empty_copy_is_not_taken_for_a_week() {
-    let place = Place::new(Script::Mended);
+    let place = Farmed::new(Script::Mended);
     let emptied = place.farm.tree(WEEKS[1], "html");
     fs::remove_dir_all(&emptied).unwrap();
     fs::create_dir(&emptied).unwrap();
@@ -314,7 +314,7 @@ fn an_empty_copy_is_not_taken_for_a_week() {
 
 #[test]
 fn what_cannot_be_read_makes_a_partial_manifest_until_it_can() {
-    let place = Place::new(Script::Mended);
+    let place = Farmed::new(Script::Mended);
     let secret = place.farm.tree(WEEKS[1], "html").join("1.php");
     fs::set_permissions(&secret, Permissions::from_mode(0o0)).unwrap();
     let run = || {
@@ -363,7 +363,7 @@ fn a_name_that_went_does_not_make_its_file_be_read_again() {
 
 #[test]
 fn a_mirror_without_owners_and_modes_restores_everything() {
-    let place = Place::new(Script::Mended);
+    let place = Farmed::new(Script::Mended);
     if is_root() {
         system(Command::new("chown").args(["-hR", "33:12345"]).arg(place.path("html/docs")));
     } else {

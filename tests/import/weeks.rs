@@ -17,14 +17,14 @@ use weekvault::store::LocalStore;
 
 /// Two pvcs in three weeks. From week to week of `html`, one file is edited, one touched, one made executable; two stay,
 /// and so does a symbolic link.
-struct Place {
+struct ThreeWeeks {
     folder: tempfile::TempDir,
     vault: Vault,
 }
 
 const WEEKS: [&str; 3] = ["2025-12", "2025-13", "2025-14"];
 
-impl Place {
+impl ThreeWeeks {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let vault = Vault::with_small_chunks(folder.path().join("vault"));
@@ -94,7 +94,7 @@ fn inode(path: &Path) -> u64 {
 
 #[test]
 fn weeks_share_what_is_the_same_and_only_that() {
-    let place = Place::new();
+    let place = ThreeWeeks::new();
     let made = place.path("made");
     let report = materialize_all(&place.vault, &made, &["--json"]).expect(0).json();
     assert_eq!(report["trees"].as_array().unwrap().len(), 6);
@@ -115,7 +115,7 @@ fn weeks_share_what_is_the_same_and_only_that() {
 
 #[test]
 fn one_week_or_one_pvc_of_all() {
-    let place = Place::new();
+    let place = ThreeWeeks::new();
     let trees = |more: &[&str], made: &str| {
         let made = place.path(made);
         materialize_all(&place.vault, &made, more).expect(0);
@@ -140,7 +140,7 @@ fn one_week_or_one_pvc_of_all() {
 
 #[test]
 fn a_damaged_manifest_is_named_and_the_rest_is_made() {
-    let place = Place::new();
+    let place = ThreeWeeks::new();
     let file = place.vault.store.join("2025-13/html.manifest");
     let bytes = fs::read(&file).unwrap();
     fs::write(&file, &bytes[..bytes.len() - 1]).unwrap();
@@ -160,7 +160,7 @@ fn a_damaged_manifest_is_named_and_the_rest_is_made() {
 
 #[test]
 fn a_lost_object_hurts_only_what_needs_it() {
-    let place = Place::new();
+    let place = ThreeWeeks::new();
     let before: Vec<PathBuf> = objects(&place.vault.store);
     let html = place.path("html");
     fs::write(html.join("edited"), "quite another content, of a week of its own").unwrap();
@@ -182,7 +182,7 @@ fn objects(store: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn a_week_that_has_only_a_partial_manifest_is_made_from_that() {
-    let place = Place::new();
+    let place = ThreeWeeks::new();
     let (html, secret) = (place.path("html"), place.path("html/secret"));
     fs::write(&secret, "x").unwrap();
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o0)).unwrap();
@@ -200,7 +200,7 @@ fn a_week_that_has_only_a_partial_manifest_is_made_from_that() {
 
 #[test]
 fn what_fails_is_told_of_each_week() {
-    let place = Place::new();
+    let place = ThreeWeeks::new();
     if !crate::common::is_root() {
         return crate::common::skip("what fails in each week", "not root");
     }
@@ -224,7 +224,7 @@ fn what_fails_is_told_of_each_week() {
 
 #[test]
 fn what_cannot_be_linked_is_copied() {
-    let place = Place::new();
+    let place = ThreeWeeks::new();
     let archive = place.archive();
     let (before, target) = (place.path("before"), place.path("target"));
     let earlier = manifest(&archive, "2025-13");

@@ -34,7 +34,7 @@ pub(crate) fn run_backup(store: impl Store + 'static, week: &str, pvc: &str, pat
 fn backup_on(archive: &Archive, week: &str, pvc: &str, path: PathBuf) -> Outcome {
     // What else would be read depends on clocks.
     let trust = Trust { force_read: true, ..Trust::default() };
-    let options = BackupOptions { compression: 1, trust, ..BackupOptions::default() };
+    let options = BackupOptions { trust, ..BackupOptions::default() };
     let labels = Labels::of(week.parse().unwrap());
     // On more threads more would come to the store in any order.
     let observer = Silent::default();

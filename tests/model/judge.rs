@@ -6,7 +6,7 @@ use super::sources::{Tree, What};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::sync::{Arc, Mutex};
-use weekvault::format::{ManifestReader, RandomRead};
+use weekvault::format::{ManifestReader, RandomRead, Seals};
 use weekvault::model::{Completeness, Extent, Kind, ObjectId};
 
 /// What is known of a manifest, by the hash of its file.
@@ -142,7 +142,8 @@ impl Judge {
 
     /// The tree that a manifest restores to, and the objects that it takes.
     fn unpack(&self, image: &Image, manifest: &Content) -> Result<(Tree, Vec<ObjectId>), String> {
-        let reader = ManifestReader::open(Bytes(manifest.clone())).map_err(|e| e.to_string())?;
+        let reader =
+            ManifestReader::open(Bytes(manifest.clone()), &Seals::default()).map_err(|e| e.to_string())?;
         if reader.summary().map_err(|e| e.to_string())?.completeness != Completeness::Complete {
             return Err("it is not complete".into());
         }

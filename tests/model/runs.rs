@@ -54,12 +54,12 @@ pub(crate) struct Job {
 }
 
 /// What came of a run: of the backup, and then of what follows it.
-pub(crate) struct Ran {
+pub(crate) struct Ended {
     pub(crate) published: Result<Vec<BackedUp>, Error>,
     pub(crate) cleaned: Option<Result<(Vec<Retired>, Collected), ArchiveError>>,
 }
 
-impl Ran {
+impl Ended {
     pub(crate) fn is_done(&self) -> bool {
         self.published.is_ok() && self.cleaned.as_ref().is_some_and(Result::is_ok)
     }
@@ -75,15 +75,15 @@ impl Ran {
 }
 
 /// `backup`, with retention and gc.
-pub(crate) fn run(disk: &ModelDisk, job: &Job) -> Ran {
-    let failed = |e| Ran { published: Err(e), cleaned: None };
+pub(crate) fn run(disk: &ModelDisk, job: &Job) -> Ended {
+    let failed = |e| Ended { published: Err(e), cleaned: None };
     let archive = match open_or_create(disk) {
         Ok(archive) => archive,
         Err(e) => return failed(e.into()),
     };
     match back_up(&archive, job) {
         Err(e) => failed(e),
-        published => Ran { published, cleaned: Some(clean_up(&archive, job)) },
+        published => Ended { published, cleaned: Some(clean_up(&archive, job)) },
     }
 }
 

@@ -33,7 +33,7 @@ impl ObjectReader {
     /// # Errors
     /// When zstd has no memory.
     pub fn new(archive: &Archive, trash: SharedTrash) -> std::io::Result<Self> {
-        let (archive, opener) = (archive.clone(), Opener::new()?);
+        let (archive, opener) = (archive.clone(), archive.seals().opener()?);
         Ok(Self { archive, opener, plain: Vec::new(), trash, bytes_read: 0, by_name: true })
     }
 
@@ -93,19 +93,22 @@ impl ObjectReader {
         Ok(())
     }
 
-    /// The same, but from `objects/` alone.
+    /// Whether the object's own file, in `objects/` alone, is *intact*: its bytes are those that were stored. Whoever looks
+    /// after a store asks that, and needs no key for it. A store without keys can tell it by the content alone, so here the
+    /// answer comes with the chunk, and is also that to whether the content is *right*, which [`Self::fetch`] asks: whether
+    /// it has the object's name.
     ///
     /// # Errors
     /// The damage.
-    pub fn check(&mut self, id: &ObjectId, chunk_length: u32) -> Result<&[u8], Damage> {
+    pub fn intact(&mut self, id: &ObjectId, chunk_length: u32) -> Result<&[u8], Damage> {
         self.open_at(&layout::object(id), id, chunk_length)?;
         Ok(&self.plain)
     }
 
-    /// Whether [`Self::check`] finds the object whole; `room` is memory for its chunk.
-    pub fn is_whole(&mut self, id: &ObjectId, chunk_length: u32, room: &mut Vec<u8>) -> bool {
+    /// Whether [`Self::intact`] finds the object whole; `room` is memory for its chunk.
+    pub fn is_intact(&mut self, id: &ObjectId, chunk_length: u32, room: &mut Vec<u8>) -> bool {
         std::mem::swap(&mut self.plain, room);
-        let is_whole = self.check(id, chunk_length).is_ok();
+        let is_whole = self.intact(id, chunk_length).is_ok();
         std::mem::swap(&mut self.plain, room);
         is_whole
     }
@@ -115,8 +118,8 @@ impl ObjectReader {
         &self.plain
     }
 
-    /// The same of another file than the object's own.
-    pub(in crate::archive) fn check_at(
+    /// Whether another file than the object's own is intact.
+    pub(in crate::archive) fn intact_at(
         &mut self,
         key: &Key,
         id: &ObjectId,
@@ -125,11 +128,11 @@ impl ObjectReader {
         self.open_at(key, id, chunk_length)
     }
 
-    /// Checks an object that no manifest names: its frame says how long its chunk is.
+    /// Whether an object that no manifest names is intact: its frame says how long its chunk is.
     ///
     /// # Errors
     /// The damage.
-    pub fn check_orphan(&mut self, id: &ObjectId) -> Result<(), Damage> {
+    pub fn intact_orphan(&mut self, id: &ObjectId) -> Result<(), Damage> {
         let limit = stored_bound(MAX_CHUNK_LENGTH as usize) as u64;
         let stored = self.read(&layout::object(id), limit)?;
         let length = Opener::plain_length(&stored, MAX_CHUNK_LENGTH);
@@ -196,6 +199,10 @@ impl ObjectReader {
     fn open(&mut self, stored: &[u8], id: &ObjectId, chunk_length: u32) -> Result<(), Damage> {
         let opened = self.opener.open_into(stored, chunk_length, "it", &mut self.plain);
         opened.map_err(|e| Damage::Undecodable(e.to_string()))?;
-        if !self.by_name || ObjectId::of(&self.plain) == *id { Ok(()) } else { Err(Damage::Content) }
+        if !self.by_name || self.archive.seals().name(&self.plain) == *id {
+            Ok(())
+        } else {
+            Err(Damage::Content)
+        }
     }
 }

@@ -34,7 +34,7 @@ impl Archive {
         reader: &mut ObjectReader,
     ) -> Result<bool, ArchiveError> {
         for key in trash.copies(id) {
-            if reader.check_at(key, id, chunk_length).is_err() {
+            if reader.intact_at(key, id, chunk_length).is_err() {
                 continue;
             }
             match self.store.rename(key, &layout::object(id)) {
@@ -44,7 +44,7 @@ impl Archive {
                 Err(e) => return Err(e.into()),
             }
         }
-        Ok(reader.check(id, chunk_length).is_ok())
+        Ok(reader.intact(id, chunk_length).is_ok())
     }
 
     /// Moves a damaged object out of the way, to where nobody takes it for a whole one unread.

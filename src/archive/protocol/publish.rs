@@ -36,15 +36,15 @@ impl Write for Counted {
 }
 
 impl PendingManifest {
-    /// Begins a manifest; `level` is zstd's. Which one it is shows at its end: complete or partial.
+    /// Begins a manifest. Which one it is shows at its end: complete or partial.
     ///
     /// # Errors
     /// [`ArchiveError::Store`].
-    pub fn begin(archive: &Archive, level: i32) -> Result<Self, ArchiveError> {
+    pub fn begin(archive: &Archive) -> Result<Self, ArchiveError> {
         let path = format!("{}: a new manifest", archive.location());
         let written = Arc::new(AtomicU64::new(0));
         let upload = Counted(archive.store.create()?, Arc::clone(&written));
-        let writer = ManifestWriter::new(BufWriter::with_capacity(256 << 10, upload), level);
+        let writer = ManifestWriter::new(BufWriter::with_capacity(256 << 10, upload), archive.seals());
         let writer = writer.map_err(|e| write_error(&path, e))?;
         Ok(Self { archive: archive.clone(), path, writer, written })
     }
@@ -217,7 +217,7 @@ fn look_once(archive: &Archive, needed: &[ObjectRow]) -> Result<u64, ArchiveErro
     let (mut missing, mut brought_back) = (Vec::new(), 0);
     for row in doubtful {
         // Another run may have stored the same chunk at another level: its file has another length and is as good.
-        match reader.check(&row.id, row.chunk_length) {
+        match reader.intact(&row.id, row.chunk_length) {
             Ok(_) => continue,
             // Whether it is whole cannot be told: it stays where it is.
             Err(damage) if !damage.is_verdict() => return Err(ArchiveError::Object { id: row.id, damage }),

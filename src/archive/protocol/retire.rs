@@ -274,7 +274,7 @@ impl Gc<'_> {
         let mut is_empty = true;
         for item in self.archive.store.list(folder)? {
             let mut is_replaced =
-                |id: &ObjectId| live.rows.get(id).is_some_and(|length| reader.check(id, *length).is_ok());
+                |id: &ObjectId| live.rows.get(id).is_some_and(|length| reader.intact(id, *length).is_ok());
             let mut spared: Box<dyn FnMut(&ObjectId) -> bool + '_> = match item.name.as_str() {
                 layout::OBJECTS => Box::new(|id| live.has(id)),
                 layout::DAMAGED => Box::new(|id| live.has(id) && !is_replaced(id)),

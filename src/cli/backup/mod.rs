@@ -136,7 +136,7 @@ fn attempt(context: &Context, args: &BackupArgs, begun: Instant) -> Result<Outco
     check_source_folders(&sources, &options.rules, &StorePlace::at(store), &store.display().to_string())?;
     let opened = context.open_or_create(if_missing(args.existing, args.dry_run))?;
     let created = opened.created_id().map(str::to_owned);
-    let archive = opened.archive;
+    let archive = opened.archive.at_level(args.compression);
     match args.week {
         None if !args.dry_run => labels.week = clock::this_week(&archive)?,
         Some(week) if !args.force => clock::check_begun(&archive, week, !args.dry_run)?,
@@ -216,7 +216,6 @@ fn options(args: &BackupArgs) -> Result<(Labels, BackupOptions), Failure> {
             skip_lost_and_found: true,
             scouts: 0,
         },
-        compression: args.compression,
         trust: Trust {
             force_read: args.force_read,
             ignore_ctime: args.ignore_ctime,

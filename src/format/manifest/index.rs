@@ -17,15 +17,15 @@ const FOOTER_MARK: &[u8; 8] = b"WKVLTEND";
 /// What a block holds. The numbers stand on disk; blocks are ordered by them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Section {
-    /// The tree. Private: may be encrypted by a later version.
+    /// The tree.
     Entries = 1,
-    /// Paths that could not be read. Private.
+    /// Paths that could not be read.
     Missing = 2,
-    /// Names of the numeric owners. Private.
+    /// Names of the numeric owners.
     Owners = 3,
-    /// The object table. Public: always readable without a secret.
+    /// The object table.
     Objects = 4,
-    /// The summary. Public.
+    /// The summary.
     Summary = 5,
     /// Numbers 128 to 255: what readers may pass over. Checked, like all blocks, by the index; which one it is
     /// [`Block::number`] tells.
@@ -41,6 +41,15 @@ impl Section {
             .into_iter()
             .find(|s| *s as u8 == number)
             .ok_or_else(|| FormatError::invalid("the manifest's index", format!("section {number}")))
+    }
+
+    /// Whether it tells what the source has: a sealed store keeps that from whoever has no key. What is not private is all that
+    /// looking after a store needs.
+    pub fn is_private(self) -> bool {
+        match self {
+            Self::Entries | Self::Missing | Self::Owners | Self::Ancillary => true,
+            Self::Objects | Self::Summary => false,
+        }
     }
 
     /// For messages.

@@ -9,7 +9,7 @@ use super::sequence::{Sequence, check_slice, invalid};
 use crate::format::notes::{MAX_LEFT_OUT, check_left_out_order, decode_left_out, decode_problem};
 use crate::format::summary::decode_summary;
 use crate::format::wire::{MAX_RECORD, decode_context, decode_depth, decode_entry, decode_owners};
-use crate::format::{FormatError, Opener, Seal};
+use crate::format::{FormatError, Opener, Seal, Seals};
 use crate::model::{ArchivePath, Digest, Entry, LeftOut, ObjectRow, Owners, Problem, Summary};
 use std::io;
 
@@ -49,6 +49,7 @@ pub struct ManifestReader<R> {
     tail: Vec<u8>,
     blocks: Vec<Block>,
     digest: Digest,
+    seals: Seals,
 }
 
 impl<R: RandomRead> ManifestReader<R> {
@@ -56,7 +57,7 @@ impl<R: RandomRead> ManifestReader<R> {
     ///
     /// # Errors
     /// [`ReadError`] when any of these is missing, damaged or of a newer version.
-    pub fn open(file: R) -> Result<Self, ReadError> {
+    pub fn open(file: R, seals: &Seals) -> Result<Self, ReadError> {
         let length = file.length();
         let needed = HEADER_LENGTH + FOOTER_LENGTH;
         if length < needed {
@@ -65,7 +66,8 @@ impl<R: RandomRead> ManifestReader<R> {
         let mut tail = vec![0; length.min(TAIL) as usize];
         let tail_start = length - tail.len() as u64;
         file.read_exact_at(&mut tail, tail_start)?;
-        let mut reader = Self { file, tail, blocks: Vec::new(), digest: Digest([0; 32]) };
+        let mut reader =
+            Self { file, tail, blocks: Vec::new(), digest: Digest([0; 32]), seals: seals.clone() };
         check_header(&reader.read(0, HEADER_LENGTH)?)?;
         let footer = reader.read(length - FOOTER_LENGTH, FOOTER_LENGTH)?;
         let (index_length, digest) = decode_footer(&footer, length)?;
@@ -119,7 +121,7 @@ impl<R: RandomRead> ManifestReader<R> {
         };
         check_items(section, 1, block.items.into())?;
         let mut plain = Vec::new();
-        self.plain(block, &mut Opener::new()?, &mut plain)?;
+        self.plain(block, &mut self.seals.opener()?, &mut plain)?;
         Ok(plain)
     }
 
@@ -144,7 +146,7 @@ impl<R: RandomRead> ManifestReader<R> {
     /// # Errors
     /// [`ReadError`] when the section is damaged.
     pub fn problems(&self) -> Result<Vec<Problem>, ReadError> {
-        let (mut problems, mut plain, mut opener) = (Vec::new(), Vec::new(), Opener::new()?);
+        let (mut problems, mut plain, mut opener) = (Vec::new(), Vec::new(), self.seals.opener()?);
         let blocks = || self.blocks.iter().filter(|b| b.section == Section::Missing);
         let all: u64 = blocks().map(|b| u64::from(b.plain_length)).sum();
         if all > MAX_RECORD as u64 {
@@ -174,7 +176,7 @@ impl<R: RandomRead> ManifestReader<R> {
     /// [`ReadError`] when the section is damaged.
     pub fn left_out(&self) -> Result<Vec<LeftOut>, ReadError> {
         const PART: &str = "the left-out section";
-        let (mut places, mut plain, mut opener) = (Vec::new(), Vec::new(), Opener::new()?);
+        let (mut places, mut plain, mut opener) = (Vec::new(), Vec::new(), self.seals.opener()?);
         let blocks = || self.blocks.iter().filter(|b| b.number == LEFT_OUT);
         let all: u64 = blocks().map(|b| u64::from(b.plain_length)).sum();
         if all > MAX_LEFT_OUT as u64 {
@@ -204,7 +206,7 @@ impl<R: RandomRead> ManifestReader<R> {
     /// # Errors
     /// [`ReadError`] when the section is damaged or has impossible rows.
     pub fn objects(&self) -> Result<Vec<ObjectRow>, ReadError> {
-        let (mut objects, mut plain, mut opener) = (Vec::new(), Vec::new(), Opener::new()?);
+        let (mut objects, mut plain, mut opener) = (Vec::new(), Vec::new(), self.seals.opener()?);
         for block in self.blocks.iter().filter(|b| b.section == Section::Objects) {
             // Before the block is opened, so that one that lies costs nothing.
             check_items(Section::Objects, u64::from(block.plain_length) / ROW as u64, block.items.into())?;
@@ -236,7 +238,7 @@ impl<R: RandomRead> ManifestReader<R> {
     pub fn block_entries(&self, block: &Block) -> Result<Vec<Entry>, ReadError> {
         check_entries(block)?;
         let mut plain = Vec::new();
-        self.plain(block, &mut Opener::new()?, &mut plain)?;
+        self.plain(block, &mut self.seals.opener()?, &mut plain)?;
         let mut at = decode_context(&plain)?.1;
         let mut entries = Vec::new();
         while entries.len() < block.items as usize {
@@ -259,7 +261,7 @@ impl<R: RandomRead> ManifestReader<R> {
         Ok(Entries {
             reader: self,
             blocks: self.blocks.iter(),
-            opener: Opener::new()?,
+            opener: self.seals.opener()?,
             lengths,
             plain: Vec::new(),
             at: 0,

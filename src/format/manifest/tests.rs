@@ -1,4 +1,5 @@
 use super::*;
+use crate::format::Seals;
 use crate::model::*;
 use proptest::prelude::*;
 use std::io;
@@ -33,7 +34,7 @@ fn summary() -> Summary {
 }
 
 fn write(entries: &[Entry], objects: &[ObjectRow]) -> Vec<u8> {
-    let mut writer = ManifestWriter::new(Vec::new(), 3).unwrap();
+    let mut writer = ManifestWriter::new(Vec::new(), &Seals::zstd(3)).unwrap();
     for entry in entries {
         writer.entry(entry).unwrap();
     }
@@ -111,7 +112,7 @@ fn tree() -> impl Strategy<Value = Vec<Entry>> {
 
 #[expect(clippy::ptr_arg, reason = "the vector is what is read")]
 fn read(bytes: &Vec<u8>) -> Result<Vec<Entry>, ReadError> {
-    let reader = ManifestReader::open(bytes.clone())?;
+    let reader = ManifestReader::open(bytes.clone(), &Seals::default())?;
     reader.summary()?;
     reader.owners()?;
     reader.problems()?;
@@ -144,7 +145,7 @@ fn small() -> Vec<Entry> {
 
 #[test]
 fn sections_read_alone() {
-    let reader = ManifestReader::open(write(&small(), &table())).unwrap();
+    let reader = ManifestReader::open(write(&small(), &table()), &Seals::default()).unwrap();
     assert_eq!(reader.summary().unwrap(), summary());
     assert_eq!(reader.owners().unwrap(), owners());
     assert_eq!(reader.objects().unwrap(), table());
@@ -187,7 +188,7 @@ fn many_blocks_stream_in_order() {
         });
     }
     let bytes = write(&entries, &[]);
-    let reader = ManifestReader::open(bytes.clone()).unwrap();
+    let reader = ManifestReader::open(bytes.clone(), &Seals::default()).unwrap();
     assert!(reader.blocks().iter().filter(|b| b.section == Section::Entries).count() > 1);
     assert_eq!(read(&bytes).unwrap(), entries);
 }
@@ -219,7 +220,7 @@ fn impossible_trees_are_refused() {
         ("later path", vec![link("x")]),
     ];
     for (message, rest) in cases {
-        let mut writer = ManifestWriter::new(Vec::new(), 3).unwrap();
+        let mut writer = ManifestWriter::new(Vec::new(), &Seals::zstd(3)).unwrap();
         let entries = [vec![small()[0].clone()], rest].concat();
         let written = entries.iter().try_for_each(|entry| writer.entry(entry));
         let error = match written.and_then(|()| writer.finish(&owners(), &table(), &summary()).map(drop)) {
@@ -229,7 +230,7 @@ fn impossible_trees_are_refused() {
         assert!(error.contains(message), "{error} for {message}");
     }
     let written = |entries: &[Entry]| {
-        let mut writer = ManifestWriter::new(Vec::new(), 3).unwrap();
+        let mut writer = ManifestWriter::new(Vec::new(), &Seals::zstd(3)).unwrap();
         entries.iter().try_for_each(|entry| writer.entry(entry))?;
         writer.finish(&owners(), &[], &summary()).map(drop)
     };
@@ -266,7 +267,7 @@ proptest! {
             let (a, b) = (a.index(entries.len()), b.index(entries.len()));
             entries.swap(a, b);
         }
-        let mut writer = ManifestWriter::new(Vec::new(), 3).unwrap();
+        let mut writer = ManifestWriter::new(Vec::new(), &Seals::zstd(3)).unwrap();
         // What is refused is left out, and costs nothing else.
         entries.retain(|entry| writer.entry(entry).is_ok());
         let written = writer.finish(&owners(), &table(), &summary());
@@ -289,7 +290,7 @@ fn a_record_that_is_too_long_costs_itself() {
             kind: Kind::Fifo,
         }
     };
-    let mut writer = ManifestWriter::new(Vec::new(), 1).unwrap();
+    let mut writer = ManifestWriter::new(Vec::new(), &Seals::zstd(1)).unwrap();
     let entries = [small()[0].clone(), long("a", 31), long("b", 33), long("c", 31), long("d", 0)];
     let taken = entries.each_ref().map(|entry| writer.entry(entry).is_ok());
     assert_eq!(taken, [true, true, false, true, true]);

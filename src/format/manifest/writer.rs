@@ -9,7 +9,7 @@ use crate::format::summary::{decode_summary, encode_summary};
 use crate::format::wire::{
     MAX_RECORD, check_entry, decode_owners, encode_context, encode_entry, encode_owners,
 };
-use crate::format::{FormatError, Seal, Sealer};
+use crate::format::{FormatError, Seal, Sealer, Seals};
 use crate::model::{ArchivePath, Digest, Entry, LeftOut, ObjectRow, Owners, Problem, Summary};
 use std::io::{self, Write};
 
@@ -35,16 +35,16 @@ pub struct ManifestWriter<W> {
 }
 
 impl<W: Write> ManifestWriter<W> {
-    /// Begins a manifest; `level` is zstd's.
+    /// Begins a manifest, whose blocks are sealed as `seals` has it.
     ///
     /// # Errors
     /// What `out` returns.
-    pub fn new(mut out: W, level: i32) -> io::Result<Self> {
+    pub fn new(mut out: W, seals: &Seals) -> io::Result<Self> {
         let header = header();
         out.write_all(&header)?;
         Ok(Self {
             out,
-            sealer: Sealer::new(level)?,
+            sealer: seals.sealer()?,
             plain: Vec::new(),
             stored: Vec::new(),
             items: 0,

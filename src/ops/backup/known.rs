@@ -97,7 +97,7 @@ impl<'a> KnownContents<'a> {
             let Some(object) = self.previous.table().get(row as usize).copied() else { return Ok(None) };
             self.fetched += u64::from(object.chunk_length);
             self.fetched_last = None;
-            match self.reader.check(&object.id, object.chunk_length) {
+            match self.reader.intact(&object.id, object.chunk_length) {
                 Ok(_) => self.inventory.prove(&object.id),
                 Err(damage @ Damage::Unreachable(_)) => {
                     return Err(ArchiveError::Object { id: object.id, damage });

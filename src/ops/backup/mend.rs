@@ -44,7 +44,9 @@ pub(super) fn mend(
         let Some(row) = previous.table().get(row as usize) else { continue };
         chunk.resize(row.chunk_length as usize, 0);
         // A file that is gone or unreadable now is told of when it is met in its place.
-        if assemble(source, slices, &mut chunk).is_ok_and(|whole| whole) && ObjectId::of(&chunk) == row.id {
+        if assemble(source, slices, &mut chunk).is_ok_and(|whole| whole)
+            && packer.seals.name(&chunk) == row.id
+        {
             packer.pack(row.id, &chunk)?;
             mended += 1;
         }

@@ -66,8 +66,6 @@ pub struct BackupOptions {
     pub trust: Trust,
     /// Which sources may be missing, and what counts as a mistake.
     pub rules: SourceRules,
-    /// zstd's level.
-    pub compression: i32,
     /// Threads that read files; none for as many as suit the source's file system.
     pub readers: Option<usize>,
     /// Read and compare, but write nothing.
@@ -75,13 +73,12 @@ pub struct BackupOptions {
 }
 
 impl Default for BackupOptions {
-    /// All of each source, with zstd's level 3.
+    /// All of each source.
     fn default() -> Self {
         Self {
             walk: WalkOptions::everything(),
             trust: Trust::default(),
             rules: SourceRules::default(),
-            compression: 3,
             readers: None,
             dry_run: false,
         }

@@ -3,7 +3,7 @@
 use super::cut::{Piece, Row};
 use super::options::BackupOptions;
 use crate::archive::{Claim, Inventory, ObjectReader, SharedTrash};
-use crate::format::Sealer;
+use crate::format::{Sealer, Seals};
 use crate::model::{ObjectId, Observer};
 use crate::ops::parallel::{Output, Pool};
 use crate::ops::{Error, Run};
@@ -32,6 +32,7 @@ pub(super) struct StoredChunk {
 /// Sees to it that the store has a chunk.
 pub(super) struct Packer<'a> {
     pub(super) inventory: &'a Inventory,
+    pub(super) seals: Seals,
     pub(super) sealer: Sealer,
     pub(super) reader: ObjectReader,
     /// Room for a compressed chunk, or for an object that is checked: of one chunk it is only either.
@@ -52,7 +53,7 @@ impl Packing<'_> {
         let packed = match piece {
             Piece::Rows(rows) => Packed::Rows(rows),
             Piece::Chunk(chunk) => {
-                let id = ObjectId::of(&chunk.bytes);
+                let id = self.packer.seals.name(&chunk.bytes);
                 let packed = self.packer.pack(id, &chunk.bytes).map_or_else(Packed::Failed, Packed::Chunk);
                 self.pool.give(chunk.bytes);
                 packed
@@ -70,11 +71,13 @@ impl<'a> Packer<'a> {
         options: &BackupOptions,
         trash: &SharedTrash,
     ) -> Result<Self, Error> {
-        let sealer = Sealer::new(options.compression).map_err(Error::system("prepare compression"))?;
+        let seals = run.archive.seals().clone();
+        let sealer = seals.sealer().map_err(Error::system("prepare compression"))?;
         let reader = ObjectReader::new(run.archive, Arc::clone(trash));
         let reader = reader.map_err(Error::system("prepare decompression"))?;
         Ok(Self {
             inventory,
+            seals,
             sealer,
             reader,
             buffer: Vec::new(),
@@ -89,12 +92,12 @@ impl<'a> Packer<'a> {
         let found = |written| Ok(StoredChunk { id, chunk_length, written });
         match self.inventory.claim(&id, chunk_length) {
             Claim::Known => return found(None),
-            Claim::Unproven if self.reader.is_whole(&id, chunk_length, &mut self.buffer) => {
+            Claim::Unproven if self.reader.is_intact(&id, chunk_length, &mut self.buffer) => {
                 self.inventory.prove(&id);
                 return found(None);
             }
             // What a crashed run left may be kept if it holds the chunk.
-            Claim::Orphan if self.reader.is_whole(&id, chunk_length, &mut self.buffer) => {
+            Claim::Orphan if self.reader.is_intact(&id, chunk_length, &mut self.buffer) => {
                 if self.dry_run || self.inventory.adopt(&id)? {
                     return found(None);
                 }

@@ -120,7 +120,7 @@ impl Preparing<'_> {
         let Self { run, inventory, labels, options, .. } = *self;
         let mut manifest = match options.dry_run {
             true => None,
-            false => Some(PendingManifest::begin(run.archive, options.compression)?),
+            false => Some(PendingManifest::begin(run.archive)?),
         };
         let before = run.observer.counters().bytes_read.get();
         let pipeline = Pipeline { run, inventory, root, previous, origin: &labels.origin, options };

@@ -387,7 +387,7 @@ fn write_slice(new: &mut NewFile, bytes: &[u8], at: u64, sparse: bool) -> std::i
 mod tests {
     use super::*;
     use crate::archive::{Archive, Inventory, NewStore};
-    use crate::format::{ChunkSizes, Sealer};
+    use crate::format::{ChunkSizes, Seals};
     use crate::model::{ContentHash, Extent, Meta, ObjectId, Silent, Timestamp};
     use crate::store::MemoryStore;
     use crate::tree::OwnerMap;
@@ -399,7 +399,7 @@ mod tests {
         let archive = Archive::open_or_create(Arc::new(MemoryStore::default()), &new).unwrap();
         let (id, chunk_length) = (ObjectId::of(chunk), chunk.len() as u32);
         let mut stored = Vec::new();
-        Sealer::new(3).unwrap().seal_into(chunk, &mut stored).unwrap();
+        Seals::zstd(3).sealer().unwrap().seal_into(chunk, &mut stored).unwrap();
         Inventory::take(&archive, |_, _| ()).unwrap().store(&id, &stored).unwrap();
         (archive, ObjectRow { id, chunk_length, stored_length: stored.len() as u32, used: chunk_length })
     }

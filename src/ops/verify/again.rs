@@ -63,7 +63,7 @@ impl Looking<'_> {
             // What is not listed need not be opened.
             false => {
                 self.listing.stored_length(&row.id).is_some()
-                    && self.reader.check(&row.id, row.chunk_length).is_ok()
+                    && self.reader.intact(&row.id, row.chunk_length).is_ok()
             }
         }
     }

@@ -230,7 +230,7 @@ impl<'a> Check<'a> {
             let found = match self.listing.stored_length(&row.id) {
                 None => Damage::Missing,
                 // It may have been lost and stored anew at another level: then only its content can tell.
-                Some(found) if found != expected && reader.check(&row.id, row.chunk_length).is_err() => {
+                Some(found) if found != expected && reader.intact(&row.id, row.chunk_length).is_err() => {
                     Damage::Length { found, expected }
                 }
                 Some(_) => continue,

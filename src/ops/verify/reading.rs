@@ -193,8 +193,8 @@ impl Shared<'_> {
             let mut turn = Turn { shared: self, turn: step.turn, feeds: step.feeds };
             let before = reader.bytes_read();
             let chunk = match &step.object {
-                Object::Needed(row) => reader.check(&row.id, row.chunk_length).map(Some),
-                Object::Orphan(id) => reader.check_orphan(id).map(|()| None),
+                Object::Needed(row) => reader.intact(&row.id, row.chunk_length).map(Some),
+                Object::Orphan(id) => reader.intact_orphan(id).map(|()| None),
             };
             let chunk = match chunk {
                 Ok(chunk) => chunk,

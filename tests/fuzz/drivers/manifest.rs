@@ -7,7 +7,8 @@ use std::sync::Arc;
 use weekvault::archive::Archive;
 use weekvault::data::Window;
 use weekvault::format::{
-    ChunkSizes, ManifestReader, ManifestWriter, RandomRead, ReadError, Section, StoreConfig, encode_store,
+    ChunkSizes, ManifestReader, ManifestWriter, RandomRead, ReadError, Seals, Section, StoreConfig,
+    encode_store,
 };
 use weekvault::model::{
     ArchivePath, Completeness, Entry, Extent, Kind, ObjectRow, Owners, Problem, PvcName, Silent, Summary,
@@ -55,7 +56,7 @@ struct Whole {
 
 /// Reads a manifest in every way that there is.
 pub(super) fn check(file: &[u8]) {
-    let reader = match ManifestReader::open(InMemory(file)) {
+    let reader = match ManifestReader::open(InMemory(file), &Seals::default()) {
         Ok(reader) => reader,
         Err(error) => return polite(&error),
     };
@@ -213,7 +214,7 @@ fn blocks_alone(reader: &ManifestReader<InMemory<'_>>, all: Option<&[Entry]>) {
 }
 
 fn write(whole: &Whole) -> Vec<u8> {
-    let mut writer = ManifestWriter::new(Vec::new(), 1).unwrap();
+    let mut writer = ManifestWriter::new(Vec::new(), &Seals::zstd(1)).unwrap();
     for entry in &whole.entries {
         writer.entry(entry).expect("what was read can be written");
     }
@@ -224,7 +225,7 @@ fn write(whole: &Whole) -> Vec<u8> {
 /// A manifest that was accepted is written and read again without a difference, and then to the same bytes.
 fn writes_back(whole: &Whole) {
     let file = write(whole);
-    let reader = ManifestReader::open(InMemory(&file)).unwrap();
+    let reader = ManifestReader::open(InMemory(&file), &Seals::default()).unwrap();
     let again = Whole {
         entries: reader.entries().unwrap().map(|e| e.unwrap().1).collect(),
         problems: reader.problems().unwrap(),

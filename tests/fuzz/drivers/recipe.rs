@@ -14,7 +14,7 @@
 use super::record::Fields;
 use std::cell::RefCell;
 #[cfg(test)]
-use weekvault::format::{ManifestReader, Opener};
+use weekvault::format::{ManifestReader, Seals};
 use weekvault::format::{Sealer, Section};
 use weekvault::model::Digest;
 
@@ -80,7 +80,7 @@ fn put(bytes: &[u8], out: &mut Vec<u8>) {
 }
 
 thread_local! {
-    static SEALER: RefCell<Sealer> = RefCell::new(Sealer::new(1).unwrap());
+    static SEALER: RefCell<Sealer> = RefCell::new(Seals::zstd(1).sealer().unwrap());
 }
 
 impl Block {
@@ -174,8 +174,8 @@ impl Recipe {
     /// The recipe of a sound manifest.
     #[cfg(test)]
     pub(crate) fn of(manifest: &[u8]) -> Option<Self> {
-        let reader = ManifestReader::open(super::manifest::InMemory(manifest)).ok()?;
-        let (mut blocks, mut opener) = (Vec::new(), Opener::new().ok()?);
+        let reader = ManifestReader::open(super::manifest::InMemory(manifest), &Seals::default()).ok()?;
+        let (mut blocks, mut opener) = (Vec::new(), Seals::default().opener().ok()?);
         for block in reader.blocks() {
             let (begin, mut plain) = (block.offset as usize, Vec::new());
             let stored = manifest.get(begin..begin + block.stored_length as usize)?;

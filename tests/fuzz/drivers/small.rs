@@ -9,7 +9,7 @@ use std::sync::Arc;
 use weekvault::archive::{ObjectReader, Trash};
 use weekvault::data::{ContentStream, Cut, CutSizes, Ranges};
 use weekvault::format::{
-    MAX_CHUNK_LENGTH, Opener, Sealer, decode_objects, decode_store, decode_summary, encode_objects,
+    MAX_CHUNK_LENGTH, Opener, Seals, decode_objects, decode_store, decode_summary, encode_objects,
     encode_store, encode_summary, stored_bound,
 };
 use weekvault::model::{ArchivePath, Digest, Name, ObjectId, PathStack, PvcName, Week, WeekRef};
@@ -19,7 +19,7 @@ use weekvault::ops::restore::Selection;
 pub(super) fn seal(data: &[u8]) {
     let (&[a, b, c], stored) = data.split_first_chunk().unwrap_or((&[0, 0, 0], &[]));
     let length = u32::from_le_bytes([a, b, c, 0]).min(MAX_CHUNK_LENGTH);
-    let (mut opener, mut plain) = (Opener::new().unwrap(), vec![7; 3]);
+    let (mut opener, mut plain) = (Seals::default().opener().unwrap(), vec![7; 3]);
     let opened = opener.open_into(stored, length, "it", &mut plain);
     let said = Opener::plain_length(stored, MAX_CHUNK_LENGTH);
     assert!(said.is_none_or(|n| (1..=MAX_CHUNK_LENGTH).contains(&n)));
@@ -28,7 +28,7 @@ pub(super) fn seal(data: &[u8]) {
             assert_eq!(plain.len(), length as usize);
             assert!(said.is_none_or(|n| n == length), "a frame that says {said:?} has {length} bytes");
             let mut sealed = Vec::new();
-            Sealer::new(1).unwrap().seal_into(&plain, &mut sealed).unwrap();
+            Seals::zstd(1).sealer().unwrap().seal_into(&plain, &mut sealed).unwrap();
             assert!(sealed.len() <= stored_bound(plain.len()));
             let mut again = Vec::new();
             opener.open_into(&sealed, length, "it", &mut again).unwrap();
@@ -48,7 +48,7 @@ pub(super) fn seal(data: &[u8]) {
         Ok(chunk) => assert!(chunk == plain && opened.is_ok()),
         Err(_) => assert!(opened.is_err() || !bounded),
     }
-    if reader.check_orphan(&id).is_ok() {
+    if reader.intact_orphan(&id).is_ok() {
         assert!(said.is_some());
     }
     if let Ok(rows) = decode_objects(stored) {
