@@ -237,3 +237,33 @@ fn two_names_that_are_one_here_are_told() {
     common::system(std::process::Command::new("umount").arg(place.target()));
     ran.expect(1).says("does the target ignore case");
 }
+
+#[test]
+fn a_killed_restore_is_made_whole_by_the_next() {
+    let place = Place::set_up();
+    for n in 0..4000 {
+        let file = place.source().join(format!("d{}/f{n}", n / 40));
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, format!("content {n} ").repeat(1 + n % 90)).unwrap();
+    }
+    place.vault.backup("2025-14", &[("pvc", &place.source())]);
+    for at_least in [1, 700, 2500] {
+        let target = place.path(&format!("target-{at_least}"));
+        let mut command = place.vault.command();
+        command.args(["restore", "--week", "2025-14", "--pvc", "pvc", "--target"]).arg(&target);
+        let mut child = command.spawn().unwrap();
+        while walkdir::WalkDir::new(&target).into_iter().flatten().count() < at_least {
+            assert!(child.try_wait().unwrap().is_none(), "it has ended before it was killed");
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // Nobody else can enter what is not finished.
+        let top = walkdir::WalkDir::new(&target).max_depth(1).into_iter().flatten();
+        for folder in top.filter(|e| e.file_type().is_dir()) {
+            assert_eq!(folder.metadata().unwrap().permissions().mode() & 0o077, 0, "{folder:?}");
+        }
+        place.vault.restore("2025-14", "pvc", &target, &["--numeric-owner"]).expect(0);
+        assert_equal(&place.source(), &target);
+        assert_eq!(leftovers(&target), Vec::<String>::new());
+    }
+}

@@ -18,6 +18,8 @@ struct Open {
     /// Whether it is itself to be restored, or only on the way to something that is.
     selected: bool,
     children: BTreeSet<Name>,
+    /// How many directories the manifest has in it.
+    folders: u64,
     /// SQLite's databases that were written, and what of the names in the manifest may be their logs.
     databases: Vec<Name>,
     logs: BTreeSet<Name>,
@@ -25,8 +27,8 @@ struct Open {
 
 impl Open {
     fn of(entry: Entry, selected: bool) -> Self {
-        let (children, databases, logs) = Default::default();
-        Self { entry, selected, children, databases, logs }
+        let (children, folders, databases, logs) = Default::default();
+        Self { entry, selected, children, folders, databases, logs }
     }
 }
 
@@ -92,6 +94,9 @@ impl Finishing<'_> {
                 }
                 Kind::HardLink(_) => {}
                 Kind::Directory => {
+                    if let Some(parent) = stack.last_mut() {
+                        parent.folders += 1;
+                    }
                     stack.push(Open::of(entry, selected));
                     at = path;
                 }
@@ -164,6 +169,7 @@ impl Finishing<'_> {
         if self.dry_run {
             return Ok(());
         }
+        self.target.sweep(path, &stat, open.folders);
         let meta = &open.entry.meta;
         let stat = self.target.stat(path)?.unwrap_or(stat);
         let owned = self.owners.owner(meta).is_none_or(|owner| owner == (stat.uid, stat.gid));

@@ -4,7 +4,7 @@ use super::error::{Inode, Result, Unrestored, swapped, taken};
 use super::handle::Target;
 use super::own::Born;
 use super::workshop::{Bench, sweep};
-use crate::model::{ArchivePath, Kind, Meta, Name};
+use crate::model::{ArchivePath, Kind, Meta, Name, Stat};
 use crate::tree::stat::stat_at;
 use crate::tree::{OwnerMap, SourceError};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, RenameFlags};
@@ -78,6 +78,19 @@ impl Target {
         self.workshop.close();
     }
 
+    /// Removes what a killed restore has left in a directory that is to have so many directories. Only where the number of its
+    /// links says that it has others, or says nothing, it is looked for.
+    pub fn sweep(&mut self, path: &ArchivePath, stat: &Stat, folders: u64) {
+        if stat.links == folders + 2 {
+            return;
+        }
+        let ours = || rustix::process::geteuid().as_raw();
+        let owner = self.workshop.owner.get().copied().unwrap_or_else(ours);
+        if let Ok(folder) = self.steps.folder(self.folder.as_fd(), path) {
+            sweep(folder.as_fd(), owner);
+        }
+    }
+
     /// The directory in which what is to stand at `path` is made. `again` where the one that was used is gone.
     fn bench(&mut self, path: &ArchivePath, again: bool) -> rustix::io::Result<Arc<Bench>> {
         let (parent, _) = self.parent(path)?;
@@ -91,7 +104,8 @@ impl Target {
         }
         // In a directory that changes anyway: the others keep their times.
         let bench = Arc::new(Bench::new(&parent)?);
-        sweep(self.folder.as_fd(), bench.folder.as_fd());
+        let _ = self.workshop.owner.set(bench.owner);
+        sweep(self.folder.as_fd(), bench.owner);
         benches.insert(home.key(), Arc::clone(&bench));
         Ok(bench)
     }

@@ -9,13 +9,15 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// The directories in which a restore makes things: one for each file system that the tree has, since nothing can be moved
 /// from one to another. They are removed when the last clone of the target goes.
 #[derive(Default)]
 pub(super) struct Workshop {
     benches: Mutex<HashMap<(Option<u64>, u64), Arc<Bench>>>,
+    /// Whom what was made belongs to.
+    pub(super) owner: OnceLock<u32>,
     /// Numbers what is made and is not a file.
     pub(super) nodes: AtomicU64,
     /// The file system has no rename that replaces nothing.
@@ -51,6 +53,8 @@ pub(super) struct Bench {
     pub(super) folder: OwnedFd,
     above: Arc<OwnedFd>,
     name: String,
+    /// Whom what we make belongs to on this file system: NFS may map us to another.
+    pub(super) owner: u32,
 }
 
 impl Workshop {
@@ -85,10 +89,11 @@ impl Bench {
             // Somebody has put another directory in its place: nothing is made there.
             return Err(Errno::PERM);
         }
-        sweep(above.as_fd(), folder.as_fd());
+        let owner = rustix::fs::fstat(&folder)?.st_uid;
+        sweep(above.as_fd(), owner);
         // A directory's default ACL is inherited: what is made here must be open to nobody.
         let _ = rustix::fs::fremovexattr(&folder, "system.posix_acl_default");
-        Ok(Self { folder, above: Arc::clone(above), name })
+        Ok(Self { folder, above: Arc::clone(above), name, owner })
     }
 }
 
@@ -110,8 +115,9 @@ fn is_ours(folder: BorrowedFd<'_>) -> rustix::io::Result<bool> {
     Ok(probe.st_uid == folder.st_uid && (!is_open(folder.st_mode) || is_open(probe.st_mode)))
 }
 
-/// Removes what killed runs have left in a directory of the tree, of the owner of `ours`: what is held by a run stays.
-pub(super) fn sweep(above: BorrowedFd<'_>, ours: BorrowedFd<'_>) {
+/// Removes what killed runs have left in a directory of the tree, if it belongs to `owner`: what is held by a run stays, such as
+/// what we hold ourselves.
+pub(super) fn sweep(above: BorrowedFd<'_>, owner: u32) {
     let open = |name: &[u8]| rustix::fs::openat(above, name, BENCH, Mode::empty());
     let Ok(names) = open(b".").and_then(Dir::new) else { return };
     for name in names.flatten().map(|entry| entry.file_name().to_owned()) {
@@ -119,9 +125,7 @@ pub(super) fn sweep(above: BorrowedFd<'_>, ours: BorrowedFd<'_>) {
             continue;
         }
         let Ok(folder) = open(name.to_bytes()) else { continue };
-        let (Ok(found), Ok(ours)) = (rustix::fs::fstat(&folder), rustix::fs::fstat(ours)) else { continue };
-        let is_another_of_ours = found.st_uid == ours.st_uid && found.st_ino != ours.st_ino;
-        if is_another_of_ours
+        if rustix::fs::fstat(&folder).is_ok_and(|found| found.st_uid == owner)
             && rustix::fs::flock(&folder, FlockOperation::NonBlockingLockExclusive).is_ok()
             && let Ok(name) = name.to_str()
         {
