@@ -23,7 +23,8 @@ PACKAGES = {
     "/usr/src/linux-source-6.1.tar.xz": "linux-source-6.1", "/usr/src/linux-source-6.12.tar.xz": "linux-source-6.12",
 }
 CRATES = {"bupstash": ("bupstash", "0.12.0"), "conserve": ("conserve", "24.8.0"), "rustic": ("rustic-rs", "0.11.4")}
-WHEELS = {"borg": ("borgbackup", "1.4.5"), "borg2": ("borgbackup", "2.0.0b25")}
+# Of borg 2, the newest that builds with OpenSSL 3.0, which Debian 12 has.
+WHEELS = {"borg": ("borgbackup", "1.4.5"), "borg2": ("borgbackup", "2.0.0b23")}
 # Debian's stable suite has versions that are years old.
 UNSTABLE = ("restic",)
 PEERS = os.path.join(ROOT, "target", "peers")

@@ -205,14 +205,14 @@ class Borg(Tool):
 
 class Borg2(Borg):
     name, label = "borg2", "borg 2 (beta), zstd,3"
-    note = "a beta; repository without encryption"
+    note = "a beta; repository without encryption, BLAKE3"
 
     def command(self, *arguments):
         return [self.binary, "--repo", self.store, *arguments]
 
     def init(self):
         self.env.update(BORG_BASE_DIR=self.home, BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK="yes")
-        quiet(self.command("repo-create", "--encryption", "none"), env=self.env)
+        quiet(self.command("repo-create", "--encryption", "none-blake3"), env=self.env)
 
     def backup(self, number, tree):
         create = self.command("create", "--compression", f"zstd,{self.level}", str(number), ".")
