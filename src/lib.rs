@@ -54,7 +54,7 @@
 //! [`sys`] has the system calls that it shares with the store; [`data`] has the pure transformations; [`store`] keeps
 //! bytes by key; [`cache`] is local and disposable; [`archive`] is what a store's files mean, with the protocol; [`ops`]
 //! has the use cases; [`edge`] talks to the Pushgateway and listens to signals; [`cli`] is the command line. Dependencies
-//! point one way, and `tests/architecture.rs` holds that.
+//! point one way, and `tests/architecture` holds that.
 
 pub mod archive;
 pub mod cache;

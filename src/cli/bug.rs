@@ -23,15 +23,17 @@ pub(super) fn listen() {
     }));
 }
 
-/// One line: what was said, and where.
+/// One line: what was said, where, and by which thread.
 fn describe(panic: &PanicHookInfo<'_>) -> String {
     let payload = panic.payload();
     let message = payload.downcast_ref::<&str>().copied();
     let message = message.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     let message = message.unwrap_or("a panic");
+    let thread = thread::current();
+    let thread = thread.name().unwrap_or("without a name");
     match panic.location() {
-        Some(place) => format!("{message} ({}:{})", place.file(), place.line()),
-        None => message.to_owned(),
+        Some(place) => format!("{message} ({}:{}, thread {thread})", place.file(), place.line()),
+        None => format!("{message} (thread {thread})"),
     }
 }
 

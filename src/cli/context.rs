@@ -24,9 +24,6 @@ pub(super) struct Context {
     pub(super) interrupt: Interrupt,
 }
 
-/// `weekvault` and its version, for manifests and stores.
-pub(super) const TOOL: &str = concat!("weekvault ", env!("CARGO_PKG_VERSION"));
-
 /// Says why a command ends without having tidied up.
 fn tell_late(after: Duration) {
     let after = after.as_secs();

@@ -1,7 +1,7 @@
 //! `import`: weekly copies that rsync made become manifests.
 
 use super::backup::{SourceArg, missing, source_json};
-use super::context::{Context, TOOL, host};
+use super::context::{Context, host};
 use super::failure::{DONE, Failure, PARTIAL};
 use super::human::{bytes, table};
 use super::options::{PARTIAL as PARTIAL_MEANING, help_end};
@@ -114,7 +114,7 @@ fn options(args: &ImportArgs) -> ImportOptions {
         readers: args.readers.map(usize::from),
         ..BackupOptions::default()
     };
-    let labels = Labels { host: host(), tool: TOOL.to_owned(), ..Labels::of(clock::week_of(clock::now())) };
+    let labels = Labels { host: host(), ..Labels::of(clock::week_of(clock::now())) };
     ImportOptions {
         farm: args.rsync_root.clone(),
         weeks: args.weeks.clone(),

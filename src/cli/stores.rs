@@ -1,6 +1,6 @@
 //! Opening the store, and making one.
 
-use super::context::{Context, TOOL};
+use super::context::Context;
 use super::failure::{FAILED, Failure};
 use super::progress::Stderr;
 use crate::archive::{Archive, ArchiveError, NewStore};
@@ -8,7 +8,7 @@ use crate::cache::Places;
 use crate::edge::{Interrupt, SoftMount};
 use crate::format::ChunkSizes;
 use crate::model::{Patience, RunId, Shown, is_passing};
-use crate::ops::{Error, clock};
+use crate::ops::{Error, TOOL, clock};
 use crate::store::{LocalStore, MemoryStore, Store, StoreError, StoreOperation};
 use std::fs::{self, DirBuilder, File};
 use std::io::{ErrorKind, Write};

@@ -15,4 +15,4 @@ pub mod undelete;
 pub mod verify;
 
 pub use error::Error;
-pub use run::Run;
+pub use run::{Run, TOOL};

@@ -4,6 +4,9 @@ use super::Error;
 use crate::archive::Archive;
 use crate::model::Observer;
 
+/// This program and its version, as manifests and stores name what made them.
+pub const TOOL: &str = concat!("weekvault ", env!("CARGO_PKG_VERSION"));
+
 /// A run of an operation: on what, watched by whom, with how much of the machine.
 #[derive(Clone, Copy)]
 pub struct Run<'a> {

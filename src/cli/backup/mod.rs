@@ -4,7 +4,7 @@ mod outcome;
 mod report;
 mod source;
 
-use super::context::{Context, TOOL, host};
+use super::context::{Context, host};
 use super::failure::{Failure, way_out};
 use super::metrics;
 use super::options::{PARTIAL as PARTIAL_MEANING, help_end};
@@ -226,6 +226,5 @@ fn options(args: &BackupArgs) -> Result<(Labels, BackupOptions), Failure> {
         readers: args.readers.map(usize::from),
     };
     let week = args.week.unwrap_or_else(|| clock::week_of(clock::now()));
-    let (host, tool) = (host(), TOOL.to_owned());
-    Ok((Labels { excludes: patterns, host, tool, ..Labels::of(week) }, options))
+    Ok((Labels { excludes: patterns, host: host(), ..Labels::of(week) }, options))
 }

@@ -2,6 +2,7 @@
 
 use super::sources::SourceRules;
 use crate::model::Week;
+use crate::ops::TOOL;
 use crate::tree::WalkOptions;
 use std::path::PathBuf;
 
@@ -36,13 +37,7 @@ pub struct Labels {
 impl Labels {
     /// Those of a week of what is live, with nothing left out.
     pub fn of(week: Week) -> Self {
-        Self {
-            week,
-            origin: Origin::Live,
-            excludes: Vec::new(),
-            host: String::new(),
-            tool: concat!("weekvault ", env!("CARGO_PKG_VERSION")).to_owned(),
-        }
+        Self { week, origin: Origin::Live, excludes: Vec::new(), host: String::new(), tool: TOOL.to_owned() }
     }
 }
 

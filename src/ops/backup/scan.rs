@@ -106,7 +106,7 @@ pub(super) struct Scan<'a> {
 }
 
 /// The entries of the manifest before, which go along with the walk.
-type Before<'a> = Cursor<Entry, Box<dyn Iterator<Item = Result<(ArchivePath, Entry), ArchiveError>> + 'a>>;
+type Earlier<'a> = Cursor<Entry, Box<dyn Iterator<Item = Result<(ArchivePath, Entry), ArchiveError>> + 'a>>;
 
 impl<'a> Scan<'a> {
     /// Hands the steps for a whole source to `work`, in path order.
@@ -153,7 +153,7 @@ impl<'a> Scan<'a> {
         Ok(scanned)
     }
 
-    fn before(&self) -> Result<Option<Before<'a>>, Error> {
+    fn before(&self) -> Result<Option<Earlier<'a>>, Error> {
         let Some(previous) = self.previous else { return Ok(None) };
         let (observer, mut told) = (self.observer, false);
         let entries = previous.entries(move |error| {
@@ -168,7 +168,7 @@ impl<'a> Scan<'a> {
     fn step(
         &mut self,
         walked: Walked,
-        before: Option<&mut Before<'a>>,
+        before: Option<&mut Earlier<'a>>,
         heads: &mut Heads,
         scanned: &mut Scanned,
     ) -> Result<Option<Step>, Error> {

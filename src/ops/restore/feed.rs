@@ -37,6 +37,7 @@ pub(super) fn look_and_apply(
             for looked in looked {
                 let selected = selection.selects(&looked.path);
                 restoring.apply(looked, selected);
+                restoring.writer.check()?;
             }
             drop(place);
         }

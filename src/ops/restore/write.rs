@@ -63,7 +63,7 @@ pub(super) struct Writer<'a> {
     weight: usize,
     /// Counts the temporary files of this run.
     written: u64,
-    /// A thread has panicked: nothing more is written.
+    /// A thread has panicked.
     bug: Option<Error>,
 }
 
@@ -112,9 +112,6 @@ impl<'a> Writer<'a> {
 
     /// Writes all that was added.
     pub(super) fn flush(&mut self) {
-        if self.bug.is_some() {
-            return;
-        }
         let objects = self.window.take();
         let mut jobs = std::mem::take(&mut self.jobs);
         self.weight = 0;
@@ -128,13 +125,21 @@ impl<'a> Writer<'a> {
         self.target.forget();
     }
 
+    /// Asked between two entries: what comes after a panic is not written, nor kept.
+    ///
+    /// # Errors
+    /// [`Error::Bug`].
+    pub(super) fn check(&mut self) -> Result<(), Error> {
+        self.bug.take().map_or(Ok(()), Err)
+    }
+
     /// Writes all that was added, and ends.
     ///
     /// # Errors
     /// [`Error::Bug`].
     pub(super) fn close(&mut self) -> Result<(), Error> {
         self.flush();
-        self.bug.take().map_or(Ok(()), Err)
+        self.check()
     }
 
     /// Writes the slices of some objects.

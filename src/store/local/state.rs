@@ -5,7 +5,7 @@ use crate::store::clock::Clock;
 use crate::store::disk::{Disk, DiskFile, Seen, SeenKind};
 use crate::store::error::{Elsewhere, Gone};
 use crate::store::os::{OsDisk, blocked};
-use crate::store::{Key, NoFile, StoreError, StoreOperation as Op};
+use crate::store::{Key, NoFile, Store, StoreError, StoreOperation as Op};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -117,7 +117,7 @@ impl LocalStore {
             e if blocked(&e) => io::Error::other(NoFile::Blocked),
             e => e,
         };
-        StoreError::new(operation, &self.root.display().to_string(), key, source)
+        StoreError::new(operation, &self.location(), key, source)
     }
 
     pub(super) fn folders(&self) -> MutexGuard<'_, Folders> {

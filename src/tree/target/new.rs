@@ -156,13 +156,12 @@ impl Target {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&folder, name.as_bytes(), flags, Mode::RUSR | Mode::WUSR);
         let file = file.map_err(|e| taken(path, PUT, e))?;
-        let born = self.own.born(inode, file.as_fd());
-        let mode = born.map_or(0, |born| born.mode);
-        let born = born.unwrap_or(Born { uid: 0, gid: 0, mode, is_bare: false });
-        let is_own = mode & 0o077 == 0 && mode != 0;
-        let place = Place::Own { folder, name, born, is_finished: false };
-        // Else it is dropped, and made on a bench.
-        Ok(is_own.then_some((file, place)))
+        let Some(born) = self.own.born(inode, file.as_fd()) else {
+            // It is made anew on a bench, as all others of this directory are from now on.
+            let _ = rustix::fs::unlinkat(&folder, name.as_bytes(), AtFlags::empty());
+            return Ok(None);
+        };
+        Ok(Some((file, Place::Own { folder, name, born, is_finished: false })))
     }
 
     fn create_named(&mut self, path: &ArchivePath, number: u64) -> Result<Begun> {

@@ -81,14 +81,21 @@ impl OwnFolders {
     }
 
     /// What a file in the directory has, of which `file` is one that was made just now. None where it has another owner than
-    /// the directory: then that is not what it seemed to be.
-    pub(super) fn born(&self, folder: Inode, file: BorrowedFd<'_>) -> Option<Born> {
+    /// the directory, or others can open it: then the directory is not what it seemed to be, and is forgotten.
+    pub(super) fn born(&mut self, folder: Inode, file: BorrowedFd<'_>) -> Option<Born> {
         let own = self.known().get(&folder).copied()?;
         if own.born.is_some() {
             return own.born;
         }
-        let born = Born::of(file).ok().filter(|born| born.uid == own.owner)?;
-        self.known().insert(folder, Own { born: Some(born), ..own });
-        Some(born)
+        let is_own = |born: &Born| born.uid == own.owner && born.mode & 0o077 == 0;
+        let born = Born::of(file).ok().filter(is_own);
+        match born {
+            Some(_) => self.known().insert(folder, Own { born, ..own }),
+            None => self.known().remove(&folder),
+        };
+        if born.is_none() {
+            self.last = None;
+        }
+        born
     }
 }
