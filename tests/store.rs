@@ -4,15 +4,14 @@
 use std::io::Write;
 use std::sync::Arc;
 use weekvault::model::RunId;
-use weekvault::store::{
-    Item, ItemKind, Key, LocalStore, Lock, LockMode, MemoryStore, Store, read_all, write_all,
-};
+use weekvault::store::{Item, ItemKind, Key, LocalStore, Lock, LockMode, MemoryStore, Over, Store};
 
 /// Runs a test on each backend, empty.
 fn backends(test: impl Fn(&dyn Store)) {
     let folder = tempfile::tempdir().unwrap();
     test(&LocalStore::new(folder.path().join("store"), RunId(7)));
     test(&MemoryStore::default());
+    test(&MemoryStore::default().in_steps(RunId(7)));
 }
 
 fn key(path: &str) -> Key {
@@ -28,9 +27,9 @@ fn names(items: &[Item]) -> Vec<(String, bool)> {
 #[test]
 fn what_is_put_can_be_read() {
     backends(|store| {
-        write_all(store, &key("a/b/c"), b"hello").unwrap();
-        assert_eq!(read_all(store, &key("a/b/c"), 5).unwrap(), b"hello");
-        assert!(read_all(store, &key("a/b/c"), 4).is_err(), "longer than allowed");
+        store.put(&key("a/b/c"), b"hello").unwrap();
+        assert_eq!(store.get(&key("a/b/c"), 5).unwrap(), b"hello");
+        assert!(store.get(&key("a/b/c"), 4).is_err(), "longer than allowed");
         let blob = store.open(&key("a/b/c")).unwrap();
         assert_eq!(blob.length(), 5);
         let mut part = [0; 3];
@@ -44,18 +43,44 @@ fn what_is_put_can_be_read() {
 }
 
 #[test]
-fn nothing_is_there_before_its_commit() {
+fn nothing_is_there_before_it_is_published() {
     backends(|store| {
-        let mut upload = store.create().unwrap();
+        let mut upload = store.upload().unwrap();
         upload.write_all(b"half").unwrap();
         assert!(store.open(&key("x")).is_err());
         drop(upload);
         assert!(store.list(&key("tmp")).unwrap().is_empty(), "an upload that is dropped leaves nothing");
-        let mut upload = store.create().unwrap();
+        let mut upload = store.upload().unwrap();
         upload.write_all(b"whole").unwrap();
-        upload.commit(&key("x")).unwrap();
-        write_all(store, &key("x"), b"another").unwrap();
-        assert_eq!(read_all(store, &key("x"), 99).unwrap(), b"another", "a commit replaces");
+        upload.publish(&key("x"), &Over::Nothing).unwrap();
+        store.put(&key("x"), b"another").unwrap();
+        assert_eq!(store.get(&key("x"), 99).unwrap(), b"another", "it is replaced");
+    });
+}
+
+/// A folder cannot tell, and replaces anything.
+#[test]
+fn what_is_published_replaces_no_other_than_was_said() {
+    backends(|store| {
+        let write = |text: &[u8]| {
+            let mut upload = store.upload().unwrap();
+            upload.write_all(text).unwrap();
+            upload
+        };
+        write(b"one").publish(&key("w/m"), &Over::Nothing).unwrap();
+        let Some(one) = store.keep(&key("w/m"), &key("trash/1/m")).unwrap() else { panic!() };
+        write(b"two").publish(&key("w/m"), &Over::This(one.clone())).unwrap();
+        assert_eq!(store.get(&key("w/m"), 3).unwrap(), b"two");
+        if store.moves_in_steps().is_some() {
+            let mut three = write(b"three");
+            for over in [Over::Nothing, Over::This(one)] {
+                assert!(three.publish(&key("w/m"), &over).unwrap_err().is_taken());
+            }
+            assert_eq!(store.get(&key("w/m"), 3).unwrap(), b"two");
+            let two = store.open(&key("w/m")).unwrap().version();
+            three.publish(&key("w/m"), &Over::This(two)).unwrap();
+            assert_eq!(store.get(&key("w/m"), 5).unwrap(), b"three", "published after it was refused");
+        }
     });
 }
 
@@ -64,7 +89,7 @@ fn lists_one_folder() {
     backends(|store| {
         assert!(store.list(&Key::root()).unwrap().is_empty(), "no store yet");
         for path in ["f", "d/g", "d/e/h"] {
-            write_all(store, &key(path), path.as_bytes()).unwrap();
+            store.put(&key(path), path.as_bytes()).unwrap();
         }
         let root: Vec<_> =
             store.list(&Key::root()).unwrap().into_iter().filter(|i| i.name != "tmp").collect();
@@ -77,14 +102,69 @@ fn lists_one_folder() {
 }
 
 #[test]
-fn renames_and_deletes() {
+fn lists_all_that_is_below_a_folder() {
     backends(|store| {
-        write_all(store, &key("a"), b"1").unwrap();
-        write_all(store, &key("t/b"), b"2").unwrap();
-        store.rename(&key("a"), &key("t/b")).unwrap();
-        assert_eq!(read_all(store, &key("t/b"), 9).unwrap(), b"1");
-        store.rename(&key("t/b"), &key("new/folder/b")).unwrap();
-        assert!(store.rename(&key("t/b"), &key("c")).unwrap_err().is_not_found());
+        for path in ["f", "d/g", "d/e/h", "d/e/i"] {
+            store.put(&key(path), path.as_bytes()).unwrap();
+        }
+        let mut files = Vec::new();
+        let mut note = |folder: &Key, item: Item| {
+            files.extend(item.file_length().map(|length| (folder.child(&item.name).to_string(), length)));
+            Ok(())
+        };
+        store.list_below(&key("d"), &mut note).unwrap();
+        files.sort();
+        assert_eq!(files, [("d/e/h".into(), 5), ("d/e/i".into(), 5), ("d/g".into(), 3)]);
+        store.list_below(&key("nowhere"), &mut |_, _| panic!("nothing is there")).unwrap();
+    });
+}
+
+#[test]
+fn an_object_goes_to_the_trash_and_comes_back() {
+    backends(|store| {
+        store.put(&key("o/a"), b"1").unwrap();
+        assert!(store.retire(&key("o/a"), &key("trash/1/o/a"), &mut |copy| copy == b"1").unwrap());
+        assert!(!store.is_there(&key("o/a")).unwrap());
+        assert_eq!(store.get(&key("trash/1/o/a"), 9).unwrap(), b"1");
+        let again = store.retire(&key("o/a"), &key("trash/1/o/a"), &mut |_| true);
+        assert!(again.unwrap_err().is_not_found());
+        store.put(&key("o/a"), b"2").unwrap();
+        store.bring_back(&key("trash/1/o/a"), &key("o/a")).unwrap();
+        assert_eq!(store.get(&key("o/a"), 9).unwrap(), b"1", "it takes the place of what stands there");
+        assert!(store.is_there(&key("o/a")).unwrap() && !store.is_there(&key("o")).unwrap());
+        assert!(store.bring_back(&key("trash/1/o/b"), &key("o/b")).unwrap_err().is_not_found());
+        store.sync().unwrap();
+    });
+}
+
+/// In one step nothing is copied, so that there is no copy that may not be whole.
+#[test]
+fn an_object_whose_copy_is_not_whole_stays() {
+    let store = MemoryStore::default().in_steps(RunId(7));
+    store.put(&key("o/a"), b"1").unwrap();
+    assert!(!store.retire(&key("o/a"), &key("trash/1/o/a"), &mut |_| false).unwrap());
+    assert_eq!(store.get(&key("o/a"), 9).unwrap(), b"1");
+}
+
+#[test]
+fn a_file_is_withdrawn_and_published_again() {
+    backends(|store| {
+        store.put(&key("w/m"), b"1").unwrap();
+        store.withdraw(&key("w/m"), &key("trash/1/w/m")).unwrap();
+        assert!(store.open(&key("w/m")).map(drop).unwrap_err().is_not_found());
+        assert!(store.list(&key("w")).unwrap().is_empty() && !store.is_there(&key("w/m")).unwrap());
+        assert!(store.withdraw(&key("w/m"), &key("trash/1/w/m")).unwrap_err().is_not_found());
+        assert_eq!(store.keep(&key("w/m"), &key("trash/2/w/m")).unwrap(), None, "there is nothing to keep");
+        store.republish(&key("trash/1/w/m"), &key("w/m"), &Over::Nothing).unwrap();
+        assert_eq!(store.get(&key("w/m"), 9).unwrap(), b"1");
+        assert!(store.republish(&key("trash/1/x"), &key("x"), &Over::Nothing).unwrap_err().is_not_found());
+    });
+}
+
+#[test]
+fn deletes_files_and_empty_folders() {
+    backends(|store| {
+        store.put(&key("new/folder/b"), b"2").unwrap();
         store.delete(&key("new/folder/b")).unwrap();
         store.delete(&key("new/folder/b")).unwrap();
         store.delete(&key("new/folder")).unwrap();
@@ -100,8 +180,8 @@ fn many_threads_may_put() {
             for thread in 0..4 {
                 scope.spawn(move || {
                     for i in 0..20 {
-                        write_all(store, &key(&format!("m/{thread}/{i}")), &[thread, i]).unwrap();
-                        write_all(store, &key("m/same"), &[thread, i]).unwrap();
+                        store.put(&key(&format!("m/{thread}/{i}")), &[thread, i]).unwrap();
+                        store.put(&key("m/same"), &[thread, i]).unwrap();
                     }
                 });
             }
@@ -143,31 +223,26 @@ fn the_store_has_a_clock() {
     assert_eq!(store.list(&key("tmp")).unwrap().len(), 1, "asking again makes no other file");
     let other = LocalStore::new(folder.path().join("store"), RunId(8));
     // The file that was made to ask is the first that is written.
-    write_all(&store, &key("a"), b"hello").unwrap();
+    store.put(&key("a"), b"hello").unwrap();
     assert!(other.list(&key("tmp")).unwrap().is_empty());
-    assert_eq!(read_all(&other, &key("a"), 5).unwrap(), b"hello");
-    write_all(&store, &key("b"), b"world").unwrap();
-    assert_eq!(read_all(&other, &key("b"), 5).unwrap(), b"world");
+    assert_eq!(other.get(&key("a"), 5).unwrap(), b"hello");
+    store.put(&key("b"), b"world").unwrap();
+    assert_eq!(other.get(&key("b"), 5).unwrap(), b"world");
     other.now().unwrap();
     drop(other);
     assert!(store.list(&key("tmp")).unwrap().is_empty(), "asking leaves nothing behind");
 }
 
 #[test]
-fn a_file_may_have_a_second_name() {
+fn a_file_is_kept_before_it_is_replaced() {
     backends(|store| {
-        write_all(store, &key("a/b"), b"hello").unwrap();
-        assert!(store.link(&key("a/b"), &key("c/d/e")).unwrap());
-        assert_eq!(read_all(store, &key("c/d/e"), 5).unwrap(), b"hello");
-        write_all(store, &key("z"), b"z").unwrap();
-        assert!(store.link(&key("z"), &key("c/d/e")).unwrap_err().is_taken());
-        assert!(store.link(&key("a/x"), &key("y")).unwrap_err().is_not_found());
-        write_all(store, &key("a/b"), b"other").unwrap();
-        assert_eq!(
-            read_all(store, &key("c/d/e"), 5).unwrap(),
-            b"hello",
-            "what is replaced keeps its other name"
-        );
+        store.put(&key("a/b"), b"hello").unwrap();
+        assert!(store.keep(&key("a/b"), &key("c/d/e")).unwrap().is_some());
+        assert_eq!(store.get(&key("c/d/e"), 5).unwrap(), b"hello");
+        store.put(&key("z"), b"z").unwrap();
+        assert!(store.keep(&key("z"), &key("c/d/e")).unwrap_err().is_taken());
+        store.put(&key("a/b"), b"other").unwrap();
+        assert_eq!(store.get(&key("c/d/e"), 5).unwrap(), b"hello", "what is replaced is kept");
     });
 }
 
@@ -181,19 +256,19 @@ fn age(folder: &std::path::Path) {
 fn a_stamp_tells_whether_names_came_or_went() {
     let folder = tempfile::tempdir().unwrap();
     let store = LocalStore::new(folder.path(), RunId(7));
-    write_all(&store, &key("a/b"), b"hello").unwrap();
+    store.put(&key("a/b"), b"hello").unwrap();
     age(&folder.path().join("a"));
     assert_eq!(store.stamp(&key("a"), true), None, "without a clock nothing is known to be past");
     store.now().unwrap();
     let stamp = store.stamp(&key("a"), true);
     assert!(stamp.is_some() && stamp == store.stamp(&key("a"), true));
     assert_eq!(store.stamp(&key("x"), true), None, "nothing is there");
-    write_all(&store, &key("a/c"), b"hello").unwrap();
+    store.put(&key("a/c"), b"hello").unwrap();
     assert_eq!(store.stamp(&key("a"), true), None, "a change at the same moment would not show");
     age(&folder.path().join("a"));
     assert_ne!(store.stamp(&key("a"), true), stamp, "a change that nobody should make shows all the same");
     let file = store.stamp(&key("a/b"), true);
-    write_all(&store, &key("a/b"), b"hello").unwrap();
+    store.put(&key("a/b"), b"hello").unwrap();
     assert!(file.is_some() && store.stamp(&key("a/b"), true) != file);
 }
 
@@ -202,13 +277,13 @@ fn a_store_that_is_gone_is_told_from_one_that_lacks_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let (path, moved) = (folder.path().join("store"), folder.path().join("moved"));
     let store = LocalStore::new(&path, RunId(7));
-    write_all(&store, &key("a/b"), b"1").unwrap();
+    store.put(&key("a/b"), b"1").unwrap();
     assert!(store.open(&key("a/c")).map(drop).unwrap_err().is_not_found());
     assert!(store.list(&key("c")).unwrap().is_empty());
     // As where a share is unmounted: the path leads to what was below it.
     std::fs::rename(&path, &moved).unwrap();
     std::fs::create_dir(&path).unwrap();
-    write_all(&store, &key("a/d"), b"2").unwrap();
+    store.put(&key("a/d"), b"2").unwrap();
     assert_eq!(std::fs::read(moved.join("a/d")).unwrap(), b"2", "written where the run began");
     let gone = store.open(&key("a/c")).map(drop).unwrap_err();
     assert!(gone.is_gone() && !gone.is_not_found(), "{gone}");
@@ -216,7 +291,7 @@ fn a_store_that_is_gone_is_told_from_one_that_lacks_a_file() {
     assert!(store.list(&key("c")).unwrap_err().is_gone());
     assert_eq!(std::fs::read_dir(&path).unwrap().count(), 0, "nothing is written elsewhere");
     std::fs::remove_dir_all(&moved).unwrap();
-    assert!(store.create().map(drop).unwrap_err().is_gone());
+    assert!(store.upload().map(drop).unwrap_err().is_gone());
     assert!(store.list(&Key::root()).unwrap_err().is_gone());
     assert_eq!(std::fs::read_dir(&path).unwrap().count(), 0, "nothing is written elsewhere");
 }

@@ -1,9 +1,10 @@
 //! What goes wrong with an archive.
 
 use super::damage::Damage;
+use super::id::ManifestId;
 use crate::format::{FormatError, ReadError};
 use crate::model::{ObjectId, PvcName, Timestamp, Week, WeekRef};
-use crate::store::StoreError;
+use crate::store::{StoreError, StoreOperation};
 
 /// Something in the store is missing, damaged or cannot be reached.
 #[derive(Debug, thiserror::Error)]
@@ -107,6 +108,13 @@ pub enum ArchiveError {
         /// What is wrong with it.
         damage: Damage,
     },
+    /// A manifest that was published is gone again.
+    #[error(
+        "{0} is in the trash: another run retired it meanwhile; `weekvault undelete {week}/{pvc}` brings it back",
+        week = .0.week,
+        pvc = .0.pvc
+    )]
+    Withdrawn(ManifestId),
     /// Objects that a manifest needs are gone, from the trash too.
     #[error(
         "{missing} of the objects that are needed are neither in the store nor in its trash, {example} for one; a backup \
@@ -143,9 +151,7 @@ impl ArchiveError {
     pub fn read(path: String, error: ReadError) -> Self {
         match error {
             ReadError::Format(source) => Self::Format { path, source },
-            ReadError::Io(source) => {
-                Self::Store(StoreError { operation: crate::store::StoreOperation::Read, path, source })
-            }
+            ReadError::Io(source) => Self::Store(StoreError::at(StoreOperation::Read, path, source)),
         }
     }
 }

@@ -5,8 +5,9 @@
 //! trash/<YYYY-MM-DD>[.<n>]/<the same paths>, and damaged/objects/<h>/<64 hex>.zst   tmp/   lock
 //! ```
 
-use crate::model::{ObjectId, PvcName, Week};
+use crate::model::{ObjectId, PvcName, RunId, Week};
 use crate::store::Key;
+use jiff::civil::Date;
 use std::path::Path;
 
 /// The folder of the objects.
@@ -99,25 +100,31 @@ pub fn is_own(path: &Path) -> bool {
 pub(super) fn is_unfinished(name: &str) -> bool {
     let is = |part: &str, digit: fn(&u8) -> bool| !part.is_empty() && part.as_bytes().iter().all(digit);
     name.split_once('-').is_some_and(|(run, number)| {
-        run.len() == 16 && is(run, u8::is_ascii_hexdigit) && is(number, u8::is_ascii_digit)
+        run.len() == RUN_DIGITS && is(run, u8::is_ascii_hexdigit) && is(number, u8::is_ascii_digit)
     })
 }
 
-/// A day's folder in the trash; `attempt` counts from 1.
-pub(super) fn trash_day(day: jiff::civil::Date, attempt: u32) -> Key {
-    match attempt {
-        1 => trash().child(&day.to_string()),
-        n => trash().child(&format!("{day}.{n}")),
-    }
+/// A day's folder in the trash, one of this run alone where `run` is given; `attempt` counts from 1.
+pub(super) fn trash_day(day: Date, run: Option<RunId>, attempt: u32) -> Key {
+    let run = run.map_or(String::new(), |run| format!(".{run}"));
+    let attempt = if attempt == 1 { String::new() } else { format!(".{attempt}") };
+    trash().child(&format!("{day}{run}{attempt}"))
 }
 
 /// The day that a folder in the trash stands for, and its attempt.
-pub(super) fn parse_trash_day(name: &str) -> Option<(jiff::civil::Date, u32)> {
-    let (day, attempt) = name.split_once('.').map_or((name, 1), |(day, n)| (day, n.parse().unwrap_or(0)));
-    let day: jiff::civil::Date = day.parse().ok()?;
+pub(super) fn parse_trash_day(name: &str) -> Option<(Date, u32)> {
+    let mut parts = name.split('.').peekable();
+    let day: Date = parts.next()?.parse().ok()?;
+    let run = parts.peek().filter(|part| part.len() == RUN_DIGITS);
+    let run = run.and_then(|part| u64::from_str_radix(part, 16).ok()).map(RunId);
+    let mut rest = parts.skip(usize::from(run.is_some()));
+    let attempt = rest.next().map_or(Some(1), |n| n.parse().ok())?;
     // Only what is written is read: other spellings are somebody else's folders.
-    (attempt > 0 && trash_day(day, attempt) == trash().child(name)).then_some((day, attempt))
+    (attempt > 0 && trash_day(day, run, attempt) == trash().child(name)).then_some((day, attempt))
 }
+
+/// Hexadecimal digits of a run's id.
+const RUN_DIGITS: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -139,13 +146,19 @@ mod tests {
         }
         assert_eq!(parse_manifest(".hidden.manifest"), None);
         let day = jiff::civil::date(2025, 4, 8);
-        for attempt in [1, 2, 30] {
-            let key = trash_day(day, attempt);
+        for (attempt, run) in [1, 2, 30].into_iter().flat_map(|n| [(n, None), (n, Some(RunId(0x10)))]) {
+            let key = trash_day(day, run, attempt);
             assert_eq!(parse_trash_day(key.as_str().strip_prefix("trash/").unwrap()), Some((day, attempt)));
         }
-        for other in
-            ["2025-4-8", "2025-04-08.1", "2025-04-08.0", "2025-04-08.+5", "2025-04-08.007", "2025-04-08.x"]
-        {
+        for other in [
+            "2025-4-8",
+            "2025-04-08.1",
+            "2025-04-08.0",
+            "2025-04-08.+5",
+            "2025-04-08.007",
+            "2025-04-08.x",
+            "2025-04-08.2.0000000000000010",
+        ] {
             assert_eq!(parse_trash_day(other), None, "{other}");
         }
     }

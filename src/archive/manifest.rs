@@ -4,7 +4,7 @@ use super::error::ArchiveError;
 use super::id::ManifestId;
 use crate::format::{ManifestReader, RandomRead, ReadError, Seals};
 use crate::model::{ArchivePath, Completeness, Entry, LeftOut, ObjectRow, Owners, Problem, Summary};
-use crate::store::Blob;
+use crate::store::{Blob, Version};
 use std::io;
 use std::sync::Arc;
 
@@ -27,6 +27,7 @@ pub struct Manifest(Arc<Opened>);
 
 struct Opened {
     id: ManifestId,
+    version: Version,
     path: String,
     reader: ManifestReader<StoredFile>,
     summary: Summary,
@@ -36,16 +37,22 @@ impl Manifest {
     /// Opens a file as the manifest that it says it is; its header, footer, index and summary are checked.
     pub(super) fn open(file: Box<dyn Blob>, path: String, seals: &Seals) -> Result<Self, ArchiveError> {
         let failed = |e| ArchiveError::read(path.clone(), e);
+        let version = file.version();
         let reader = ManifestReader::open(StoredFile(file), seals).map_err(failed)?;
         let summary = reader.summary().map_err(failed)?;
         let partial = summary.completeness != Completeness::Complete;
         let id = ManifestId { week: summary.week, pvc: summary.pvc.clone(), partial };
-        Ok(Self(Arc::new(Opened { id, path, reader, summary })))
+        Ok(Self(Arc::new(Opened { id, version, path, reader, summary })))
     }
 
     /// Which one it is.
     pub fn id(&self) -> &ManifestId {
         &self.0.id
+    }
+
+    /// Which version of its key's files it is.
+    pub(super) fn version(&self) -> &Version {
+        &self.0.version
     }
 
     /// The reader below.

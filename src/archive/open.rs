@@ -7,7 +7,7 @@ use super::manifest::Manifest;
 use super::seen::Seen;
 use crate::format::{ChunkSizes, FormatError, Seals, StoreConfig, decode_store, encode_store};
 use crate::model::{Timestamp, Week};
-use crate::store::{Item, ItemKind, Key, Store, read_all, write_all};
+use crate::store::{Item, ItemKind, Key, Store};
 use crate::tree::StorePlace;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -52,7 +52,7 @@ impl Archive {
     /// # Errors
     /// [`ArchiveError::NoStore`] where there is none, [`ArchiveError::Format`] where it is damaged or of a newer version.
     pub fn open(store: Arc<dyn Store>) -> Result<Self, ArchiveError> {
-        match read_all(store.as_ref(), &layout::store_json(), MAX_STORE_JSON) {
+        match store.get(&layout::store_json(), MAX_STORE_JSON) {
             Ok(bytes) => Self::decoded(store, &bytes),
             Err(e) if e.is_not_found() => {
                 let archive = Self::undescribed(store);
@@ -113,7 +113,7 @@ impl Archive {
         };
         let path = format!("{}/{}", store.location(), layout::store_json());
         let bytes = encode_store(&config).map_err(|source| ArchiveError::Format { path, source })?;
-        write_all(store.as_ref(), &layout::store_json(), &bytes)?;
+        store.put(&layout::store_json(), &bytes)?;
         store.sync()?;
         // Of two runs that make the store at once the later one's file stands; both read that.
         Self::open(store)
@@ -195,7 +195,7 @@ impl Archive {
 
     /// Where the store is in this machine's file systems.
     pub fn place(&self) -> StorePlace {
-        StorePlace::new(self.store.identity(), self.store.root(), &self.config.id)
+        StorePlace::new(self.store.identity(), self.store.local_path(), &self.config.id)
     }
 
     /// For messages: where the store is.

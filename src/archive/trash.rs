@@ -104,7 +104,9 @@ impl Archive {
         let items = self.list(&layout::trash())?;
         let taken = items.iter().filter(|item| item.kind != ItemKind::Folder);
         let taken: Vec<Key> = taken.map(|item| layout::trash().child(&item.name)).collect();
-        Ok((1..).map(move |attempt| layout::trash_day(day, attempt)).filter(move |key| !taken.contains(key)))
+        let run = self.store.moves_in_steps();
+        let folders = (1..).map(move |attempt| layout::trash_day(day, run, attempt));
+        Ok(folders.filter(move |key| !taken.contains(key)))
     }
 
     /// The first of these places that is free.

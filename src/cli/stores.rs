@@ -66,7 +66,7 @@ impl Context {
         match Patience::default().run(std::thread::sleep, is_passing, look) {
             Err(source) if is_passing(&source) => {
                 let (operation, path) = (StoreOperation::Open, root.display().to_string());
-                Err(ArchiveError::Store(StoreError { operation, path, source }).into())
+                Err(ArchiveError::Store(StoreError::at(operation, path, source)).into())
             }
             _ => Ok(()),
         }

@@ -72,7 +72,11 @@ fn publish(
         true => Error::published(id.to_string(), false)(error),
         false => error.into(),
     })?;
-    let more = look_again(archive, objects).map_err(Error::published(id.to_string(), true))?;
+    let look = || {
+        let more = look_again(archive, objects)?;
+        archive.still_stands(&id).map(|()| more)
+    };
+    let more = look().map_err(Error::published(id.to_string(), true))?;
     let brought_back = brought_back + more;
     Ok(Undeleted { id, day: trashed.day, brought_back, replaced })
 }

@@ -1,14 +1,20 @@
 //! What a place that keeps files by key can do.
 
 use super::{Key, StoreError, StoreOperation};
-use crate::model::Timestamp;
-use std::io;
+use crate::model::{RunId, Timestamp};
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
-/// A place that keeps files by key. Every backend passes the same conformance tests (`tests/store.rs`).
+/// A place that keeps files by key. Every back end passes the same conformance tests (`tests/store.rs`).
 ///
-/// Files are immutable once put: they are replaced whole, renamed or deleted, never changed.
+/// Files are immutable once put: they are replaced whole, moved or deleted, never changed. There are two sorts of them. What an
+/// *object* holds follows from its key, so that any two files of that key are as good as each other once they are whole. Every
+/// other file (a manifest, the store's description) may be replaced by one that says something else.
+///
+/// The operations are those of the protocol (`docs/reliability.md`) and not those of a file system, since storage without a
+/// rename has to do some of them in several steps, during which other processes do theirs. [`Store::moves_in_steps`] tells such
+/// storage; its steps are in [`super::in_steps`].
 pub trait Store: Send + Sync {
     /// Opens a file for reading.
     ///
@@ -16,11 +22,38 @@ pub trait Store: Send + Sync {
     /// [`StoreError`]; [`StoreError::is_not_found`] tells a missing file.
     fn open(&self, key: &Key) -> Result<Box<dyn Blob>, StoreError>;
 
-    /// Begins to write a file, which has no key until it is committed.
+    /// Reads a whole file of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// [`StoreError`], also for a file that is longer.
+    fn get(&self, key: &Key, limit: u64) -> Result<Vec<u8>, StoreError> {
+        let blob = self.open(key)?;
+        let failed = |e| StoreError::new(StoreOperation::Read, &self.location(), key, e);
+        if blob.length() > limit {
+            return Err(failed(too_long(blob.length(), limit)));
+        }
+        let mut bytes = vec![0; blob.length() as usize];
+        blob.read_exact_at(&mut bytes, 0).map_err(failed)?;
+        Ok(bytes)
+    }
+
+    /// Writes a whole file, which replaces what stands at `key`. It is durable, but for its name: see [`Store::sync`].
+    ///
+    /// # Errors
+    /// [`StoreError`]; the key then holds what it held before.
+    fn put(&self, key: &Key, bytes: &[u8]) -> Result<(), StoreError> {
+        let mut upload = self.upload()?;
+        upload
+            .write_all(bytes)
+            .map_err(|e| StoreError::new(StoreOperation::Write, &self.location(), key, e))?;
+        upload.publish(key, &Over::Anything)
+    }
+
+    /// Begins to write a file of any length, which has no key until it is published.
     ///
     /// # Errors
     /// [`StoreError`].
-    fn create(&self) -> Result<Box<dyn Upload>, StoreError>;
+    fn upload(&self) -> Result<Box<dyn Upload>, StoreError>;
 
     /// What is directly in `folder`, unsorted. A folder that is missing is empty, and so is what is not a folder.
     ///
@@ -28,26 +61,81 @@ pub trait Store: Send + Sync {
     /// [`StoreError`].
     fn list(&self, folder: &Key) -> Result<Vec<Item>, StoreError>;
 
-    /// Moves a file, replacing what stands at `to`.
+    /// Hands all that is below `folder` to `visit`, unsorted, each with the folder it is in; folders too, where the storage has
+    /// such.
     ///
     /// # Errors
-    /// [`StoreError`]; [`StoreError::is_not_found`] when `from` is missing.
-    fn rename(&self, from: &Key, to: &Key) -> Result<(), StoreError>;
-
-    /// Gives a file a second name, where none of that name is yet. The file must not change under either: both are the
-    /// same bytes. False where the storage has no such names, as for what is no file; then nothing has happened.
-    ///
-    /// # Errors
-    /// [`StoreError`]; [`StoreError::is_not_found`] when `from` is missing, [`StoreError::is_taken`] when `to` is not.
-    fn link(&self, _from: &Key, _to: &Key) -> Result<bool, StoreError> {
-        Ok(false)
+    /// [`StoreError`], also what `visit` fails with.
+    fn list_below(
+        &self,
+        folder: &Key,
+        visit: &mut dyn FnMut(&Key, Item) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        for item in self.list(folder)? {
+            let below = (item.kind == ItemKind::Folder).then(|| folder.child(&item.name));
+            visit(folder, item)?;
+            below.map_or(Ok(()), |below| self.list_below(&below, visit))?;
+        }
+        Ok(())
     }
+
+    /// Moves an object to `place` in the trash, where it replaces what stands there. Storage that moves in steps copies it
+    /// there, and deletes it only once `is_whole` has found that copy whole; false where it was not: then the object stays.
+    ///
+    /// # Errors
+    /// [`StoreError`]; [`StoreError::is_not_found`] where there is no object.
+    fn retire(
+        &self,
+        object: &Key,
+        place: &Key,
+        is_whole: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Result<bool, StoreError>;
+
+    /// Moves an object from the trash to its key, where it replaces what stands there. Storage that moves in steps leaves the
+    /// copy in the trash.
+    ///
+    /// # Errors
+    /// [`StoreError`]; [`StoreError::is_not_found`] where there is nothing at `place`.
+    fn bring_back(&self, place: &Key, object: &Key) -> Result<(), StoreError>;
+
+    /// Moves a file to `place` in the trash, where nothing stands. Its key is free afterwards. It may be an object that is not
+    /// whole.
+    ///
+    /// # Errors
+    /// [`StoreError`]; [`StoreError::is_not_found`] where there is no file; [`StoreError::is_taken`] where it was replaced
+    /// meanwhile, by a file which then stands.
+    fn withdraw(&self, key: &Key, place: &Key) -> Result<(), StoreError>;
+
+    /// Moves a file from `place` in the trash to its key. Storage that moves in steps leaves the copy in the trash.
+    ///
+    /// # Errors
+    /// [`StoreError`]; [`StoreError::is_not_found`] where there is nothing at `place`; [`StoreError::is_taken`] as
+    /// [`Upload::publish`].
+    fn republish(&self, place: &Key, key: &Key, over: &Over) -> Result<(), StoreError>;
+
+    /// Keeps what stands at `key` at `place` as well, where nothing stands yet: under a second name, or as a copy. Returns the
+    /// version that was kept, or nothing where no regular file stands at `key`.
+    ///
+    /// # Errors
+    /// [`StoreError`]; [`StoreError::is_taken`] where something stands at `place`.
+    fn keep(&self, key: &Key, place: &Key) -> Result<Option<Version>, StoreError>;
+
+    /// Whether a file is there; if so, the next [`Store::sync`] makes its name durable, which may be another run's.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn is_there(&self, key: &Key) -> Result<bool, StoreError>;
 
     /// Deletes a file, or an empty folder. What is missing is deleted already.
     ///
     /// # Errors
     /// [`StoreError`].
     fn delete(&self, key: &Key) -> Result<(), StoreError>;
+
+    /// The run whose folders in the trash must be its own, where storage moves in several steps; none where it moves in one.
+    fn moves_in_steps(&self) -> Option<RunId> {
+        None
+    }
 
     /// What a folder or file is told by, for who has looked at it to see whether it is still as it was: a folder whose
     /// stamp is the same has the same names, a file the same content. None where nothing so certain can be said, or
@@ -62,7 +150,7 @@ pub trait Store: Send + Sync {
         None
     }
 
-    /// Makes all commits, renames and deletes so far durable.
+    /// Makes all that was put, published, moved and deleted so far durable.
     ///
     /// # Errors
     /// [`StoreError`]; then nothing more may be published.
@@ -89,7 +177,7 @@ pub trait Store: Send + Sync {
 
     /// The directory that the store is in, where it is in one. What lies above it can be found by this; whether another path
     /// leads to the store, only [`Store::identity`] tells.
-    fn root(&self) -> Option<&Path> {
+    fn local_path(&self) -> Option<&Path> {
         None
     }
 
@@ -124,6 +212,11 @@ pub trait Blob: Send + Sync {
     /// Length in bytes.
     fn length(&self) -> u64;
 
+    /// Which version of its key's files it is, where the storage tells versions apart.
+    fn version(&self) -> Version {
+        Version::default()
+    }
+
     /// Fills `buffer` from `offset` on.
     ///
     /// # Errors
@@ -131,16 +224,37 @@ pub trait Blob: Send + Sync {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
 }
 
-/// A file of a store that is being written. Dropped without a commit, it leaves nothing behind.
+/// A file of a store that is being written. Dropped before it is published, it leaves nothing behind.
 pub trait Upload: io::Write + Send {
-    /// Makes the content durable, then the file visible as `key`, where it replaces what stood there. The one way
-    /// a file comes to be.
+    /// Makes the content durable, then the file visible as `key`, where it replaces what `over` says.
     ///
     /// The name itself is durable after the next [`Store::sync`].
     ///
     /// # Errors
-    /// [`StoreError`]; the key then holds what it held before.
-    fn commit(self: Box<Self>, key: &Key) -> Result<(), StoreError>;
+    /// [`StoreError`]; the key then holds what it held before. [`StoreError::is_taken`] where that is not what `over` says: this
+    /// may then be published again. A folder cannot tell, and replaces anything.
+    fn publish(&mut self, key: &Key, over: &Over) -> Result<(), StoreError>;
+}
+
+/// One of the files that a key has had, told by what the storage calls it (an entity tag).
+#[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
+pub struct Version(pub String);
+
+/// What a file may replace.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Over {
+    /// Anything.
+    Anything,
+    /// Nothing: the key must be free.
+    Nothing,
+    /// This version alone.
+    This(Version),
+}
+
+impl From<Option<Version>> for Over {
+    fn from(version: Option<Version>) -> Self {
+        version.map_or(Self::Nothing, Self::This)
+    }
 }
 
 /// Something that a folder of the store holds.
@@ -215,30 +329,36 @@ pub enum Lock {
     Unsupported,
 }
 
-/// Reads a whole file of at most `limit` bytes.
-///
-/// # Errors
-/// [`StoreError`], also for a file that is longer.
-pub fn read_all(store: &dyn Store, key: &Key, limit: u64) -> Result<Vec<u8>, StoreError> {
-    let blob = store.open(key)?;
-    let failed = |e| StoreError::new(StoreOperation::Read, &store.location(), key, e);
-    if blob.length() > limit {
-        return Err(failed(io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            format!("it has {} bytes, more than the {limit} that it may have", blob.length()),
-        )));
-    }
-    let mut bytes = vec![0; blob.length() as usize];
-    blob.read_exact_at(&mut bytes, 0).map_err(failed)?;
-    Ok(bytes)
+/// Why a file is not read.
+pub(super) fn too_long(length: u64, limit: u64) -> io::Error {
+    let told = format!("it has {length} bytes, more than the {limit} that it may have");
+    io::Error::new(io::ErrorKind::FileTooLarge, told)
 }
 
-/// Writes a whole file.
+/// Copies a file within a store, through memory.
 ///
 /// # Errors
-/// [`StoreError`].
-pub fn write_all(store: &dyn Store, key: &Key, bytes: &[u8]) -> Result<(), StoreError> {
-    let mut upload = store.create()?;
-    upload.write_all(bytes).map_err(|e| StoreError::new(StoreOperation::Write, &store.location(), key, e))?;
-    upload.commit(key)
+/// [`StoreError`]; those of [`Upload::publish`].
+pub(super) fn copy_file(
+    store: &(impl Store + ?Sized),
+    from: &Key,
+    to: &Key,
+    over: &Over,
+) -> Result<(), StoreError> {
+    let source = store.open(from)?;
+    let failed = |operation, key, e| StoreError::new(operation, &store.location(), key, e);
+    let mut copy = store.upload()?;
+    let (mut at, length) = (0, source.length());
+    let mut buffer = vec![0; COPIED_AT_ONCE.min(length) as usize];
+    while at < length {
+        let part = buffer.len().min((length - at) as usize);
+        let part = buffer.get_mut(..part).unwrap_or_default();
+        source.read_exact_at(part, at).map_err(|e| failed(StoreOperation::Read, from, e))?;
+        copy.write_all(part).map_err(|e| failed(StoreOperation::Write, to, e))?;
+        at += part.len() as u64;
+    }
+    copy.publish(to, over)
 }
+
+/// So many bytes of a file that is copied are in memory.
+const COPIED_AT_ONCE: u64 = 256 << 10;

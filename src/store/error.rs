@@ -6,7 +6,7 @@ use rustix::fs::FileType;
 use std::fmt;
 use std::io;
 
-/// An operation on a store that failed: which, on what, and why.
+/// An operation on a store that failed: which, on what, of which kind, and why.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {operation} {path}: {source}")]
 pub struct StoreError {
@@ -14,8 +14,57 @@ pub struct StoreError {
     pub operation: StoreOperation,
     /// The file or folder, with the store's location.
     pub path: String,
+    /// What it means for who asked.
+    pub kind: StoreErrorKind,
     /// What the storage said.
     pub source: io::Error,
+}
+
+/// What an error means for who asked. A back end tells it by what its storage says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StoreErrorKind {
+    /// Nothing has that name.
+    Missing,
+    /// Something has that name already, or another content than was expected of it.
+    Taken,
+    /// There is no room left, or none of a quota.
+    Full,
+    /// This file may not be read, moved or deleted: we may not, it is kept from all change, or it lies on another file system.
+    Refused,
+    /// It may succeed when it is tried again.
+    Passing,
+    /// The file is longer than it may be, or ends before it should.
+    Length,
+    /// What stands there is not a regular file.
+    NoFile(NoFile),
+    /// The store's path no longer leads to the directory in which the run began.
+    Gone,
+    /// The storage has not answered for so long that nobody should ask it for more.
+    Silent,
+    /// Anything else.
+    Other,
+}
+
+impl StoreErrorKind {
+    /// The kind of what a file system says.
+    fn of(error: &io::Error) -> Self {
+        use io::ErrorKind as Io;
+        let inner = error.get_ref();
+        if let Some(no_file) = inner.and_then(|e| e.downcast_ref::<NoFile>()) {
+            return Self::NoFile(*no_file);
+        }
+        match error.kind() {
+            _ if inner.is_some_and(|e| e.is::<Gone>()) => Self::Gone,
+            _ if inner.is_some_and(|e| e.is::<Silent>()) => Self::Silent,
+            _ if is_passing(error) => Self::Passing,
+            Io::NotFound => Self::Missing,
+            Io::AlreadyExists => Self::Taken,
+            Io::StorageFull | Io::QuotaExceeded => Self::Full,
+            Io::PermissionDenied | Io::ReadOnlyFilesystem | Io::CrossesDevices => Self::Refused,
+            Io::FileTooLarge | Io::UnexpectedEof => Self::Length,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// The root of a store that is in use is not where it was.
@@ -50,10 +99,14 @@ pub enum StoreOperation {
     Close,
     /// Listing a folder.
     List,
-    /// Moving a file.
-    Rename,
-    /// Giving a file a second name.
-    Link,
+    /// Making a written file visible.
+    Publish,
+    /// Moving a file to the trash.
+    Retire,
+    /// Moving a file back from the trash.
+    BringBack,
+    /// Keeping a file that is about to be replaced.
+    Keep,
     /// Deleting.
     Delete,
     /// Locking.
@@ -70,8 +123,10 @@ impl fmt::Display for StoreOperation {
             Self::Sync => "sync",
             Self::Close => "close",
             Self::List => "list",
-            Self::Rename => "rename",
-            Self::Link => "link",
+            Self::Publish => "publish",
+            Self::Retire => "retire",
+            Self::BringBack => "bring back",
+            Self::Keep => "keep",
             Self::Delete => "delete",
             Self::Lock => "lock",
         })
@@ -87,69 +142,64 @@ impl StoreError {
     /// An error of `operation` on `key`, in the store at `location`.
     pub fn new(operation: StoreOperation, location: &str, key: &Key, source: io::Error) -> Self {
         let path = if key.as_str().is_empty() { location.to_owned() } else { format!("{location}/{key}") };
-        Self { operation, path, source }
+        Self::at(operation, path, source)
+    }
+
+    /// An error of `operation` on what is at this path.
+    pub fn at(operation: StoreOperation, path: String, source: io::Error) -> Self {
+        Self { operation, path, kind: StoreErrorKind::of(&source), source }
     }
 
     /// Whether the file is missing.
     pub fn is_not_found(&self) -> bool {
-        self.source.kind() == io::ErrorKind::NotFound
+        self.kind == StoreErrorKind::Missing
     }
 
-    /// Whether something stands already where a new name was to be.
+    /// Whether something stands already where a new name was to be, or other than what was to be replaced.
     pub fn is_taken(&self) -> bool {
-        self.source.kind() == io::ErrorKind::AlreadyExists
+        self.kind == StoreErrorKind::Taken
     }
 
     /// Whether the store itself is gone: its path no longer leads to the directory in which the run began.
     pub fn is_gone(&self) -> bool {
-        self.source.get_ref().is_some_and(|e| e.is::<Gone>())
+        self.kind == StoreErrorKind::Gone
     }
 
-    /// Whether nothing has come from the storage for so long that nobody should ask it for more.
-    pub fn is_silent(&self) -> bool {
-        self.source.get_ref().is_some_and(|e| e.is::<Silent>())
-    }
-
-    /// Whether either is so: then the run ends.
+    /// Whether it is gone, or nothing has come from it for so long that nobody should ask it for more: then the run ends.
     pub fn is_out_of_reach(&self) -> bool {
-        self.is_gone() || self.is_silent()
+        matches!(self.kind, StoreErrorKind::Gone | StoreErrorKind::Silent)
     }
 
     /// Whether something stands there that is not a regular file, or on the way to it what is not a directory.
     pub fn is_no_file(&self) -> bool {
-        self.source.get_ref().is_some_and(|e| e.is::<NoFile>())
+        matches!(self.kind, StoreErrorKind::NoFile(_))
     }
 
     /// Whether something on the way is a symbolic link or not a directory.
     pub fn is_blocked(&self) -> bool {
-        self.source.get_ref().and_then(|e| e.downcast_ref()) == Some(&NoFile::Blocked)
+        self.kind == StoreErrorKind::NoFile(NoFile::Blocked)
     }
 
     /// Whether it may be gone when tried again: what network file systems report when their server does not answer.
     pub fn is_passing(&self) -> bool {
-        is_passing(&self.source)
+        self.kind == StoreErrorKind::Passing
     }
 
     /// Whether the storage did not let us read or look, which says nothing of what is stored: that may be whole.
     pub fn is_access(&self) -> bool {
-        let content = [io::ErrorKind::NotFound, io::ErrorKind::FileTooLarge, io::ErrorKind::UnexpectedEof];
-        !content.contains(&self.source.kind()) && !self.is_no_file()
+        use StoreErrorKind::{Length, Missing, NoFile};
+        !matches!(self.kind, Missing | Length | NoFile(_))
     }
 
-    /// Whether the storage does not let this file be moved or deleted: we may not, it is kept from all change, or it lies on
-    /// another file system. A sync that failed is never that: after it nothing more may be published or given up.
+    /// Whether the storage does not let this file be moved or deleted. A sync that failed is never that: after it nothing
+    /// more may be published or given up.
     pub fn is_refused(&self) -> bool {
-        let denied = [
-            io::ErrorKind::PermissionDenied,
-            io::ErrorKind::ReadOnlyFilesystem,
-            io::ErrorKind::CrossesDevices,
-        ];
-        self.operation != StoreOperation::Sync && denied.contains(&self.source.kind())
+        self.kind == StoreErrorKind::Refused && self.operation != StoreOperation::Sync
     }
 
     /// Whether storage is full.
     pub fn is_full(&self) -> bool {
-        matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        self.kind == StoreErrorKind::Full
     }
 }
 

@@ -4,16 +4,17 @@ mod clock;
 mod contract;
 mod disk;
 mod error;
+pub mod in_steps;
 mod key;
 mod local;
 mod memory;
 mod os;
 
 pub use contract::{
-    Blob, HeldLock, Item, ItemKind, Lock, LockMode, Stamp, Store, Upload, Wait, read_all, write_all,
+    Blob, HeldLock, Item, ItemKind, Lock, LockMode, Over, Stamp, Store, Upload, Version, Wait,
 };
 pub use disk::{Disk, DiskFile, DiskLock, HeldFile, Seen, SeenKind};
-pub use error::{NoFile, StoreError, StoreOperation};
+pub use error::{NoFile, StoreError, StoreErrorKind, StoreOperation};
 pub use key::Key;
 pub use local::LocalStore;
 pub use memory::MemoryStore;

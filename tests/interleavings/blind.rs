@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
-use weekvault::model::Timestamp;
-use weekvault::store::{Blob, Item, Key, Lock, LockMode, Store, StoreError, Upload};
+use weekvault::model::{RunId, Timestamp};
+use weekvault::store::{Blob, Item, Key, Lock, LockMode, Over, Store, StoreError, Upload, Version};
 
 /// After so many looks at a folder it is said to hold the same for ever.
 pub(crate) struct Blind<S> {
@@ -43,16 +43,45 @@ impl<S: Store> Store for Blind<S> {
         self.store.open(key)
     }
 
-    fn create(&self) -> Result<Box<dyn Upload>, StoreError> {
-        self.store.create()
+    fn upload(&self) -> Result<Box<dyn Upload>, StoreError> {
+        self.store.upload()
     }
 
-    fn rename(&self, from: &Key, to: &Key) -> Result<(), StoreError> {
-        self.store.rename(from, to)
+    fn retire(
+        &self,
+        object: &Key,
+        place: &Key,
+        is_whole: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Result<bool, StoreError> {
+        self.store.retire(object, place, is_whole)
+    }
+
+    fn bring_back(&self, place: &Key, object: &Key) -> Result<(), StoreError> {
+        self.store.bring_back(place, object)
+    }
+
+    fn withdraw(&self, key: &Key, place: &Key) -> Result<(), StoreError> {
+        self.store.withdraw(key, place)
+    }
+
+    fn republish(&self, place: &Key, key: &Key, over: &Over) -> Result<(), StoreError> {
+        self.store.republish(place, key, over)
+    }
+
+    fn keep(&self, key: &Key, place: &Key) -> Result<Option<Version>, StoreError> {
+        self.store.keep(key, place)
+    }
+
+    fn is_there(&self, key: &Key) -> Result<bool, StoreError> {
+        self.store.is_there(key)
     }
 
     fn delete(&self, key: &Key) -> Result<(), StoreError> {
         self.store.delete(key)
+    }
+
+    fn moves_in_steps(&self) -> Option<RunId> {
+        self.store.moves_in_steps()
     }
 
     fn sync(&self) -> Result<(), StoreError> {

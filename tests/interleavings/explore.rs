@@ -10,6 +10,7 @@ use crate::replay::{Answer, Files, Quiet, Replay, Step};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::sync::Arc;
+use weekvault::model::RunId;
 use weekvault::store::Key;
 
 /// How a process ended: what it said, if it failed.
@@ -233,7 +234,7 @@ impl<'a> Explorer<'a> {
             earlier = past.before;
         }
         told.reverse();
-        let replay = Replay::new(told, Arc::clone(&self.quiet));
+        let replay = Replay::new(told, Arc::clone(&self.quiet), RunId(program as u64));
         let outcome = (known.run)(replay.clone());
         self.explored.runs += 1;
         let next = replay.next().map_or(Next::Ended(outcome), |step| Next::Step(self.steps.of(step)));

@@ -7,6 +7,7 @@
 
 mod blind;
 mod explore;
+mod in_steps;
 mod replay;
 mod yard;
 

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard};
-use weekvault::model::Timestamp;
+use weekvault::model::{RunId, Timestamp};
+use weekvault::store::in_steps::{self, Steps};
 use weekvault::store::{
-    Blob, Item, ItemKind, Key, Lock, LockMode, MemoryStore, Store, StoreError, StoreOperation as Op, Upload,
-    read_all, write_all,
+    Blob, Item, ItemKind, Key, Lock, LockMode, MemoryStore, Over, Store, StoreError, StoreOperation as Op,
+    Upload, Version,
 };
 
 pub(crate) type Bytes = Arc<Vec<u8>>;
@@ -23,16 +24,20 @@ pub(crate) type Files = BTreeMap<Key, Bytes>;
 pub(crate) enum Step {
     Open(Key),
     List(Key),
-    Put(Key, Bytes),
+    Version(Key),
+    Put(Key, Bytes, Over),
+    Copy(Key, Key),
     Rename(Key, Key),
-    Delete(Key),
+    Delete(Key, Over),
 }
 
 /// What it is told.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Answer {
     Missing,
+    Taken,
     Done,
+    Version(Version),
     Bytes(Bytes),
     /// Names, and of files the length and when they were written.
     Items(Vec<(String, Option<(u64, Timestamp)>)>),
@@ -43,9 +48,12 @@ impl fmt::Display for Step {
         match self {
             Self::Open(key) => write!(f, "open {key}"),
             Self::List(key) => write!(f, "list /{key}"),
-            Self::Put(key, _) => write!(f, "put {key}"),
+            Self::Version(key) => write!(f, "version of {key}"),
+            Self::Put(key, bytes, _) if bytes.is_empty() => write!(f, "clear {key}"),
+            Self::Put(key, _, _) => write!(f, "put {key}"),
+            Self::Copy(from, to) => write!(f, "copy {from} to {to}"),
             Self::Rename(from, to) => write!(f, "rename {from} to {to}"),
-            Self::Delete(key) => write!(f, "delete {key}"),
+            Self::Delete(key, _) => write!(f, "delete {key}"),
         }
     }
 }
@@ -54,6 +62,8 @@ impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing => f.write_str("missing"),
+            Self::Taken => f.write_str("taken"),
+            Self::Version(_) => f.write_str("there"),
             Self::Done => f.write_str("done"),
             Self::Bytes(bytes) => write!(f, "{} bytes", bytes.len()),
             Self::Items(items) => {
@@ -65,30 +75,43 @@ impl fmt::Display for Answer {
 }
 
 impl Step {
-    /// Does the step with the store in memory; what that holds afterwards, if it may have changed.
+    /// Does the step; what the store holds afterwards, if it may have changed. A file without content counts as none.
     pub(crate) fn apply(&self, files: &Files) -> (Answer, Option<Files>) {
-        let store = store_of(files);
-        let done = match self {
-            Self::Open(key) => match files.get(key) {
-                Some(bytes) => return (Answer::Bytes(Arc::clone(bytes)), None),
-                None => store.open(key).map(drop),
-            },
+        let find = |key: &Key| files.get(key).filter(|bytes| !bytes.is_empty());
+        let may_replace = |key: &Key, over: &Over| {
+            *over == Over::Anything || *over == Over::from(find(key).map(version))
+        };
+        let mut changed = files.clone();
+        match self {
+            Self::Open(key) => {
+                return (find(key).map_or(Answer::Missing, |b| Answer::Bytes(Arc::clone(b))), None);
+            }
+            Self::Version(key) => {
+                return (find(key).map_or(Answer::Missing, |b| Answer::Version(version(b))), None);
+            }
             Self::List(folder) => {
-                let items = store.list(folder).unwrap().into_iter().map(|item| {
+                let items = store_of(files).list(folder).unwrap().into_iter().map(|item| {
                     let written = item.file_length().map(|n| (n, written(&files[&folder.child(&item.name)])));
                     (item.name, written)
                 });
                 return (Answer::Items(items.collect()), None);
             }
-            Self::Put(key, bytes) => write_all(&store, key, bytes),
-            Self::Rename(from, to) => store.rename(from, to),
-            Self::Delete(key) => store.delete(key),
-        };
-        match done {
-            Ok(()) => (Answer::Done, Some(files_of(&store))),
-            Err(e) if e.is_not_found() => (Answer::Missing, None),
-            Err(e) => panic!("{e}"),
+            Self::Put(key, _, over) | Self::Delete(key, over) if !may_replace(key, over) => {
+                return (Answer::Taken, None);
+            }
+            Self::Put(key, bytes, _) => drop(changed.insert(key.clone(), Arc::clone(bytes))),
+            Self::Delete(key, _) => drop(changed.remove(key)),
+            Self::Copy(from, to) | Self::Rename(from, to) => match find(from) {
+                None => return (Answer::Missing, None),
+                Some(bytes) => {
+                    if matches!(self, Self::Rename(..)) {
+                        changed.remove(from);
+                    }
+                    changed.insert(to.clone(), Arc::clone(bytes));
+                }
+            },
         }
+        (Answer::Done, Some(changed))
     }
 
     /// The same for two runs whose clocks differ: a manifest tells when it was made, and a place in the trash on which
@@ -99,11 +122,15 @@ impl Step {
             _ => key.clone(),
         };
         match self {
-            Self::Put(key, _) if key.as_str().ends_with(".manifest") => {
-                Self::Put(dayless(key), Bytes::default())
+            Self::Put(key, bytes, over) if key.as_str().ends_with(".manifest") => {
+                let bytes =
+                    if bytes.is_empty() { Bytes::default() } else { Arc::new(b"a manifest".to_vec()) };
+                Self::Put(dayless(key), bytes, over.clone())
             }
             Self::Open(key) => Self::Open(dayless(key)),
+            Self::Version(key) => Self::Version(dayless(key)),
             Self::Rename(from, to) => Self::Rename(from.clone(), dayless(to)),
+            Self::Copy(from, to) => Self::Copy(dayless(from), dayless(to)),
             step => step.clone(),
         }
     }
@@ -115,9 +142,15 @@ fn written(bytes: &Bytes) -> Timestamp {
     Timestamp { secs: 0, nanos: hash % 1_000_000_000 }
 }
 
+fn version(bytes: &Bytes) -> Version {
+    Version(blake3::hash(bytes).to_string())
+}
+
 pub(crate) fn store_of(files: &Files) -> MemoryStore {
     let store = MemoryStore::default();
-    files.iter().for_each(|(key, bytes)| write_all(&store, key, bytes).unwrap());
+    for (key, bytes) in files.iter().filter(|(_, bytes)| !bytes.is_empty()) {
+        store.put(key, bytes).unwrap();
+    }
     store
 }
 
@@ -129,7 +162,7 @@ pub(crate) fn files_of(store: &MemoryStore) -> Files {
                 ItemKind::Other => {}
                 ItemKind::Folder => add(store, &key, files),
                 ItemKind::File { .. } => {
-                    drop(files.insert(key.clone(), Arc::new(read_all(store, &key, u64::MAX).unwrap())))
+                    drop(files.insert(key.clone(), Arc::new(store.get(&key, u64::MAX).unwrap())))
                 }
             }
         }
@@ -144,6 +177,7 @@ pub(crate) struct Quiet {
     pub(crate) store_json: Bytes,
     /// First digits of the objects that come up: all other folders of objects are empty, and stay so.
     pub(crate) digits: Vec<char>,
+    pub(crate) moves: Moves,
 }
 
 impl Quiet {
@@ -158,11 +192,45 @@ impl Quiet {
     }
 }
 
+/// How files move in a store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Moves {
+    /// By a rename, as in a folder.
+    AtOnce,
+    /// In steps, as in a bucket, under all rules of `weekvault::store::in_steps`.
+    InSteps,
+    /// In steps, without some of the rules.
+    Without(Broken),
+}
+
+/// Which rules are followed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Broken {
+    /// What comes back is copied, and its copy in the trash left.
+    pub(crate) copies_back: bool,
+    /// What is asked before a retired object is deleted.
+    pub(crate) check: Check,
+    /// Each run has a folder in the trash of its own.
+    pub(crate) own_folder: bool,
+    /// A manifest is withdrawn, and replaced, only if it still is what was kept.
+    pub(crate) conditional: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Check {
+    Nothing,
+    /// The object is the one that was copied.
+    Version,
+    /// The copy is whole.
+    Copy,
+}
+
 /// A process's store: its past, and how far a run of it has come through that.
 #[derive(Clone)]
 pub(crate) struct Replay {
     past: Arc<Vec<(Arc<Step>, Arc<Answer>)>>,
     quiet: Arc<Quiet>,
+    run: RunId,
     progress: Arc<Mutex<Progress>>,
 }
 
@@ -175,8 +243,8 @@ struct Progress {
 }
 
 impl Replay {
-    pub(crate) fn new(past: Vec<(Arc<Step>, Arc<Answer>)>, quiet: Arc<Quiet>) -> Self {
-        Self { past: Arc::new(past), quiet, progress: Arc::default() }
+    pub(crate) fn new(past: Vec<(Arc<Step>, Arc<Answer>)>, quiet: Arc<Quiet>, run: RunId) -> Self {
+        Self { past: Arc::new(past), quiet, run, progress: Arc::default() }
     }
 
     /// The step after the past; none where the process has ended.
@@ -201,6 +269,7 @@ impl Replay {
                 progress.at += 1;
                 match **answer {
                     Answer::Missing => io::ErrorKind::NotFound,
+                    Answer::Taken => io::ErrorKind::AlreadyExists,
                     _ => return Ok(Arc::clone(answer)),
                 }
             }
@@ -216,8 +285,16 @@ impl Replay {
         Err(StoreError::new(operation, &self.location(), key, kind.into()))
     }
 
+    fn rename(&self, from: &Key, to: &Key) -> Result<(), StoreError> {
+        self.change(Op::Retire, from, Step::Rename(from.clone(), to.clone()))
+    }
+
     fn change(&self, operation: Op, key: &Key, step: Step) -> Result<(), StoreError> {
-        if self.quiet.has(key) || matches!(&step, Step::Rename(_, to) if self.quiet.has(to)) {
+        let to = match &step {
+            Step::Rename(_, to) | Step::Copy(_, to) => to,
+            _ => key,
+        };
+        if self.quiet.has(key) || self.quiet.has(to) {
             self.progress().wrong.get_or_insert(format!("{step} changes what was said to be quiet"));
         }
         self.ask(operation, key, step).map(drop)
@@ -233,10 +310,11 @@ impl Store for Replay {
                 _ => Bytes::default(),
             },
         };
-        store_of(&Files::from([(key.clone(), bytes)])).open(key)
+        let version = version(&bytes);
+        Ok(Box::new(Read { bytes, version }))
     }
 
-    fn create(&self) -> Result<Box<dyn Upload>, StoreError> {
+    fn upload(&self) -> Result<Box<dyn Upload>, StoreError> {
         Ok(Box::new(Written { store: self.clone(), bytes: Vec::new() }))
     }
 
@@ -260,8 +338,66 @@ impl Store for Replay {
         Ok(items.iter().map(item).collect())
     }
 
-    fn rename(&self, from: &Key, to: &Key) -> Result<(), StoreError> {
-        self.change(Op::Rename, from, Step::Rename(from.clone(), to.clone()))
+    fn retire(
+        &self,
+        object: &Key,
+        place: &Key,
+        is_whole: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Result<bool, StoreError> {
+        let check = match self.quiet.moves {
+            Moves::AtOnce => return self.rename(object, place).map(|()| true),
+            Moves::InSteps => Check::Copy,
+            Moves::Without(Broken { check, .. }) => check,
+        };
+        if check == Check::Copy {
+            return in_steps::retire(self, object, place, is_whole);
+        }
+        let copied = match check {
+            Check::Version => self.version(object)?.map_or(Over::Anything, Over::This),
+            _ => Over::Anything,
+        };
+        self.copy(object, place)?;
+        match self.change(Op::Delete, object, Step::Delete(object.clone(), copied)) {
+            Err(error) if error.is_taken() => Ok(false),
+            deleted => deleted.map(|()| true),
+        }
+    }
+
+    fn bring_back(&self, place: &Key, object: &Key) -> Result<(), StoreError> {
+        match self.quiet.moves {
+            Moves::AtOnce => self.rename(place, object),
+            Moves::Without(Broken { copies_back: false, .. }) => {
+                self.copy(place, object)?;
+                self.delete(place)
+            }
+            _ => self.copy(place, object),
+        }
+    }
+
+    fn withdraw(&self, key: &Key, place: &Key) -> Result<(), StoreError> {
+        match self.quiet.moves {
+            Moves::AtOnce => self.rename(key, place),
+            Moves::Without(Broken { conditional: false, .. }) => {
+                self.copy(key, place)?;
+                self.delete(key)
+            }
+            _ => in_steps::withdraw(self, key, place),
+        }
+    }
+
+    fn republish(&self, place: &Key, key: &Key, over: &Over) -> Result<(), StoreError> {
+        match self.quiet.moves {
+            Moves::AtOnce => self.rename(place, key),
+            _ => in_steps::republish(self, place, key, over),
+        }
+    }
+
+    fn keep(&self, key: &Key, place: &Key) -> Result<Option<Version>, StoreError> {
+        in_steps::keep(self, key, place)
+    }
+
+    fn is_there(&self, key: &Key) -> Result<bool, StoreError> {
+        Ok(self.version(key)?.is_some())
     }
 
     fn delete(&self, key: &Key) -> Result<(), StoreError> {
@@ -269,7 +405,14 @@ impl Store for Replay {
         if !key.as_str().ends_with(".zst") && !key.as_str().ends_with(".manifest") {
             return Ok(());
         }
-        self.change(Op::Delete, key, Step::Delete(key.clone()))
+        self.change(Op::Delete, key, Step::Delete(key.clone(), Over::Anything))
+    }
+
+    fn moves_in_steps(&self) -> Option<RunId> {
+        match self.quiet.moves {
+            Moves::InSteps | Moves::Without(Broken { own_folder: true, .. }) => Some(self.run),
+            Moves::AtOnce | Moves::Without(_) => None,
+        }
     }
 
     fn sync(&self) -> Result<(), StoreError> {
@@ -286,6 +429,27 @@ impl Store for Replay {
 
     fn location(&self) -> String {
         "store".into()
+    }
+}
+
+struct Read {
+    bytes: Bytes,
+    version: Version,
+}
+
+impl Blob for Read {
+    fn length(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn version(&self) -> Version {
+        self.version.clone()
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let rest = self.bytes.get(offset as usize..).and_then(|rest| rest.get(..buffer.len()));
+        buffer.copy_from_slice(rest.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
     }
 }
 
@@ -306,7 +470,33 @@ impl Write for Written {
 }
 
 impl Upload for Written {
-    fn commit(self: Box<Self>, key: &Key) -> Result<(), StoreError> {
-        self.store.change(Op::Write, key, Step::Put(key.clone(), Arc::new(self.bytes)))
+    fn publish(&mut self, key: &Key, over: &Over) -> Result<(), StoreError> {
+        let over = match self.store.quiet.moves {
+            Moves::AtOnce | Moves::Without(Broken { conditional: false, .. }) => Over::Anything,
+            _ => over.clone(),
+        };
+        let step = Step::Put(key.clone(), Arc::new(self.bytes.clone()), over);
+        self.store.change(Op::Publish, key, step)
+    }
+}
+
+impl Steps for Replay {
+    fn version(&self, key: &Key) -> Result<Option<Version>, StoreError> {
+        match self.ask(Op::Open, key, Step::Version(key.clone())) {
+            Err(error) if error.is_not_found() => Ok(None),
+            answer => Ok(match &*answer? {
+                Answer::Version(version) => Some(version.clone()),
+                _ => None,
+            }),
+        }
+    }
+
+    fn copy(&self, from: &Key, to: &Key) -> Result<(), StoreError> {
+        self.change(Op::Write, from, Step::Copy(from.clone(), to.clone()))
+    }
+
+    fn clear(&self, key: &Key, version: &Version) -> Result<(), StoreError> {
+        let step = Step::Put(key.clone(), Bytes::default(), Over::This(version.clone()));
+        self.change(Op::Retire, key, step)
     }
 }

@@ -1,7 +1,7 @@
 //! A store with a past, the processes that meet on it, and what is to be said of it then.
 
 use crate::explore::{Explored, Explorer, Outcome, Program, Verdict};
-use crate::replay::{Files, Quiet, files_of, store_of};
+use crate::replay::{Files, Moves, Quiet, files_of, store_of};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use weekvault::format::ChunkSizes;
 use weekvault::model::{ObjectId, ObjectRow, Silent, Timestamp};
 use weekvault::ops::Run;
 use weekvault::ops::backup::{BackupOptions, Labels, Source, Trust, backup};
-use weekvault::store::{Key, MemoryStore, Store, read_all, write_all};
+use weekvault::store::{Key, MemoryStore, Store};
 
 /// Noon.
 pub(crate) const NOW: Timestamp = Timestamp { secs: 1_747_224_000, nanos: 0 };
@@ -76,6 +76,7 @@ pub(crate) struct Yard {
     store: MemoryStore,
     /// First digits of the objects that come up.
     pub(crate) digits: Vec<char>,
+    pub(crate) moves: Moves,
 }
 
 impl Yard {
@@ -84,7 +85,8 @@ impl Yard {
         let chunks = ChunkSizes { min: 1024, avg: 4096, max: 16384 };
         let new = NewStore { chunks, created: NOW, created_by: "test".into(), id: "00".repeat(16) };
         Archive::open_or_create(Arc::new(store.clone()), &new).unwrap();
-        let mut yard = Self { folder: tempfile::tempdir().unwrap(), store, digits: Vec::new() };
+        let mut yard =
+            Self { folder: tempfile::tempdir().unwrap(), store, digits: Vec::new(), moves: Moves::AtOnce };
         // Where no manifest is at all, gc gives nothing up.
         yard.published("2024-50", "bystander", "");
         yard
@@ -124,16 +126,23 @@ impl Yard {
 
     /// Retires a file.
     pub(crate) fn retire(&self, key: &Key, day: &str) {
-        self.store.rename(key, &Key::new(format!("{day}/{key}"))).unwrap();
+        self.store.withdraw(key, &Key::new(format!("{day}/{key}"))).unwrap();
     }
 
     /// Changes a file without changing its length.
     pub(crate) fn damage(&self, key: &Key) {
-        let mut bytes = read_all(&self.store, key, 1 << 16).unwrap();
+        let mut bytes = self.store.get(key, 1 << 16).unwrap();
         if let Some(last) = bytes.last_mut() {
             *last ^= 1;
         }
-        write_all(&self.store, key, &bytes).unwrap();
+        self.store.put(key, &bytes).unwrap();
+    }
+
+    /// Takes a file's last byte away.
+    pub(crate) fn cut_short(&self, key: &Key) {
+        let mut bytes = self.store.get(key, 1 << 16).unwrap();
+        bytes.pop();
+        self.store.put(key, &bytes).unwrap();
     }
 
     /// The backup of a source whose content this is.
@@ -155,8 +164,8 @@ impl Yard {
     /// Runs two programs, the latter twice, or three, in every order of their steps. Once the first has succeeded, what
     /// it promised is so.
     pub(crate) fn explore(self, programs: Vec<Program>, promise: &dyn Fn(&Files) -> bool) -> Explored {
-        let store_json = Arc::new(read_all(&self.store, &Key::new("store.json"), 1 << 16).unwrap());
-        let quiet = Quiet { store_json, digits: self.digits };
+        let store_json = Arc::new(self.store.get(&Key::new("store.json"), 1 << 16).unwrap());
+        let quiet = Quiet { store_json, digits: self.digits, moves: self.moves };
         let end = |outcomes: &[(&str, &Outcome)], files: &Files, verdict: &Verdict| {
             let gc_fails = outcomes.iter().any(|(name, outcome)| name.contains("gc") && outcome.is_err());
             match outcomes {

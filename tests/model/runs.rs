@@ -114,7 +114,7 @@ fn succeeded(stuck: u64) -> Result<(), ArchiveError> {
         return Ok(());
     }
     let source = std::io::ErrorKind::PermissionDenied.into();
-    Err(StoreError { operation: StoreOperation::Rename, path: format!("{stuck} files"), source }.into())
+    Err(StoreError::at(StoreOperation::Retire, format!("{stuck} files"), source).into())
 }
 
 pub(crate) fn garbage(archive: &Archive, job: &Job) -> Result<Collected, ArchiveError> {

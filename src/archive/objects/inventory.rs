@@ -6,7 +6,6 @@ use crate::archive::layout;
 use crate::archive::listing::Listing;
 use crate::archive::open::Archive;
 use crate::model::{ObjectId, ObjectRow};
-use crate::store::write_all;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -149,12 +148,11 @@ impl Inventory {
     /// [`ArchiveError::Store`]; then the run must publish nothing.
     pub fn store(&self, id: &ObjectId, stored: &[u8]) -> Result<(), ArchiveError> {
         let key = layout::object(id);
-        match write_all(self.archive.store.as_ref(), &key, stored) {
+        match self.archive.store.put(&key, stored) {
             // What the file system says it lost is written anew, to another file.
-            Err(error) if error.is_passing() => write_all(self.archive.store.as_ref(), &key, stored)?,
-            result => result?,
+            Err(error) if error.is_passing() => Ok(self.archive.store.put(&key, stored)?),
+            result => Ok(result?),
         }
-        Ok(())
     }
 
     /// Forgets all claims of objects that were not stored: whoever had them has given up.
@@ -169,19 +167,17 @@ impl Inventory {
         }
     }
 
-    /// Keeps an orphan that was found to hold the chunk. Its name may never have been made durable by whoever put it:
-    /// renaming it onto itself has the next sync see to that. False where a gc has taken it away since.
+    /// Keeps an orphan that was found to hold the chunk. Its name may never have been made durable by whoever put it: the next
+    /// sync sees to that. False where a gc has taken it away since.
     ///
     /// # Errors
     /// [`ArchiveError::Store`].
     pub fn adopt(&self, id: &ObjectId) -> Result<bool, ArchiveError> {
-        let key = layout::object(id);
-        match self.archive.store.rename(&key, &key) {
-            Err(e) if e.is_not_found() => return Ok(false),
-            kept => kept?,
+        let is_there = self.archive.store.is_there(&layout::object(id))?;
+        if is_there {
+            self.stored(id, self.listing.stored_length(id).unwrap_or(0) as u32);
         }
-        self.stored(id, self.listing.stored_length(id).unwrap_or(0) as u32);
-        Ok(true)
+        Ok(is_there)
     }
 
     /// The rows of an object table for these objects, whose bytes are used so much; none for one never stored.

@@ -7,7 +7,7 @@ use crate::archive::open::Archive;
 use crate::archive::trash::Trash;
 use crate::format::{MAX_CHUNK_LENGTH, Opener, stored_bound};
 use crate::model::ObjectId;
-use crate::store::{Key, StoreError, StoreOperation, read_all};
+use crate::store::{Key, StoreError, StoreOperation};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// How often to look for what seems to be nowhere.
@@ -42,8 +42,7 @@ impl ObjectReader {
     /// # Errors
     /// [`ArchiveError::Store`] when zstd has no memory.
     pub fn prepared(archive: &Archive) -> Result<Self, ArchiveError> {
-        let failed =
-            |source| StoreError { operation: StoreOperation::Read, path: archive.location(), source };
+        let failed = |source| StoreError::at(StoreOperation::Read, archive.location(), source);
         Ok(Self::new(archive, SharedTrash::default()).map_err(failed)?)
     }
 
@@ -135,10 +134,18 @@ impl ObjectReader {
     pub fn intact_orphan(&mut self, id: &ObjectId) -> Result<(), Damage> {
         let limit = stored_bound(MAX_CHUNK_LENGTH as usize) as u64;
         let stored = self.read(&layout::object(id), limit)?;
-        let length = Opener::plain_length(&stored, MAX_CHUNK_LENGTH);
+        self.holds(&stored, id)
+    }
+
+    /// Whether these are the bytes of this object's file.
+    ///
+    /// # Errors
+    /// The damage.
+    pub(in crate::archive) fn holds(&mut self, stored: &[u8], id: &ObjectId) -> Result<(), Damage> {
+        let length = Opener::plain_length(stored, MAX_CHUNK_LENGTH);
         let length = length
             .ok_or_else(|| Damage::Undecodable("its frame has no length that a chunk can have".into()))?;
-        self.open(&stored, id, length)
+        self.open(stored, id, length)
     }
 
     /// Bytes read from the store so far.
@@ -186,7 +193,7 @@ impl ObjectReader {
     }
 
     fn read(&mut self, key: &Key, limit: u64) -> Result<Vec<u8>, Damage> {
-        let stored = read_all(self.archive.store.as_ref(), key, limit).map_err(|e: StoreError| match e {
+        let stored = self.archive.store.get(key, limit).map_err(|e: StoreError| match e {
             e if e.is_not_found() => Damage::Missing,
             e if e.is_out_of_reach() => Damage::Unreachable(e.to_string()),
             e if e.is_access() => Damage::Unreadable(e.to_string()),

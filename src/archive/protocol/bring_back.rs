@@ -21,7 +21,7 @@ impl Archive {
         reader.first_whole(trash.copies(id), id, chunk_length)
     }
 
-    /// Moves a copy of an object in the trash that is whole back to its place. False where there is none, and none in
+    /// Brings a copy of an object in the trash that is whole back to its place. False where there is none, and none in
     /// its place either.
     ///
     /// # Errors
@@ -37,7 +37,7 @@ impl Archive {
             if reader.intact_at(key, id, chunk_length).is_err() {
                 continue;
             }
-            match self.store.rename(key, &layout::object(id)) {
+            match self.store.bring_back(key, &layout::object(id)) {
                 Ok(()) => return Ok(true),
                 // Someone else brought it back.
                 Err(e) if e.is_not_found() => {}
@@ -54,8 +54,9 @@ impl Archive {
     pub fn set_aside(&self, id: &ObjectId, now: Timestamp) -> Result<(), ArchiveError> {
         let below = |day: &Key| layout::object_below(&day.child(layout::DAMAGED), id);
         let place = self.trash_place(now, below)?;
-        match self.store.rename(&layout::object(id), &place) {
-            Err(e) if e.is_not_found() => Ok(()),
+        match self.store.withdraw(&layout::object(id), &place) {
+            // Another run has moved or replaced it.
+            Err(e) if e.is_not_found() || e.is_taken() => Ok(()),
             moved => Ok(moved?),
         }
     }

@@ -7,7 +7,7 @@ use crate::archive::open::Archive;
 use crate::archive::trash::{Trash, Trashed};
 use crate::format::{Block, FormatError, ManifestWriter, Section};
 use crate::model::{Digest, Entry, LeftOut, ObjectRow, Owners, Problem, Summary, Timestamp};
-use crate::store::{Key, StoreError, StoreOperation, Upload};
+use crate::store::{Over, StoreError, StoreOperation, Upload, Version};
 use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -43,7 +43,7 @@ impl PendingManifest {
     pub fn begin(archive: &Archive) -> Result<Self, ArchiveError> {
         let path = format!("{}: a new manifest", archive.location());
         let written = Arc::new(AtomicU64::new(0));
-        let upload = Counted(archive.store.create()?, Arc::clone(&written));
+        let upload = Counted(archive.store.upload()?, Arc::clone(&written));
         let writer = ManifestWriter::new(BufWriter::with_capacity(256 << 10, upload), archive.seals());
         let writer = writer.map_err(|e| write_error(&path, e))?;
         Ok(Self { archive: archive.clone(), path, writer, written })
@@ -98,18 +98,26 @@ pub struct FinishedManifest {
 }
 
 impl FinishedManifest {
+    /// Which one it is to be.
+    pub fn id(&self) -> &ManifestId {
+        &self.id
+    }
+
     /// Publishes it: first a manifest that it replaces is kept in the trash, unless it says the same, then that and
     /// everything that the new one names is made durable, then it is made visible. Returns its digest and length.
     ///
     /// # Errors
     /// [`ArchiveError`]; then it is not visible, or was published whole and only the report of it failed.
     pub fn publish(self, now: Timestamp) -> Result<(Digest, u64), ArchiveError> {
-        if !self.archive.says_the_same(&self.id, &self.blocks) {
-            self.archive.keep_replaced(&self.id, now)?;
-        }
-        let Self { archive, id, upload, digest, length, .. } = self;
-        archive.store.sync()?;
-        upload.commit(&id.key())?;
+        let Self { archive, id, mut upload, digest, blocks, length } = self;
+        archive.replace(|archive| {
+            let over = match archive.says_the_same(&id, &blocks) {
+                Some(version) => Over::This(version),
+                None => archive.keep_replaced(&id, now)?,
+            };
+            archive.store.sync()?;
+            Ok(upload.publish(&id.key(), &over)?)
+        })?;
         archive.store.sync()?;
         Ok((digest, length))
     }
@@ -118,71 +126,74 @@ impl FinishedManifest {
 fn write_error(path: &str, error: io::Error) -> ArchiveError {
     match error.downcast::<FormatError>() {
         Ok(source) => ArchiveError::Format { path: path.to_owned(), source },
-        Err(source) => StoreError { operation: StoreOperation::Write, path: path.to_owned(), source }.into(),
+        Err(source) => StoreError::at(StoreOperation::Write, path.to_owned(), source).into(),
     }
 }
 
 impl Archive {
-    /// Publishes a manifest out of the trash; one that it replaces is copied there first. What it names must have been
-    /// looked at.
+    /// Publishes a manifest out of the trash; one that it replaces is kept there. What it names must have been looked at.
     ///
     /// # Errors
     /// [`ArchiveError::Store`], and whether it may be published all the same.
     pub fn republish(&self, trashed: &Trashed, now: Timestamp) -> Result<(), (ArchiveError, bool)> {
         let id = &trashed.manifest.id;
-        let before = self.keep_replaced(id, now).and_then(|()| Ok(self.store.sync()?));
-        before.map_err(|error| (error, false))?;
-        let renamed = self.store.rename(&trashed.key, &id.key());
-        renamed.map_err(|error| {
-            let is_done = !error.is_refused();
-            (error.into(), is_done)
-        })?;
+        let mut may_be_published = false;
+        let replaced = self.replace(|archive| {
+            let over = archive.keep_replaced(id, now)?;
+            archive.store.sync()?;
+            let published = archive.store.republish(&trashed.key, &id.key(), &over);
+            may_be_published = published.as_ref().is_err_and(|error| !error.is_refused());
+            Ok(published?)
+        });
+        replaced.map_err(|error| (error, may_be_published))?;
         self.store.sync().map_err(|error| (error.into(), true))
     }
 
-    /// Whether the manifest that stands at `id` says the same as one with these blocks, but for when it was made.
-    fn says_the_same(&self, id: &ManifestId, blocks: &[Block]) -> bool {
+    /// Replaces a manifest, and once more where another run has replaced it meanwhile.
+    fn replace(
+        &self,
+        mut attempt: impl FnMut(&Self) -> Result<(), ArchiveError>,
+    ) -> Result<(), ArchiveError> {
+        for _ in 1..LOOKS {
+            match attempt(self) {
+                Err(ArchiveError::Store(error)) if error.is_taken() => {}
+                done => return done,
+            }
+        }
+        attempt(self)
+    }
+
+    /// The version of the manifest that stands at `id`, if it says the same as one with these blocks, but for when it was made.
+    fn says_the_same(&self, id: &ManifestId, blocks: &[Block]) -> Option<Version> {
         let told = |blocks: &[Block]| -> Vec<Block> {
             blocks.iter().filter(|block| block.section != Section::Summary).copied().collect()
         };
         // One that cannot be read is kept.
-        self.open_manifest(id).is_ok_and(|old| told(old.reader().blocks()) == told(blocks))
+        let stands = self.open_manifest(id).ok()?;
+        (told(stands.reader().blocks()) == told(blocks)).then(|| stands.version().clone())
     }
 
-    /// Keeps a manifest that is about to be replaced in the trash: by another name where the storage has such, else as a
-    /// copy, so that there is no moment without one.
-    fn keep_replaced(&self, id: &ManifestId, now: Timestamp) -> Result<(), ArchiveError> {
+    /// Keeps a manifest that is about to be replaced in the trash, so that there is no moment without one. Returns what may be
+    /// replaced.
+    fn keep_replaced(&self, id: &ManifestId, now: Timestamp) -> Result<Over, ArchiveError> {
         for place in self.trash_places(now, |day| id.key_below(day))? {
-            match self.store.link(&id.key(), &place) {
-                Ok(true) => break,
-                Ok(false) => return self.copy_replaced(id, now),
-                Err(e) if e.is_not_found() => break,
+            match self.store.keep(&id.key(), &place) {
                 Err(e) if e.is_taken() => {}
-                Err(e) => return Err(e.into()),
+                kept => return Ok(kept?.into()),
             }
         }
-        Ok(())
+        Ok(Over::Nothing)
     }
 
-    fn copy_replaced(&self, id: &ManifestId, now: Timestamp) -> Result<(), ArchiveError> {
-        let old = match self.store.open(&id.key()) {
-            Err(e) if e.is_not_found() || e.is_no_file() => return Ok(()),
-            old => old?,
-        };
-        let place = self.trash_place(now, |day| id.key_below(day))?;
-        let mut copy = self.store.create()?;
-        let failed = |operation, key: &Key, e| StoreError::new(operation, &self.store.location(), key, e);
-        let source = id.key();
-        let (mut at, length) = (0, old.length());
-        let mut buffer = vec![0; (256 << 10).min(length as usize)];
-        while at < length {
-            let part = buffer.len().min((length - at) as usize);
-            let part = buffer.get_mut(..part).unwrap_or_default();
-            old.read_exact_at(part, at).map_err(|e| failed(StoreOperation::Read, &source, e))?;
-            copy.write_all(part).map_err(|e| failed(StoreOperation::Write, &place, e))?;
-            at += part.len() as u64;
+    /// Whether a manifest that was published just now still stands, or another of its name.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Withdrawn`] where it does not; [`ArchiveError::Store`].
+    pub fn still_stands(&self, id: &ManifestId) -> Result<(), ArchiveError> {
+        match self.store.is_there(&id.key())? {
+            true => Ok(()),
+            false => Err(ArchiveError::Withdrawn(id.clone())),
         }
-        Ok(copy.commit(&place)?)
     }
 }
 

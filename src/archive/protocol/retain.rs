@@ -165,8 +165,12 @@ pub fn move_to_trash(
             break;
         }
         let place = archive.trash_place(now, |day| id.key_below(day))?;
-        match archive.store.rename(&id.key(), &place) {
+        match archive.store.withdraw(&id.key(), &place) {
             Err(e) if e.is_not_found() => {}
+            Err(e) if e.is_taken() => {
+                observer.warn(&format!("{id} was replaced by another run just now, and stays"));
+                continue;
+            }
             Err(e) if e.is_refused() => {
                 observer.warn(&format!("{id} cannot be moved to the trash, and stays: {e}"));
                 given.stuck += 1;

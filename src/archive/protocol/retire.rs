@@ -67,7 +67,7 @@ pub fn collect(
     archive.check_manifests(&seen.manifests, &listing)?;
     match gc.retire(&listing, &live, seen) {
         // New names take room, which old trash may give. A sync that failed is never tried again.
-        Err(ArchiveError::Store(e)) if e.is_full() && e.operation == StoreOperation::Rename => {
+        Err(ArchiveError::Store(e)) if e.is_full() && e.operation != StoreOperation::Sync => {
             let old = gc.old_days()?;
             gc.empty(&old, &live, seen)?;
             gc.retire(&listing, &live, seen)?;
@@ -183,13 +183,17 @@ impl Gc<'_> {
         match done {
             Err(e) if e.is_refused() => {
                 self.report.stuck += 1;
-                // The first ones tell what is the matter.
-                if self.report.stuck <= MAX_STUCK_TOLD {
-                    self.observer.warn(&format!("{e}; the rest goes on"));
-                }
+                self.warn(&format!("{e}; the rest goes on"));
                 Ok(false)
             }
             done => Ok(done.map(|()| true)?),
+        }
+    }
+
+    /// Tells of what is stuck; the first ones tell what is the matter.
+    fn warn(&self, message: &str) {
+        if self.report.stuck <= MAX_STUCK_TOLD {
+            self.observer.warn(message);
         }
     }
 
@@ -223,25 +227,41 @@ impl Gc<'_> {
         }
         seen.check()?;
         let today = self.archive.trash_folders(self.options.now)?.next().unwrap_or_else(layout::trash);
+        let mut reader = ObjectReader::prepared(self.archive)?;
         for (id, length) in unreferenced {
             if self.is_asked_to_stop() {
                 break;
             }
-            if !self.options.dry_run {
-                match self.archive.store.rename(&layout::object(id), &layout::object_below(&today, id)) {
-                    // Another gc was faster.
-                    Err(e) if e.is_not_found() => {}
-                    moved => {
-                        if !self.is_done(moved)? {
-                            continue;
-                        }
-                    }
-                }
+            if !self.options.dry_run && !self.retire_one(id, &today, &mut reader)? {
+                continue;
             }
             self.report.retired += 1;
             self.report.retired_bytes += length;
         }
         Ok(())
+    }
+
+    /// Moves an object to this folder of the trash. Returns whether it is gone from its place.
+    fn retire_one(
+        &mut self,
+        id: &ObjectId,
+        folder: &Key,
+        reader: &mut ObjectReader,
+    ) -> Result<bool, ArchiveError> {
+        let (object, place) = (layout::object(id), layout::object_below(folder, id));
+        let retired = self.archive.store.retire(&object, &place, &mut |copy| reader.holds(copy, id).is_ok());
+        match retired {
+            // Another gc was faster.
+            Err(e) if e.is_not_found() => Ok(true),
+            Ok(false) => {
+                self.report.stuck += 1;
+                self.warn(&format!(
+                    "{id} stays in its place, unneeded: no whole copy of it came to the trash"
+                ));
+                Ok(false)
+            }
+            moved => self.is_done(moved.map(drop)),
+        }
     }
 
     /// The days whose trash is old enough to go.

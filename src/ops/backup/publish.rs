@@ -78,15 +78,20 @@ fn publish(run: Run<'_>, labels: &Labels, prepared: Vec<Prepared>) -> Result<Vec
     needed.append(&mut as_before);
     run.go_on()?;
     // From here on nothing asks whether to stop: of several manifests all are published, or the store has failed.
-    let (mut published, mut names) = (Vec::new(), Vec::new());
+    let (mut published, mut names, mut ids) = (Vec::new(), Vec::new(), Vec::new());
     for Written { mut result, manifest, objects_bytes } in written {
         let what = format!("{}/{}", labels.week, result.pvc);
+        ids.push(manifest.id().clone());
         let (_, length) = manifest.publish(now()).map_err(Error::published(what.clone(), false))?;
         (result.manifest_bytes, result.output_bytes) = (length, objects_bytes + length);
         run.observer.counters().store_written.add(length);
         published.push(result);
         names.push(what);
     }
-    look_again(run.archive, &needed).map_err(Error::published(names.join(", "), true))?;
+    let look = || {
+        look_again(run.archive, &needed)?;
+        ids.iter().try_for_each(|id| run.archive.still_stands(id))
+    };
+    look().map_err(Error::published(names.join(", "), true))?;
     Ok(published)
 }

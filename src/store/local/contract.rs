@@ -4,10 +4,12 @@ use super::files::{LocalBlob, LocalUpload, Opened, Writing};
 use super::state::{LocalStore, Unfinished};
 use crate::model::Timestamp;
 use crate::store::clock::Clock;
+use crate::store::contract::copy_file;
 use crate::store::disk::{Seen, SeenKind};
 use crate::store::os::blocked;
 use crate::store::{
-    Blob, Item, ItemKind, Key, Lock, LockMode, Stamp, Store, StoreError, StoreOperation as Op, Upload, Wait,
+    Blob, Item, ItemKind, Key, Lock, LockMode, Over, Stamp, Store, StoreError, StoreOperation as Op, Upload,
+    Version, Wait,
 };
 use std::io;
 use std::path::Path;
@@ -27,7 +29,7 @@ impl Store for LocalStore {
         Ok(Box::new(LocalBlob { store: self.clone(), path, seen, file }))
     }
 
-    fn create(&self) -> Result<Box<dyn Upload>, StoreError> {
+    fn upload(&self) -> Result<Box<dyn Upload>, StoreError> {
         let spare = self.shared.spare.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Unfinished { file, seen, temporary } = match spare {
             Some(spare) => spare,
@@ -60,47 +62,71 @@ impl Store for LocalStore {
         Ok(ours.map(item).collect())
     }
 
-    fn rename(&self, from: &Key, to: &Key) -> Result<(), StoreError> {
-        let (source, target) = (self.path(from), self.path(to));
-        // Looked at first: after a failure, only this tells our file from another that stands there.
-        let before =
-            self.patiently(|| self.disk().look(&source)).map_err(|e| self.error(Op::Rename, from, e))?;
-        let done = || {
-            let moved = self.look(&target)?.is_some_and(|seen| seen.id == before.id);
-            Ok(moved && (source == target || self.look(&source)?.is_none()))
-        };
-        self.anchor(target.parent().unwrap_or(&self.root)).map_err(|(op, e)| self.error(op, to, e))?;
-        self.move_file(&source, &target, done).map_err(|e| self.error(Op::Rename, from, e))?;
-        self.touch(source.parent().unwrap_or(&self.root));
-        Ok(())
+    fn retire(
+        &self,
+        object: &Key,
+        place: &Key,
+        _: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Result<bool, StoreError> {
+        self.move_to(Op::Retire, object, place).map(|()| true)
     }
 
-    fn link(&self, from: &Key, to: &Key) -> Result<bool, StoreError> {
-        let (source, target) = (self.path(from), self.path(to));
-        let failed = |e| self.error(Op::Link, to, e);
-        let before =
-            self.patiently(|| self.disk().look(&source)).map_err(|e| self.error(Op::Link, from, e))?;
-        if before.kind != SeenKind::File {
-            return Ok(false);
-        }
+    fn bring_back(&self, place: &Key, object: &Key) -> Result<(), StoreError> {
+        self.move_to(Op::BringBack, place, object)
+    }
+
+    fn withdraw(&self, key: &Key, place: &Key) -> Result<(), StoreError> {
+        self.move_to(Op::Retire, key, place)
+    }
+
+    fn republish(&self, place: &Key, key: &Key, _: &Over) -> Result<(), StoreError> {
+        self.move_to(Op::BringBack, place, key)
+    }
+
+    fn keep(&self, key: &Key, place: &Key) -> Result<Option<Version>, StoreError> {
+        let (source, target) = (self.path(key), self.path(place));
+        let before = match self.patiently(|| self.look(&source)) {
+            Ok(Some(before)) if before.kind == SeenKind::File => before,
+            Ok(_) => return Ok(None),
+            Err(e) => return Err(self.error(Op::Keep, key, e)),
+        };
+        let failed = |e| self.error(Op::Keep, place, e);
         let done = || Ok(self.look(&target)?.is_some_and(|seen| seen.id == before.id));
         let folder = target.parent().unwrap_or(&self.root);
         let linked = self.settled(|| self.with_folder(folder, || self.disk().link(&source, &target)), done);
         match linked.as_ref().map_err(io::Error::kind) {
-            Ok(()) => {
-                self.touch(folder);
-                Ok(true)
+            Ok(()) => self.touch(folder),
+            Err(io::ErrorKind::NotFound)
+                if self.patiently(|| self.look(&source)).is_ok_and(|s| s.is_none()) =>
+            {
+                return Ok(None);
             }
             Err(
                 io::ErrorKind::NotFound
                 | io::ErrorKind::AlreadyExists
                 | io::ErrorKind::StorageFull
                 | io::ErrorKind::QuotaExceeded,
-            ) => linked.map(|()| true).map_err(failed),
-            // Storage without such names says so in many ways (EPERM, EXDEV, EINVAL, EMLINK, EIO): a copy will do, and
-            // says itself what else is wrong.
-            Err(_) => Ok(false),
+            ) => linked.map_err(failed)?,
+            // Storage without second names says so in many ways (EPERM, EXDEV, EINVAL, EMLINK, EIO): a copy will do, and says
+            // itself what else is wrong.
+            Err(_) => {
+                if self.patiently(|| self.look(&target)).map_err(failed)?.is_some() {
+                    return Err(failed(io::ErrorKind::AlreadyExists.into()));
+                }
+                copy_file(self, key, place, &Over::Nothing)?;
+            }
         }
+        Ok(Some(Version::default()))
+    }
+
+    fn is_there(&self, key: &Key) -> Result<bool, StoreError> {
+        let path = self.path(key);
+        let seen = self.patiently(|| self.look(&path)).map_err(|e| self.error(Op::Open, key, e))?;
+        let is_there = seen.is_some_and(|seen| seen.kind == SeenKind::File);
+        if is_there {
+            self.touch(path.parent().unwrap_or(&self.root));
+        }
+        Ok(is_there)
     }
 
     fn delete(&self, key: &Key) -> Result<(), StoreError> {
@@ -124,11 +150,8 @@ impl Store for LocalStore {
     fn sync(&self) -> Result<(), StoreError> {
         let touched = self.folders().touched.clone();
         for folder in &touched {
-            self.sync_folder(folder).map_err(|source| StoreError {
-                operation: Op::Sync,
-                path: folder.display().to_string(),
-                source,
-            })?;
+            self.sync_folder(folder)
+                .map_err(|source| StoreError::at(Op::Sync, folder.display().to_string(), source))?;
         }
         let mut folders = self.folders();
         folders.touched.retain(|folder| !touched.contains(folder));
@@ -171,7 +194,7 @@ impl Store for LocalStore {
         self.disk().identity()
     }
 
-    fn root(&self) -> Option<&Path> {
+    fn local_path(&self) -> Option<&Path> {
         Some(&self.root)
     }
 

@@ -3,7 +3,7 @@
 use super::state::{LocalStore, Unfinished};
 use crate::model::is_passing;
 use crate::store::disk::{DiskFile, Seen};
-use crate::store::{Blob, Key, StoreError, StoreOperation as Op, Upload};
+use crate::store::{Blob, Key, Over, StoreError, StoreOperation as Op, Upload};
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -71,7 +71,7 @@ impl LocalStore {
     }
 }
 
-/// A file that is being written, until its commit takes it, or it is let go of.
+/// A file that is being written, until it is published, or it is let go of.
 pub(super) type Writing = Mutex<Option<Box<dyn DiskFile>>>;
 
 pub(super) struct LocalUpload {
@@ -84,7 +84,7 @@ pub(super) struct LocalUpload {
 impl Write for LocalUpload {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.file.lock().unwrap_or_else(PoisonError::into_inner).as_mut().map_or_else(
-            || Err(io::Error::other("written after its commit")),
+            || Err(io::Error::other("written after it was published")),
             |f| self.store.waited(|| f.write(bytes)),
         )
     }
@@ -95,10 +95,13 @@ impl Write for LocalUpload {
 }
 
 impl Upload for LocalUpload {
-    fn commit(self: Box<Self>, key: &Key) -> Result<(), StoreError> {
+    /// A file system has no rename that says what it may replace.
+    fn publish(&mut self, key: &Key, _: &Over) -> Result<(), StoreError> {
         let taken = self.file.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(mut file) = taken else { return Ok(()) };
         let (store, target) = (&self.store, self.store.path(key));
+        let Some(mut file) = taken else {
+            return Err(store.error(Op::Publish, key, io::Error::other("it was published before")));
+        };
         if let Err(error) = store.waited(|| file.sync()) {
             // Closed first: NFS keeps a file that is open under another name.
             store.let_go(file);
@@ -108,7 +111,7 @@ impl Upload for LocalUpload {
         let committed = (|| {
             store.waited(|| file.close()).map_err(|e| store.error(Op::Close, key, e))?;
             let done = || Ok(store.look(&target)?.is_some_and(|s| s.id == self.id));
-            store.move_file(&self.temporary, &target, done).map_err(|e| store.error(Op::Rename, key, e))
+            store.move_file(&self.temporary, &target, done).map_err(|e| store.error(Op::Publish, key, e))
         })();
         if committed.is_err() {
             store.discard(&self.temporary);

@@ -33,7 +33,7 @@ impl LocalStore {
 
     /// Makes a folder, if it is missing, and its name durable, with those of the folders above it: what is moved into
     /// it would be lost with it, and with its old name gone that would be for good.
-    pub(super) fn anchor(&self, folder: &Path) -> Result<(), (Op, io::Error)> {
+    pub(super) fn anchor(&self, operation: Op, folder: &Path) -> Result<(), (Op, io::Error)> {
         let loose: Vec<PathBuf> = {
             let folders = self.folders();
             let below_root = folder.ancestors().take_while(|a| *a != self.root && a.starts_with(&self.root));
@@ -46,7 +46,7 @@ impl LocalStore {
             None => self.make_folder(folder),
             Some(_) => Ok(()),
         });
-        made.map_err(|e| (Op::Rename, e))?;
+        made.map_err(|e| (operation, e))?;
         for above in loose.iter().filter_map(|f| f.parent()) {
             self.sync_folder(above).map_err(|e| (Op::Sync, e))?;
         }

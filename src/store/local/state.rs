@@ -195,6 +195,23 @@ impl LocalStore {
         self.touch(folder);
         Ok(())
     }
+
+    /// Moves a file to another key, where it replaces what stands there.
+    pub(super) fn move_to(&self, operation: Op, from: &Key, to: &Key) -> Result<(), StoreError> {
+        let (source, target) = (self.path(from), self.path(to));
+        // Looked at first: after a failure, only this tells our file from another that stands there.
+        let before =
+            self.patiently(|| self.disk().look(&source)).map_err(|e| self.error(operation, from, e))?;
+        let done = || {
+            let moved = self.look(&target)?.is_some_and(|seen| seen.id == before.id);
+            Ok(moved && self.look(&source)?.is_none())
+        };
+        let folder = target.parent().unwrap_or(&self.root);
+        self.anchor(operation, folder).map_err(|(op, e)| self.error(op, to, e))?;
+        self.move_file(&source, &target, done).map_err(|e| self.error(operation, from, e))?;
+        self.touch(source.parent().unwrap_or(&self.root));
+        Ok(())
+    }
 }
 
 /// What is known of the store's directories.

@@ -19,7 +19,7 @@ use weekvault::ops::browse::{self, Depth};
 use weekvault::ops::clock;
 use weekvault::ops::restore::{Owner, RestoreOptions, restore};
 use weekvault::ops::verify::{VerifyOptions, verify};
-use weekvault::store::{Key, MemoryStore, write_all};
+use weekvault::store::{Key, MemoryStore, Store};
 
 /// Messages go to a terminal and a log.
 const LONGEST_MESSAGE: usize = 600 << 10;
@@ -246,8 +246,8 @@ pub(super) fn store_with(key: &str, file: &[u8]) -> Archive {
         created: "2025-04-08T03:10:00Z".into(),
         created_by: "weekvault".into(),
     };
-    write_all(&store, &Key::new("store.json"), &encode_store(&config).unwrap()).unwrap();
-    write_all(&store, &Key::new(key), file).unwrap();
+    store.put(&Key::new("store.json"), &encode_store(&config).unwrap()).unwrap();
+    store.put(&Key::new(key), file).unwrap();
     Archive::open(Arc::new(store)).unwrap()
 }
 
