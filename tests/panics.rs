@@ -6,8 +6,9 @@ mod bench;
 
 use bench::Bench;
 use std::fs;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex};
 use std::thread;
+use std::time::Duration;
 use weekvault::model::{Counters, Observer};
 use weekvault::ops::verify::{VerifyOptions, verify};
 use weekvault::ops::{Error, Run};
@@ -16,23 +17,32 @@ use weekvault::ops::{Error, Run};
 struct Panicking {
     stage: &'static str,
     /// A stage beside it has begun: it is not the time before any of them.
-    begun: AtomicBool,
+    begun: Mutex<bool>,
+    changed: Condvar,
     counters: Counters,
 }
 
 impl Panicking {
     fn at(stage: &'static str) -> Self {
-        Self { stage, begun: AtomicBool::new(false), counters: Counters::default() }
+        Self { stage, begun: Mutex::default(), changed: Condvar::new(), counters: Counters::default() }
     }
 
     fn met(&self) {
         let thread = thread::current();
         if thread.name() != Some(self.stage) {
-            let is_stage = thread.name() != Some(MAIN);
-            self.begun.fetch_or(is_stage, Ordering::Relaxed);
-        } else if self.stage != MAIN || self.begun.load(Ordering::Relaxed) {
+            if thread.name() != Some(MAIN) {
+                *self.begun.lock().unwrap() = true;
+                self.changed.notify_all();
+            }
+        } else if self.stage != MAIN || self.has_begun() {
             panic!("{} has panicked", self.stage);
         }
+    }
+
+    /// Whether there are other threads; on a busy machine they may need a moment to begin.
+    fn has_begun(&self) -> bool {
+        let begun = self.begun.lock().unwrap();
+        *self.changed.wait_timeout_while(begun, Duration::from_millis(100), |begun| !*begun).unwrap().0
     }
 }
 
