@@ -5,10 +5,10 @@ use super::exclude::{CACHE_TAG, is_cache_tag};
 use super::root::{Absence, SourceRoot, each_name};
 use super::stat::stat_at;
 use super::store_place::{STORE_JSON, StorePlace};
-use crate::model::{ArchivePath, Excerpt, Name, NodeKind, Patience, Stat, is_passing};
+use crate::model::{ArchivePath, Excerpt, InvalidComponent, Name, NodeKind, Patience, Stat, is_passing};
 use crate::sys::refresh;
 use rustix::fs::ResolveFlags;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -19,6 +19,8 @@ use std::time::Duration;
 pub(super) struct Folder {
     /// Sorted by raw bytes, each name once.
     pub(super) children: Vec<Child>,
+    /// There are names after the last of these: the next listing begins there.
+    pub(super) has_more: bool,
     /// Why names may be missing.
     pub(super) errors: Vec<io::Error>,
     /// Why it could not be opened at all.
@@ -47,7 +49,7 @@ pub(super) enum What {
 }
 
 /// How to look at folders.
-#[derive(Clone, Default, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct How {
     /// What is not to be taken for a part of the tree.
     pub(super) store: Arc<StorePlace>,
@@ -55,6 +57,17 @@ pub(super) struct How {
     pub(super) tags: bool,
     /// Whether to stay on the root's mount.
     pub(super) one_mount: bool,
+    /// So many names of a folder are in memory at once. One that has more is listed anew for each run of them.
+    pub(super) run: usize,
+}
+
+/// A run of names takes some 15 MB while it is walked over.
+const RUN: usize = 64 << 10;
+
+impl Default for How {
+    fn default() -> Self {
+        Self { store: Arc::default(), tags: false, one_mount: false, run: RUN }
+    }
 }
 
 impl How {
@@ -66,23 +79,33 @@ impl How {
 /// What a listing says of a name: inode number and type.
 type Said = (u64, u32);
 
-/// Lists a folder below the root, and looks at each name by way of the folder's handle.
-pub(super) fn list(root: &SourceRoot, path: &ArchivePath, how: &How, patience: &Patience) -> Folder {
+/// Lists a folder below the root, from behind the name `after` on, and looks at each name by way of the folder's handle.
+pub(super) fn list(
+    root: &SourceRoot,
+    path: &ArchivePath,
+    after: Option<&Name>,
+    how: &How,
+    patience: &Patience,
+) -> Folder {
     let mut folder = Folder::default();
-    let (mut names, mut odd): (Vec<(Name, Said)>, _) = (Vec::new(), Vec::new());
+    let (mut names, mut odd) = (Lowest::new(how.run, after), Vec::new());
+    let (mut is_described, mut is_tagged) = (false, false);
     // With the handle where only the listing failed: it may have begun.
     let mut listed = || {
         names.clear();
         odd.clear();
         let handle = root.open_folder(path, how.resolve()).map_err(|e| (None, io::Error::from(e)))?;
-        let listed = each_name(handle.as_fd(), |name, said| match Name::new(name) {
-            Ok(name) => names.push((name, said)),
-            // Of Linux' own file systems none has such names; vfat and its kin have longer ones.
-            Err(_) => odd.push(io::Error::other(format!(
-                "it has a name of {} bytes that no manifest can hold: \"{}\"",
-                name.len(),
-                Excerpt(name)
-            ))),
+        let listed = each_name(handle.as_fd(), |name, said| {
+            is_described |= name == STORE_JSON;
+            is_tagged |= name == CACHE_TAG.as_bytes();
+            if names.take(name, said).is_err() && after.is_none() {
+                // Of Linux' own file systems none has such names; vfat and its kin have longer ones.
+                odd.push(io::Error::other(format!(
+                    "it has a name of {} bytes that no manifest can hold: \"{}\"",
+                    name.len(),
+                    Excerpt(name)
+                )));
+            }
         });
         match listed {
             Ok(()) => Ok(handle),
@@ -103,6 +126,8 @@ pub(super) fn list(root: &SourceRoot, path: &ArchivePath, how: &How, patience: &
         Err((None, error)) => return Folder { closed: Some(error), ..Folder::default() },
     };
     let mut doubts = BTreeMap::new();
+    let (names, has_more) = names.sorted();
+    folder.has_more = has_more;
     for (name, twice) in each_once(names) {
         let what = match twice {
             true => Err(listed_twice()),
@@ -117,17 +142,61 @@ pub(super) fn list(root: &SourceRoot, path: &ArchivePath, how: &How, patience: &
     if !doubts.is_empty() {
         look_again(root, path, how, patience, &mut doubts, &mut folder.children);
     }
-    if find(&folder, STORE_JSON).is_some() && how.store.is_described_in(handle.as_fd()) {
+    if is_described && how.store.is_described_in(handle.as_fd()) {
         return Folder { is_store: true, ..Folder::default() };
     }
-    folder.is_cache = how.tags && has_tag(&folder, &handle);
+    folder.is_cache = how.tags && is_tagged && has_tag(handle.as_fd());
     folder
+}
+
+/// The first names of a folder, in the order of their bytes.
+struct Lowest<'a> {
+    limit: usize,
+    after: Option<&'a Name>,
+    names: BinaryHeap<(Name, Said)>,
+    /// The first of those that it has no room for.
+    beyond: Option<Name>,
+}
+
+impl<'a> Lowest<'a> {
+    /// So many names, from behind `after` on.
+    fn new(limit: usize, after: Option<&'a Name>) -> Self {
+        Self { limit, after, names: BinaryHeap::new(), beyond: None }
+    }
+
+    fn clear(&mut self) {
+        self.names.clear();
+        self.beyond = None;
+    }
+
+    fn take(&mut self, bytes: &[u8], said: Said) -> Result<(), InvalidComponent> {
+        let is_after = |name: &Name| bytes > name.as_bytes();
+        if self.after.is_some_and(|after| !is_after(after)) || self.beyond.as_ref().is_some_and(is_after) {
+            return Ok(());
+        }
+        self.names.push((Name::new(bytes)?, said));
+        if self.names.len() > self.limit {
+            self.beyond = self.names.pop().map(|(name, _)| name);
+        }
+        Ok(())
+    }
+
+    /// The names in order, and whether there are more. One that was listed several times is whole in one run.
+    fn sorted(self) -> (Vec<(Name, Said)>, bool) {
+        let Self { names, beyond, .. } = self;
+        let mut names = names.into_vec();
+        names.sort_unstable();
+        if let Some(beyond) = &beyond {
+            let within = names.partition_point(|(name, _)| name < beyond);
+            names.truncate(if within == 0 { names.len() } else { within });
+        }
+        (names, beyond.is_some())
+    }
 }
 
 /// The names in order, each once, and whether it was listed as several things: a directory that changes while it is listed
 /// may list a name twice, and so do some file systems.
 fn each_once(mut names: Vec<(Name, Said)>) -> Vec<(Name, bool)> {
-    names.sort_unstable();
     names.dedup();
     let mut once: Vec<(Name, bool)> = Vec::with_capacity(names.len());
     for (name, _) in names {
@@ -222,14 +291,9 @@ fn gone_with_folder(root: &SourceRoot, folder: &ArchivePath) -> What {
     }
 }
 
-fn find<'a>(folder: &'a Folder, name: &[u8]) -> Option<&'a What> {
-    let at = folder.children.binary_search_by(|child| child.name.as_bytes().cmp(name)).ok()?;
-    folder.children.get(at).map(|child| &child.what)
-}
-
-fn has_tag(folder: &Folder, handle: &OwnedFd) -> bool {
-    let tag = find(folder, CACHE_TAG.as_bytes());
-    matches!(tag, Some(What::There(stat)) if stat.kind == NodeKind::File) && is_cache_tag(handle.as_fd())
+fn has_tag(folder: BorrowedFd<'_>) -> bool {
+    stat_at(folder, CACHE_TAG.as_bytes()).is_ok_and(|stat| stat.kind == NodeKind::File)
+        && is_cache_tag(folder)
 }
 
 #[cfg(test)]
@@ -240,7 +304,33 @@ mod tests {
     fn each_name_once() {
         let name = |n: &str| Name::new(n.as_bytes()).unwrap();
         let listed = [("b", 2), ("a", 1), ("c", 3), ("a", 1), ("c", 4), ("c", 3)];
-        let listed = listed.map(|(n, inode)| (name(n), (inode, 8))).to_vec();
+        let mut listed = listed.map(|(n, inode)| (name(n), (inode, 8))).to_vec();
+        listed.sort_unstable();
         assert_eq!(each_once(listed), [(name("a"), false), (name("b"), false), (name("c"), true)]);
+    }
+
+    #[test]
+    fn runs_of_names_leave_out_none_and_part_none_from_its_double() {
+        let all = ["e", "b", "a", "d", "c", "b", "f", "g", "b"];
+        for limit in 3..10 {
+            let (mut after, mut seen) = (None::<Name>, Vec::new());
+            loop {
+                let mut lowest = Lowest::new(limit, after.as_ref());
+                (0..).zip(all).for_each(|(n, name)| lowest.take(name.as_bytes(), (n, 8)).unwrap());
+                let (names, has_more) = lowest.sorted();
+                assert!(names.len() <= limit);
+                let run = each_once(names);
+                seen.extend(
+                    run.iter()
+                        .map(|(name, twice)| (String::from_utf8_lossy(name.as_bytes()).into_owned(), *twice)),
+                );
+                if !has_more {
+                    break;
+                }
+                after = run.last().map(|(name, _)| name.clone());
+            }
+            let expected = ["a", "b", "c", "d", "e", "f", "g"].map(|n| (n.to_owned(), n == "b"));
+            assert_eq!(seen, expected, "{limit}");
+        }
     }
 }

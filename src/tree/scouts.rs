@@ -3,7 +3,7 @@
 
 use super::list::{Child, Folder, How, What, list};
 use super::root::SourceRoot;
-use crate::model::{ArchivePath, NodeKind, Patience, Stat};
+use crate::model::{ArchivePath, Name, NodeKind, Patience, Stat};
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -55,7 +55,7 @@ impl Shared {
     }
 
     fn list(&self, path: &ArchivePath) -> Folder {
-        list(&self.root, path, &self.how, &self.patience)
+        list(&self.root, path, None, &self.how, &self.patience)
     }
 
     /// One thread's work. Whoever waits for a folder is told of a panic.
@@ -143,6 +143,11 @@ impl Scouts {
     /// Another look at a folder.
     pub(super) fn look_again(&self, path: &ArchivePath) -> Folder {
         self.shared.list(path)
+    }
+
+    /// The next run of names of a folder that has many.
+    pub(super) fn next_run(&self, path: &ArchivePath, after: &Name) -> Folder {
+        list(&self.shared.root, path, Some(after), &self.shared.how, &self.shared.patience)
     }
 
     /// The look at a folder; it is taken here and now if nobody has begun with it.

@@ -3,12 +3,14 @@
 use super::error::is_absent;
 use super::exclude::{CACHE_TAG, Excludes};
 use super::leftover::is_leftover;
-use super::list::{Child, How, What};
+use super::list::{Child, Folder, How, What};
 use super::root::{Absence, SourceRoot};
 use super::scouts::{Enters, Scouts};
 use super::stat::Home;
 use super::store_place::StorePlace;
-use crate::model::{ArchivePath, LeftOut, LeftOutReason, NodeKind, Patience, Problem, Stat, is_passing};
+use crate::model::{
+    ArchivePath, LeftOut, LeftOutReason, Name, NodeKind, Patience, Problem, Stat, is_passing,
+};
 use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::io;
@@ -110,11 +112,22 @@ pub struct Walk {
     cache: Option<ArchivePath>,
     pending: VecDeque<Walked>,
     patience: Arc<Patience>,
+    /// Names of a folder that are in memory at once.
+    run: usize,
 }
 
 struct Level {
     path: ArchivePath,
     children: std::vec::IntoIter<Child>,
+    /// The last of these names, where there are more behind it.
+    last: Option<Name>,
+}
+
+impl Level {
+    fn new(path: ArchivePath, folder: Folder) -> Self {
+        let last = folder.children.last().filter(|_| folder.has_more).map(|child| child.name.clone());
+        Self { path, children: folder.children.into_iter(), last }
+    }
 }
 
 impl Walk {
@@ -131,6 +144,7 @@ impl Walk {
             cache: None,
             pending: VecDeque::new(),
             patience: Arc::default(),
+            run: How::default().run,
         }
     }
 
@@ -156,6 +170,7 @@ impl Walk {
             store: Arc::clone(&self.store),
             tags: self.options.exclude_caches,
             one_mount: !self.options.cross_filesystems,
+            run: self.run,
         };
         let patience = Arc::clone(&self.patience);
         let scouts = Scouts::start(self.options.scouts, self.root.clone(), how, patience, enters);
@@ -237,7 +252,7 @@ impl Walk {
             self.cache = Some(path.clone());
             self.pending.push_back(left_out(path.clone(), LeftOutReason::Cache));
         }
-        self.levels.push(Level { path: path.clone(), children: folder.children.into_iter() });
+        self.levels.push(Level::new(path.clone(), folder));
         Walked::Found(Found { path, stat })
     }
 }
@@ -278,9 +293,19 @@ impl Walk {
                     let path = level.path.child(&child.name);
                     return Some(self.meet(scouts, path, child.what));
                 }
-                None => drop(self.levels.pop()),
+                None => self.next_run(scouts),
             }
         }
+    }
+
+    /// Goes on in a folder with more names than are in memory at once, else leaves it.
+    fn next_run(&mut self, scouts: &Scouts) {
+        let Some(Level { path, last, .. }) = self.levels.pop() else { return };
+        let Some(last) = last else { return };
+        let mut folder = scouts.next_run(&path, &last);
+        let errors = folder.errors.drain(..).chain(folder.closed.take());
+        self.pending.extend(errors.map(|error| failed(path.clone(), "list", &error)));
+        self.levels.push(Level::new(path, folder));
     }
 }
 
@@ -318,6 +343,8 @@ mod tests {
             let excludes = Some(Excludes::new(["1*-0", "2*/"]).unwrap());
             let options = WalkOptions { excludes, ..WalkOptions::everything() };
             let alone: Vec<Walked> = walk(dir.path(), options.clone()).collect();
+            let in_runs: Vec<Walked> = Walk { run: 2, ..walk(dir.path(), options.clone()) }.collect();
+            prop_assert_eq!(&alone, &in_runs);
             let helped: Vec<Walked> = walk(dir.path(), WalkOptions { scouts, ..options }).collect();
             let path = |walked: &Walked| match walked {
                 Walked::Found(found) => found.path.clone(),

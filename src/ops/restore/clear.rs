@@ -1,8 +1,9 @@
 //! Removing what a target has and the manifest has not.
 
+use super::hashes::NameHashes;
 use super::report::Report;
 use crate::archive::{ArchiveError, Manifest};
-use crate::model::{ArchivePath, Completeness, LeftOutReason, Name, NodeKind, Observer, Stat};
+use crate::model::{ArchivePath, Completeness, LeftOutReason, NodeKind, Observer, Stat};
 use crate::tree::{CACHE_TAG, Excludes, SourceError, Target};
 use std::collections::BTreeSet;
 use std::io::Error as IoError;
@@ -71,10 +72,8 @@ impl<'a> Clearing<'a> {
 
     /// Whether what the manifest has not of a directory is not extra: a cache that the backup left out, by a manifest that
     /// does not say so. Of such it has the tag alone.
-    pub(super) fn is_cache(&self, target: &mut Target, folder: &ArchivePath, names: &BTreeSet<Name>) -> bool {
-        names.len() == 1
-            && names.first().is_some_and(|name| name.as_bytes() == CACHE_TAG.as_bytes())
-            && target.has_cache_tag(folder)
+    pub(super) fn is_cache(&self, target: &mut Target, folder: &ArchivePath, names: &NameHashes) -> bool {
+        names.is_only(CACHE_TAG.as_bytes()) && target.has_cache_tag(folder)
     }
 
     fn spares(&self, path: &ArchivePath, is_folder: bool) -> bool {

@@ -1,7 +1,7 @@
 //! Last stage of a restore: hard links, extra paths, and the folders' metadata, each folder after all that is in it.
 
 use super::clear::Clearing;
-use super::hashes::{FirstNames, PathHashes, no_first_name};
+use super::hashes::{FirstNames, NameHashes, PathHashes, no_first_name};
 use super::look::is_cut;
 use super::report::Report;
 use super::select::Selection;
@@ -17,7 +17,7 @@ struct Open {
     entry: Entry,
     /// Whether it is itself to be restored, or only on the way to something that is.
     selected: bool,
-    children: BTreeSet<Name>,
+    children: NameHashes,
     /// How many directories the manifest has in it.
     folders: u64,
     /// SQLite's databases that were written, and what of the names in the manifest may be their logs.
@@ -69,15 +69,15 @@ impl Finishing<'_> {
                 entry => entry?,
             };
             while !path.is_within(&at)
-                && let Some(open) = stack.pop()
+                && let Some(mut open) = stack.pop()
             {
-                self.leave(&at, &open);
+                self.leave(&at, &mut open);
                 at = up_to(at, &stack);
             }
             let selected = selection.selects(&path);
             if let (Some(parent), Some(name)) = (stack.last_mut(), &entry.name) {
                 if self.clearing.deletes() {
-                    parent.children.insert(name.clone());
+                    parent.children.add(name);
                 }
                 if selected && LOGS.iter().any(|ending| name.as_bytes().ends_with(ending)) {
                     parent.logs.insert(name.clone());
@@ -103,8 +103,8 @@ impl Finishing<'_> {
                 _ => self.firsts.meet(&path),
             }
         }
-        while let Some(open) = stack.pop() {
-            self.leave(&at, &open);
+        while let Some(mut open) = stack.pop() {
+            self.leave(&at, &mut open);
             at = up_to(at, &stack);
         }
         Ok(())
@@ -136,7 +136,8 @@ impl Finishing<'_> {
         self.target.make_hard_link(first, path)
     }
 
-    fn leave(&mut self, path: &ArchivePath, open: &Open) {
+    fn leave(&mut self, path: &ArchivePath, open: &mut Open) {
+        open.children.close();
         self.stale_logs(path, open);
         match self.try_leave(path, open) {
             // The store's own directory is its own business.
@@ -154,10 +155,7 @@ impl Finishing<'_> {
         // What is mounted in the tree was not backed up with it, so nothing in it is extra.
         let deletes = self.clearing.deletes() && open.selected && self.target.is_own(&stat);
         if deletes && !self.clearing.is_cache(&mut self.target, path, &open.children) {
-            for name in self.target.children(path)? {
-                if open.children.contains(&name) {
-                    continue;
-                }
+            for name in self.target.children_but(path, |name| open.children.has(name))? {
                 let extra = path.child(&name);
                 match self.clearing.remove_tree(&mut self.target, &extra) {
                     Err(error) if error.operation == IN_STORE && error.path == *path => return Err(error),

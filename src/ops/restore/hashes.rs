@@ -1,6 +1,6 @@
 //! Paths as hashes, of which a hostile manifest may have very many, and very long ones.
 
-use crate::model::ArchivePath;
+use crate::model::{ArchivePath, Name};
 use crate::tree::SourceError;
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -39,6 +39,31 @@ impl FirstNames {
 
     pub(super) fn has_met(&self, first: &ArchivePath) -> bool {
         !self.0.contains(&self.1.hash_one(first))
+    }
+}
+
+/// The names in a folder, as hashes: there may be millions of them. They are added first, and asked for once all are there.
+#[derive(Default)]
+pub(super) struct NameHashes(Vec<u64>, RandomState);
+
+impl NameHashes {
+    pub(super) fn add(&mut self, name: &Name) {
+        self.0.push(self.1.hash_one(name.as_bytes()));
+    }
+
+    /// Has them ready to be asked for.
+    pub(super) fn close(&mut self) {
+        self.0.sort_unstable();
+    }
+
+    /// Whether a name may be one of them. One that is is never taken for another.
+    pub(super) fn has(&self, name: &[u8]) -> bool {
+        self.0.binary_search(&self.1.hash_one(name)).is_ok()
+    }
+
+    /// Whether this is the only one.
+    pub(super) fn is_only(&self, name: &[u8]) -> bool {
+        self.0.len() == 1 && self.has(name)
     }
 }
 

@@ -103,13 +103,26 @@ impl Target {
     /// # Errors
     /// [`SourceError`].
     pub fn children(&mut self, path: &ArchivePath) -> Result<Vec<Name>> {
+        self.children_but(path, |_| false)
+    }
+
+    /// Those of them that are not `known`.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    pub fn children_but(&mut self, path: &ArchivePath, known: impl Fn(&[u8]) -> bool) -> Result<Vec<Name>> {
         let failed = |e: Errno| SourceError::new(path, "list", e);
         let folder = match self.steps.open(self.folder.as_fd(), path, OFlags::RDONLY | OFlags::DIRECTORY) {
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(Vec::new()),
             folder => folder.map_err(failed)?,
         };
         let mut names = Vec::new();
-        match each_name(folder.as_fd(), |name, _| names.extend(Name::new(name))) {
+        let take = |name: &[u8], _| {
+            if !known(name) {
+                names.extend(Name::new(name));
+            }
+        };
+        match each_name(folder.as_fd(), take) {
             // It says so of a directory that has been removed; then nothing stands there.
             Err(Errno::NOENT) if self.stat(path)?.is_none() => return Ok(Vec::new()),
             listed => listed.map_err(failed)?,
