@@ -214,3 +214,28 @@ fn where_another_store_was_a_new_one_is_warned_of() {
     let ran = Ran::of(command).expect(0);
     assert!(!ran.stderr.contains("warning"), "{}", ran.stderr);
 }
+
+#[test]
+fn a_store_has_the_chunk_size_that_it_was_made_with() {
+    let place = Bare::new();
+    let content: Vec<u8> =
+        (0..3_000_000u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    fs::write(place.path("src/large"), content).unwrap();
+    let objects = |store: &str| {
+        let folders = fs::read_dir(place.path(store).join("objects")).unwrap();
+        folders.map(|folder| fs::read_dir(folder.unwrap().path()).unwrap().count()).sum::<usize>()
+    };
+    let mut counts = Vec::new();
+    for (size, bytes) in [("64K", 64 << 10), ("1M", 1 << 20), ("4194304", 4 << 20)] {
+        let made = place.run(size, &format!("init --json --chunk-size {size}")).expect(0).json();
+        assert_eq!(made["chunk_size"], bytes, "{size}");
+        place.run(size, BACKUP).expect(0);
+        place.run(size, "verify").expect(0);
+        counts.push(objects(size));
+    }
+    assert!(counts.is_sorted_by(|more, fewer| more > fewer), "{counts:?}");
+    for wrong in ["32K", "8M", "65537", "1.5M", "M", "-1"] {
+        place.run("other", &format!("init --chunk-size={wrong}")).expect(2).says("64K to 4M");
+    }
+    assert!(!place.path("other").exists());
+}

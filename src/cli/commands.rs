@@ -72,7 +72,7 @@ pub(super) enum Command {
 /// Does what the command line says.
 pub(super) fn run(context: &Context, command: &Command) -> Result<u8, Failure> {
     match command {
-        Command::Init(_) => init::run(context),
+        Command::Init(args) => init::run(context, args),
         Command::Backup(args) => backup::run(context, args),
         Command::Restore(args) => restore::run(context, args),
         Command::Materialize(args) => materialize::run(context, args),

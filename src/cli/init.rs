@@ -3,6 +3,7 @@
 use super::context::Context;
 use super::failure::{DONE, Failure};
 use super::options::help_end;
+use crate::format::ChunkSizes;
 use crate::model::Shown;
 use clap::Args;
 use serde_json::json;
@@ -11,21 +12,50 @@ const EXAMPLES: &str = "\
 Examples:
   weekvault --store /backup init
   weekvault --store /mnt/nas/vault init --json
+  weekvault --store /mnt/nas/images init --chunk-size 4M
 ";
 
 #[derive(Args, Debug)]
 #[command(after_help = help_end(EXAMPLES, "failed, or there is a store already", &[]))]
-pub(super) struct InitArgs {}
+pub(super) struct InitArgs {
+    /// What chunks come to on average: bytes, or with K or M (KiB, MiB). Larger ones make fewer objects, for stores of several
+    /// terabytes; smaller ones share more of what changes a little. It cannot be changed later.
+    #[arg(long, env = "WEEKVAULT_CHUNK_SIZE", value_name = "SIZE", default_value = "1M", value_parser = parse_chunks)]
+    chunk_size: ChunkSizes,
+}
 
-pub(super) fn run(context: &Context) -> Result<u8, Failure> {
+/// Reads an average chunk size.
+fn parse_chunks(text: &str) -> Result<ChunkSizes, String> {
+    let (digits, unit) = match text.strip_suffix(['K', 'k']) {
+        Some(digits) => (digits, 1 << 10),
+        None => text.strip_suffix(['M', 'm']).map_or((text, 1), |digits| (digits, 1 << 20)),
+    };
+    let size = digits.parse::<u32>().ok().and_then(|number| number.checked_mul(unit));
+    let sizes = size.filter(|size| (MIN_CHUNK..=MAX_CHUNK).contains(size) && size.is_multiple_of(8));
+    sizes
+        .and_then(ChunkSizes::around)
+        .ok_or_else(|| "it must be 64K to 4M, and a multiple of 8 bytes".to_owned())
+}
+
+/// A store of smaller chunks has more objects than anyone wants to list.
+const MIN_CHUNK: u32 = 64 << 10;
+/// The largest average that the format has.
+const MAX_CHUNK: u32 = 4 << 20;
+
+pub(super) fn run(context: &Context, args: &InitArgs) -> Result<u8, Failure> {
     if context.global.store_id.is_some() {
         return Err(Failure::Usage(
             "--store-id is the id of a store that is there; a new one gets its own".into(),
         ));
     }
-    let opened = context.create_anew()?;
+    let opened = context.create_anew(args.chunk_size)?;
     let (path, config) = (&context.global.store, opened.archive.config());
-    let document = json!({ "store": path.to_string_lossy(), "id": config.id, "created": config.created });
+    let document = json!({
+        "store": path.to_string_lossy(),
+        "id": config.id,
+        "created": config.created,
+        "chunk_size": config.chunks.avg,
+    });
     context
         .print(&document, &format!("a new store at {}, with the id {}\n", Shown::path(path), config.id))?;
     Ok(DONE)

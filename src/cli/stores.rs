@@ -113,7 +113,7 @@ impl Context {
                  `weekvault init` makes a store, once"
             )));
         }
-        let opened = self.create(store, if_missing == IfMissing::Pretend)?;
+        let opened = self.create(store, ChunkSizes::default(), if_missing == IfMissing::Pretend)?;
         if let Some(id) = opened.created_id() {
             self.progress
                 .note(&format!("there was no store at {path}: a new one was made, with the id {id}"));
@@ -122,9 +122,14 @@ impl Context {
     }
 
     /// Makes a store where none is.
-    pub(super) fn create(&self, store: Arc<dyn Store>, pretend: bool) -> Result<Opened, Failure> {
+    pub(super) fn create(
+        &self,
+        store: Arc<dyn Store>,
+        chunks: ChunkSizes,
+        pretend: bool,
+    ) -> Result<Opened, Failure> {
         let new = NewStore {
-            chunks: ChunkSizes::default(),
+            chunks,
             created: clock::now(),
             created_by: TOOL.to_owned(),
             id: format!("{:016x}{:016x}", random()?, random()?),
@@ -158,10 +163,10 @@ impl Context {
     }
 
     /// For `init`: a store where none is.
-    pub(super) fn create_anew(&self) -> Result<Opened, Failure> {
+    pub(super) fn create_anew(&self, chunks: ChunkSizes) -> Result<Opened, Failure> {
         let store = self.store()?;
         match Archive::open(Arc::clone(&store)) {
-            Err(ArchiveError::NoStore(_)) => self.create(store, false),
+            Err(ArchiveError::NoStore(_)) => self.create(store, chunks, false),
             Err(error) => Err(error.into()),
             Ok(archive) => Err(Failure::Refused(format!(
                 "there is a store at {} already, with the id {}; nothing was done",

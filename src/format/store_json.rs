@@ -39,6 +39,13 @@ impl Default for ChunkSizes {
 }
 
 impl ChunkSizes {
+    /// Sizes around an average, in the proportions of the default: a quarter of it at least, four times as much at most, but no
+    /// more than 8 MiB, since each thread has memory for chunks of the largest size. None where the format has no such average.
+    pub fn around(avg: u32) -> Option<Self> {
+        let sizes = Self { min: avg / 4, avg, max: avg.saturating_mul(4).min(8 << 20) };
+        sizes.is_valid().then_some(sizes)
+    }
+
     fn is_valid(&self) -> bool {
         // The ranges that FastCDC is defined for; its scan goes by pairs of bytes, hence the even sizes.
         let even = [self.min, self.avg, self.max].iter().all(|s| s.is_multiple_of(2));
