@@ -115,7 +115,7 @@ fn manifest(entries: &[Entry]) -> std::io::Result<Vec<u8>> {
         completeness: Completeness::Complete,
         counts: Counts::default(),
     };
-    Ok(writer.finish(&Owners::default(), &objects, &summary)?.0)
+    Ok(writer.finish(&Owners::default(), objects, &summary)?.0)
 }
 
 #[divan::bench]

@@ -282,7 +282,7 @@ fn write(entries: &[Entry], problems: &[Problem]) -> Vec<u8> {
     for problem in problems {
         writer.problem(problem.clone());
     }
-    writer.finish(&owners(), &[object()], &summary()).unwrap().0
+    writer.finish(&owners(), [object()], &summary()).unwrap().0
 }
 
 fn read(manifest: Vec<u8>) -> Vec<Entry> {
@@ -769,7 +769,7 @@ fn lists_are_no_longer_than_documented() {
         let mut writer = ManifestWriter::new(Vec::new(), &Seals::zstd(1)).unwrap();
         writer.entry(&small_tree().remove(0)).unwrap();
         let summary = decode_summary(&bytes("manifest/summary")).unwrap();
-        writer.finish(owners, &[], &summary)
+        writer.finish(owners, [] as [ObjectRow; 0], &summary)
     };
     let manifest = finish(&owners(250_000)).unwrap().0;
     assert_eq!(open(manifest.clone()).owners().unwrap(), owners(250_000));
@@ -841,7 +841,7 @@ fn places_left_out_are_encoded_as_documented() {
         let mut writer = ManifestWriter::new(Vec::new(), &Seals::zstd(3)).unwrap();
         small_tree().iter().for_each(|entry| writer.entry(entry).unwrap());
         writer.left_out(places.to_vec());
-        writer.finish(&owners(), &[object()], &summary()).map(|(bytes, ..)| bytes)
+        writer.finish(&owners(), [object()], &summary()).map(|(bytes, ..)| bytes)
     };
     let written = open(write(&places).unwrap());
     let block = *written.blocks().last().unwrap();

@@ -2,9 +2,7 @@
 
 use super::clock::now;
 use super::{Error, Run};
-use crate::archive::{Given, ManifestId, ManifestRef, Retired, move_to_trash};
-use crate::model::ObjectId;
-use std::collections::HashSet;
+use crate::archive::{Given, ManifestId, ManifestRef, ObjectMap, Retired, move_to_trash};
 
 /// Manifests that were retired, or in a dry run would be.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,23 +40,30 @@ fn freed(run: Run<'_>, ids: &[ManifestId]) -> Result<Freed, Error> {
     let Run { archive, observer, .. } = run;
     let (theirs, others): (Vec<ManifestRef>, Vec<ManifestRef>) =
         archive.manifests()?.into_iter().partition(|m| ids.contains(&m.id));
-    let mut alone: HashSet<ObjectId> = HashSet::new();
+    // Whether only what is to go needs an object.
+    let mut alone = ObjectMap::<bool>::new(archive.list_objects()?);
+    let mut mark = |manifest: &ManifestRef, is_alone: bool| {
+        let Some(opened) = archive.open_listed(&manifest.id)? else { return Ok(()) };
+        opened.each_object(|row| {
+            let number = alone.number(&row.id);
+            if let Some(alone) = number.and_then(|number| alone.get_mut(number)) {
+                *alone = is_alone;
+            }
+        })
+    };
     for manifest in &theirs {
-        let table = archive.open_listed(&manifest.id).and_then(|m| m.map(|m| m.objects()).transpose());
-        match table {
-            Ok(table) => alone.extend(table.unwrap_or_default().iter().map(|row| row.id)),
-            Err(error) => observer.warn(&format!("what only {} needs cannot be told: {error}", manifest.id)),
+        if let Err(error) = mark(manifest, true) {
+            observer.warn(&format!("what only {} needs cannot be told: {error}", manifest.id));
         }
     }
     for manifest in &others {
         run.go_on()?;
-        if let Some(opened) = archive.open_listed(&manifest.id)? {
-            let theirs: HashSet<ObjectId> = opened.objects()?.iter().map(|row| row.id).collect();
-            alone.retain(|id| !theirs.contains(id));
-        }
+        mark(manifest, false)?;
     }
-    let listing = archive.list_objects()?;
-    let lengths: Vec<u64> = alone.iter().filter_map(|id| listing.stored_length(id)).collect();
+    let freed = alone.iter().filter(|(_, alone)| **alone);
+    let (objects, bytes) = freed.fold((0, 0), |(objects, bytes), (id, _)| {
+        (objects + 1, bytes + alone.listing().stored_length(id).unwrap_or(0))
+    });
     let manifests: u64 = theirs.iter().map(|m| m.length).sum();
-    Ok(Freed { objects: lengths.len() as u64, bytes: lengths.iter().sum::<u64>() + manifests })
+    Ok(Freed { objects, bytes: bytes + manifests })
 }

@@ -53,7 +53,7 @@ pub fn undelete(run: Run<'_>, week: Week, pvc: &PvcName) -> Result<Undeleted, Er
 /// Sees to it that all a manifest needs is in its place: what a backup does before it publishes.
 fn objects_back(archive: &Archive, trashed: &Trashed) -> Result<(Vec<ObjectRow>, u64), ArchiveError> {
     let objects = check_manifest(&archive.open_trashed(trashed)?)?;
-    let brought_back = look_again(archive, &objects)?;
+    let brought_back = look_again(archive, objects.iter().copied())?;
     Ok((objects, brought_back))
 }
 
@@ -73,7 +73,7 @@ fn publish(
         false => error.into(),
     })?;
     let look = || {
-        let more = look_again(archive, objects)?;
+        let more = look_again(archive, objects.iter().copied())?;
         archive.still_stands(&id).map(|()| more)
     };
     let more = look().map_err(Error::published(id.to_string(), true))?;

@@ -61,6 +61,16 @@ pub trait Store: Send + Sync {
     /// [`StoreError`].
     fn list(&self, folder: &Key) -> Result<Vec<Item>, StoreError>;
 
+    /// Hands on what is directly in `folder`, as [`Store::list`] has it, so that of a large folder nothing is in memory twice.
+    ///
+    /// # Errors
+    /// [`StoreError`]; some names may have been handed on by then.
+    fn each(&self, folder: &Key, found: &mut dyn FnMut(Listed<'_>)) -> Result<(), StoreError> {
+        let items = self.list(folder)?;
+        items.into_iter().for_each(|item| found(Listed::Item(&item.name, item.kind)));
+        Ok(())
+    }
+
     /// Hands all that is below `folder` to `visit`, unsorted, each with the folder it is in; folders too, where the storage has
     /// such.
     ///
@@ -264,6 +274,15 @@ pub struct Item {
     pub name: String,
     /// File or folder.
     pub kind: ItemKind,
+}
+
+/// What a listing hands on, step by step.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Listed<'a> {
+    /// It begins anew: what was handed on so far does not count.
+    Anew,
+    /// A name in the folder, and what that is.
+    Item(&'a str, ItemKind),
 }
 
 /// What an [`Item`] is.

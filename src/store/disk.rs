@@ -23,12 +23,12 @@ pub trait Disk: Send + Sync {
     /// What the file system says.
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
 
-    /// What is in a folder, unsorted. Symbolic links are not followed. A name that goes while it is listed is passed over; one
-    /// that goes on to be listed and is not found is neither file nor folder.
+    /// Hands on what is in a folder, unsorted. Symbolic links are not followed. A name that goes while it is listed is passed over;
+    /// one that goes on to be listed and is not found is neither file nor folder.
     ///
     /// # Errors
-    /// What the file system says; that nothing is there only of the folder itself.
-    fn list(&self, folder: &Path) -> io::Result<Vec<(String, Seen)>>;
+    /// What the file system says; that nothing is there only of the folder itself. Some names may have been handed on by then.
+    fn list(&self, folder: &Path, found: &mut dyn FnMut(&str, Seen)) -> io::Result<()>;
 
     /// What stands at a path; symbolic links are not followed, but for the root.
     ///

@@ -11,7 +11,7 @@ mod memory;
 mod os;
 
 pub use contract::{
-    Blob, HeldLock, Item, ItemKind, Lock, LockMode, Over, Stamp, Store, Upload, Version, Wait,
+    Blob, HeldLock, Item, ItemKind, Listed, Lock, LockMode, Over, Stamp, Store, Upload, Version, Wait,
 };
 pub use disk::{Disk, DiskFile, DiskLock, HeldFile, Seen, SeenKind};
 pub use error::{NoFile, StoreError, StoreErrorKind, StoreOperation};

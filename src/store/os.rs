@@ -188,22 +188,22 @@ impl Disk for OsDisk {
         Ok(Box::new(OsFile(File::from(file))))
     }
 
-    fn list(&self, folder: &Path) -> io::Result<Vec<(String, Seen)>> {
+    fn list(&self, folder: &Path, found: &mut dyn FnMut(&str, Seen)) -> io::Result<()> {
         let opened = self.below(folder, READ | OFlags::DIRECTORY)?;
         if folder == self.root && rustix::fs::fstat(&opened)?.st_nlink == 0 {
             // A directory that was removed lists as an empty one.
             return Err(io::ErrorKind::NotFound.into());
         }
-        let (mut items, mut absent) = (Vec::new(), BTreeSet::new());
+        let mut absent = BTreeSet::new();
         self.each(folder, &opened, |name, kind| {
             match entry_seen(opened.as_fd(), name, kind)? {
-                Some(seen) => items.push((name.to_owned(), seen)),
+                Some(seen) => found(name, seen),
                 None => drop(absent.insert(name.to_owned())),
             }
             Ok(())
         })?;
         if absent.is_empty() {
-            return Ok(items);
+            return Ok(());
         }
         // What has gone since it was listed is listed no more. What is listed and not found may be anything.
         let again = self.below(folder, READ | OFlags::DIRECTORY)?;
@@ -211,11 +211,10 @@ impl Disk for OsDisk {
         self.each(folder, &again, |name, kind| {
             if absent.remove(name) {
                 let seen = entry_seen(again.as_fd(), name, kind)?;
-                items.push((name.to_owned(), seen.unwrap_or_else(|| told(SeenKind::Other))));
+                found(name, seen.unwrap_or_else(|| told(SeenKind::Other)));
             }
             Ok(())
-        })?;
-        Ok(items)
+        })
     }
 
     fn look(&self, path: &Path) -> io::Result<Seen> {

@@ -35,6 +35,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("crossbeam_channel", &["cache", "ops"]),
     ("fastcdc", &["data"]),
     ("globset", &["ops"]),
+    ("hashbrown", &["archive"]),
     ("hickory_resolver", &["edge"]),
     ("ignore", &["tree"]),
     ("indicatif", &["cli"]),

@@ -78,9 +78,8 @@ impl Step {
     /// Does the step; what the store holds afterwards, if it may have changed. A file without content counts as none.
     pub(crate) fn apply(&self, files: &Files) -> (Answer, Option<Files>) {
         let find = |key: &Key| files.get(key).filter(|bytes| !bytes.is_empty());
-        let may_replace = |key: &Key, over: &Over| {
-            *over == Over::Anything || *over == Over::from(find(key).map(version))
-        };
+        let may_replace =
+            |key: &Key, over: &Over| *over == Over::Anything || *over == Over::from(find(key).map(version));
         let mut changed = files.clone();
         match self {
             Self::Open(key) => {

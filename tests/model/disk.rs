@@ -251,8 +251,10 @@ impl Disk for ModelDisk {
         Ok(Box::new(ModelFile { disk: self.clone(), path: path.into(), node }))
     }
 
-    fn list(&self, folder: &Path) -> io::Result<Vec<(String, Seen)>> {
-        self.run(Kind::List, folder, |s| s.list(folder))
+    fn list(&self, folder: &Path, found: &mut dyn FnMut(&str, Seen)) -> io::Result<()> {
+        let listed = self.run(Kind::List, folder, |s| s.list(folder))?;
+        listed.iter().for_each(|(name, seen)| found(name, *seen));
+        Ok(())
     }
 
     fn look(&self, path: &Path) -> io::Result<Seen> {

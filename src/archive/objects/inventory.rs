@@ -1,12 +1,11 @@
 //! Which objects the store has: the only place that answers "do we have it already?".
 
+use super::map::ObjectMap;
 use crate::archive::error::ArchiveError;
-use crate::archive::id::ManifestRef;
+use crate::archive::id::{ManifestId, ManifestRef};
 use crate::archive::layout;
-use crate::archive::listing::Listing;
 use crate::archive::open::Archive;
 use crate::model::{ObjectId, ObjectRow};
-use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -25,22 +24,23 @@ pub enum Claim {
     Orphan,
 }
 
-/// What a backup knows of the store's objects while it runs.
+/// What a backup knows of the store's objects while it runs. Objects are told by number ([`ObjectMap`]).
 ///
 /// An object is known when the object table of a published manifest names it *and* it was listed with that length,
 /// or when this run stored it.
 pub struct Inventory {
     archive: Archive,
     manifests: Vec<ManifestRef>,
-    listing: Listing,
-    known: Mutex<HashMap<ObjectId, Known>>,
+    objects: Mutex<ObjectMap<Known>>,
     /// The source that is being read, counted from 1.
     source: AtomicU32,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Known {
+    /// 0 where nothing is known: no manifest vouches for the object, and no thread has claimed it.
     chunk_length: u32,
+    /// 0 until it is stored.
     stored_length: u32,
     /// The last source whose own earlier manifest has it, [`PROVEN`], or 0.
     trust: u32,
@@ -60,32 +60,51 @@ impl Inventory {
         archive: &Archive,
         mut unreadable: impl FnMut(&ManifestRef, &ArchiveError),
     ) -> Result<Self, ArchiveError> {
-        let listing = archive.list_objects()?;
-        let mut known: HashMap<ObjectId, Known> = HashMap::with_capacity(listing.len());
-        let mut contradicted = HashSet::new();
+        let mut objects = ObjectMap::<Known>::new(archive.list_objects()?);
+        let mut contradicted = Vec::new();
         let manifests = archive.manifests()?;
         for manifest in &manifests {
-            let opened = archive.open_listed(&manifest.id);
-            let table = match opened.and_then(|m| m.map_or(Ok(Vec::new()), |m| m.objects())) {
-                Ok(table) => table,
+            let vouched = match Self::vouched(archive, &manifest.id, &objects) {
+                Ok(vouched) => vouched,
                 Err(error) if error.is_out_of_reach() => return Err(error),
                 Err(error) => {
                     unreadable(manifest, &error);
                     continue;
                 }
             };
-            for row in table.iter().filter(|row| listing.has(row)) {
-                let (chunk_length, stored_length) = (row.chunk_length, row.stored_length);
-                let new = Known { chunk_length, stored_length, trust: 0 };
-                if known.insert(row.id, new).is_some_and(|old| old.chunk_length != new.chunk_length) {
-                    contradicted.insert(row.id);
+            for (number, chunk_length) in vouched {
+                let stored_length = objects.stored_length(number);
+                let Some(known) = objects.get_mut(number) else { continue };
+                if known.chunk_length != 0 && known.chunk_length != chunk_length {
+                    contradicted.push(number);
                 }
+                *known = Known { chunk_length, stored_length, trust: 0 };
             }
         }
         // One of the manifests is wrong about it, and which one shows only when the object is read: an orphan.
-        known.retain(|id, _| !contradicted.contains(id));
-        let (known, source) = (Mutex::new(known), AtomicU32::new(0));
-        Ok(Self { archive: archive.clone(), manifests, listing, known, source })
+        for number in contradicted {
+            objects.get_mut(number).map(std::mem::take);
+        }
+        let (objects, source) = (Mutex::new(objects), AtomicU32::new(0));
+        Ok(Self { archive: archive.clone(), manifests, objects, source })
+    }
+
+    /// The objects that a manifest vouches for and that are there as it says, by number, with their chunks' lengths. Nothing of a
+    /// manifest counts before all of its table was read.
+    fn vouched(
+        archive: &Archive,
+        id: &ManifestId,
+        objects: &ObjectMap<Known>,
+    ) -> Result<Vec<(u32, u32)>, ArchiveError> {
+        let mut vouched = Vec::new();
+        if let Some(manifest) = archive.open_listed(id)? {
+            manifest.each_object(|row| {
+                let number = objects.number(&row.id);
+                let number = number.filter(|number| objects.stored_length(*number) == row.stored_length);
+                vouched.extend(number.map(|number| (number, row.chunk_length)));
+            })?;
+        }
+        Ok(vouched)
     }
 
     /// The published manifests, as they were when it looked.
@@ -93,53 +112,62 @@ impl Inventory {
         &self.manifests
     }
 
+    /// The object's number, which it gets where it has none.
+    pub fn number(&self, id: &ObjectId) -> u32 {
+        self.objects().add(id)
+    }
+
     /// Begins with the next source, which relies without a look on the objects of `own`, the table of its own earlier
     /// manifest. All others are checked before new data relies on them: whoever may write to the store could have
     /// planted them, with a manifest to vouch for them.
-    pub fn next_source(&self, own: &[ObjectRow]) {
+    pub fn next_source(&self, own: &[u32]) {
         let source = self.source.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut known = self.known();
-        for row in own {
-            if let Some(known) = known.get_mut(&row.id).filter(|k| k.trust != PROVEN) {
+        let mut objects = self.objects();
+        for number in own {
+            if let Some(known) = objects.get_mut(*number).filter(|k| k.chunk_length != 0 && k.trust != PROVEN)
+            {
                 known.trust = source;
             }
         }
     }
 
     /// Says that an object was read and found whole.
-    pub fn prove(&self, id: &ObjectId) {
-        self.set_trust(id, PROVEN);
+    pub fn prove(&self, number: u32) {
+        self.set_trust(number, PROVEN);
     }
 
     /// Says that an object was read and is not whole: the next to claim it finds it unproven.
-    pub fn doubt(&self, id: &ObjectId) {
-        self.set_trust(id, 0);
+    pub fn doubt(&self, number: u32) {
+        self.set_trust(number, 0);
     }
 
-    fn set_trust(&self, id: &ObjectId, trust: u32) {
-        if let Some(known) = self.known().get_mut(id) {
+    fn set_trust(&self, number: u32, trust: u32) {
+        if let Some(known) = self.objects().get_mut(number).filter(|known| known.chunk_length != 0) {
             known.trust = trust;
         }
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<ObjectId, Known>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn objects(&self) -> MutexGuard<'_, ObjectMap<Known>> {
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether an object that a manifest names can be relied on.
-    pub fn is_known(&self, id: &ObjectId) -> bool {
-        self.known().get(id).is_some_and(|k| k.stored_length > 0)
+    /// An object that a manifest names or this run has stored, so that it can be relied on: its name and lengths, `used` aside.
+    pub fn row(&self, number: u32) -> Option<ObjectRow> {
+        row(&self.objects(), number, 0)
     }
 
-    /// Asks for an object, and takes the duty to store it where it is not there.
-    pub fn claim(&self, id: &ObjectId, chunk_length: u32) -> Claim {
-        let mut known = self.known();
-        if let Some(k) = known.get(id).filter(|k| k.chunk_length == chunk_length) {
-            let is_trusted = k.trust == PROVEN || k.trust == self.source.load(Ordering::Relaxed);
-            return if is_trusted { Claim::Known } else { Claim::Unproven };
+    /// Asks for an object, and takes the duty to store it where it is not there. Returns its number too.
+    pub fn claim(&self, id: &ObjectId, chunk_length: u32) -> (u32, Claim) {
+        let mut objects = self.objects();
+        let number = objects.add(id);
+        let is_listed = objects.is_listed(number);
+        let Some(known) = objects.get_mut(number) else { return (number, Claim::Mine) };
+        if known.chunk_length == chunk_length {
+            let is_trusted = known.trust == PROVEN || known.trust == self.source.load(Ordering::Relaxed);
+            return (number, if is_trusted { Claim::Known } else { Claim::Unproven });
         }
-        known.insert(*id, Known { chunk_length, stored_length: 0, trust: PROVEN });
-        if self.listing.stored_length(id).is_some() { Claim::Orphan } else { Claim::Mine }
+        *known = Known { chunk_length, stored_length: 0, trust: PROVEN };
+        (number, if is_listed { Claim::Orphan } else { Claim::Mine })
     }
 
     /// Writes a claimed object, durably but for its name.
@@ -157,12 +185,15 @@ impl Inventory {
 
     /// Forgets all claims of objects that were not stored: whoever had them has given up.
     pub fn give_up_claims(&self) {
-        self.known().retain(|_, known| known.stored_length > 0);
+        let mut objects = self.objects();
+        for number in 0..objects.len() as u32 {
+            objects.get_mut(number).filter(|known| known.stored_length == 0).map(std::mem::take);
+        }
     }
 
     /// Says that a claimed object now is there, with a file of this length.
-    pub fn stored(&self, id: &ObjectId, stored_length: u32) {
-        if let Some(known) = self.known().get_mut(id) {
+    pub fn stored(&self, number: u32, stored_length: u32) {
+        if let Some(known) = self.objects().get_mut(number) {
             (known.stored_length, known.trust) = (stored_length, PROVEN);
         }
     }
@@ -172,23 +203,41 @@ impl Inventory {
     ///
     /// # Errors
     /// [`ArchiveError::Store`].
-    pub fn adopt(&self, id: &ObjectId) -> Result<bool, ArchiveError> {
+    pub fn adopt(&self, id: &ObjectId, number: u32) -> Result<bool, ArchiveError> {
         let is_there = self.archive.store.is_there(&layout::object(id))?;
         if is_there {
-            self.stored(id, self.listing.stored_length(id).unwrap_or(0) as u32);
+            let length = self.objects().stored_length(number);
+            self.stored(number, length);
         }
         Ok(is_there)
     }
 
-    /// The rows of an object table for these objects, whose bytes are used so much; none for one never stored.
-    pub fn rows(&self, used: &[(ObjectId, u64)]) -> Option<Vec<ObjectRow>> {
-        let known = self.known();
-        let row = |(id, used): &(ObjectId, u64)| {
-            let k = known.get(id).filter(|k| k.stored_length > 0)?;
-            // Files of the same content may share a slice: more than all of a chunk is all of it.
-            let used = (*used).min(k.chunk_length.into()) as u32;
-            Some(ObjectRow { id: *id, chunk_length: k.chunk_length, stored_length: k.stored_length, used })
-        };
-        used.iter().map(row).collect()
+    /// What is known of the objects now that all is stored.
+    pub fn close(self) -> Stored {
+        Stored(self.objects.into_inner().unwrap_or_else(PoisonError::into_inner).close())
     }
+}
+
+impl ObjectMap<Known> {
+    /// The length of the file that was listed.
+    fn stored_length(&self, number: u32) -> u32 {
+        self.listing().at(number).map_or(0, |file| file.length)
+    }
+}
+
+/// The objects that manifests may name, by number.
+pub struct Stored(ObjectMap<Known>);
+
+impl Stored {
+    /// Rows of an object table for these objects, of whose bytes so many are used. An object that is not there is left out.
+    pub fn rows<'a>(&'a self, used: &'a [(u32, u32)]) -> impl Iterator<Item = ObjectRow> + Clone + 'a {
+        used.iter().filter_map(|(number, used)| row(&self.0, *number, *used))
+    }
+}
+
+fn row(objects: &ObjectMap<Known>, number: u32, used: u32) -> Option<ObjectRow> {
+    let Known { chunk_length, stored_length, .. } = *objects.get(number)?;
+    // Files of the same content may share a slice: more than all of a chunk is all of it.
+    let used = used.min(chunk_length);
+    (stored_length > 0).then_some(ObjectRow { id: *objects.id(number)?, chunk_length, stored_length, used })
 }

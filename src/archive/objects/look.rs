@@ -4,7 +4,8 @@ use crate::archive::error::ArchiveError;
 use crate::archive::layout;
 use crate::archive::listing::{Listing, ObjectFile, ObjectFolder};
 use crate::archive::open::Archive;
-use crate::store::{Item, ItemKind, Key};
+use crate::model::ObjectId;
+use crate::store::{Item, ItemKind, Key, Listed};
 use std::sync::PoisonError;
 
 /// Whether a folder is one of these, which the folder above it holds.
@@ -24,7 +25,7 @@ impl Archive {
             false => Ok(ObjectFolder::default()),
         };
         let folders = layout::object_folders(&Key::root()).map(look).collect::<Result<_, _>>()?;
-        let listing = Listing { folders };
+        let listing = Listing::new(folders);
         *self.last_listing.lock().unwrap_or_else(PoisonError::into_inner) = Some(listing.clone());
         Ok(listing)
     }
@@ -49,15 +50,22 @@ impl Archive {
     }
 
     fn list_folder(&self, folder: &Key) -> Result<ObjectFolder, ArchiveError> {
-        let object = |item: &Item| Some((layout::parse_object(&item.name)?, item.file_length()?));
-        let listed = self.store.list(folder)?;
-        let strange = listed.iter().filter(|item| item.kind == ItemKind::Other);
-        let strange = strange.map(|item| folder.child(&item.name)).collect();
-        let listed = listed.iter().filter_map(object);
-        // An object in another's folder is not where a reader looks for it.
-        let is_here = |(id, _): &ObjectFile| folder.as_str().ends_with(layout::object_folder(id).as_str());
-        let mut objects: Vec<ObjectFile> = listed.filter(is_here).collect();
-        objects.sort_unstable();
-        Ok(ObjectFolder { files: objects.into(), strange })
+        let (mut files, mut strange) = (Vec::new(), Vec::new());
+        self.store.each(folder, &mut |listed| match listed {
+            Listed::Anew => {
+                files.clear();
+                strange.clear();
+            }
+            Listed::Item(name, ItemKind::Other) => strange.push(folder.child(name)),
+            Listed::Item(_, ItemKind::Folder) => {}
+            Listed::Item(name, ItemKind::File { length, .. }) => {
+                // An object in another's folder is not where a reader looks for it.
+                let is_here = |id: &ObjectId| folder.as_str().ends_with(layout::object_folder(id).as_str());
+                let id = layout::parse_object(name).filter(is_here);
+                files.extend(id.map(|id| ObjectFile::new(id, length)));
+            }
+        })?;
+        files.sort_unstable();
+        Ok(ObjectFolder { files: files.into(), strange: strange.into() })
     }
 }

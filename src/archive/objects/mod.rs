@@ -2,7 +2,9 @@
 
 mod inventory;
 mod look;
+mod map;
 mod reader;
 
-pub use inventory::{Claim, Inventory};
+pub use inventory::{Claim, Inventory, Stored};
+pub use map::ObjectMap;
 pub use reader::{ObjectReader, SharedTrash};

@@ -161,21 +161,21 @@ impl ObjectReader {
                 Some(known) if !again => known,
                 _ => Trash::list(&self.archive)?,
             };
-            trash.insert(known).copies(id).cloned().collect::<Vec<Key>>()
+            trash.insert(known).copies(id).collect::<Vec<Key>>()
         };
-        Ok(self.first_whole(copies.iter(), id, chunk_length))
+        Ok(self.first_whole(copies.into_iter(), id, chunk_length))
     }
 
     /// Opens the first of some files that holds the chunk.
-    pub(in crate::archive) fn first_whole<'a>(
+    pub(in crate::archive) fn first_whole(
         &mut self,
-        keys: impl Iterator<Item = &'a Key>,
+        keys: impl Iterator<Item = Key>,
         id: &ObjectId,
         chunk_length: u32,
     ) -> Copies {
         let mut found = Copies::None;
         for key in keys {
-            match self.open_at(key, id, chunk_length) {
+            match self.open_at(&key, id, chunk_length) {
                 Ok(()) => return Copies::Whole,
                 Err(Damage::Unreadable(reason) | Damage::Unreachable(reason)) => {
                     found = Copies::Unreadable(reason);

@@ -34,10 +34,10 @@ impl Archive {
         reader: &mut ObjectReader,
     ) -> Result<bool, ArchiveError> {
         for key in trash.copies(id) {
-            if reader.intact_at(key, id, chunk_length).is_err() {
+            if reader.intact_at(&key, id, chunk_length).is_err() {
                 continue;
             }
-            match self.store.bring_back(key, &layout::object(id)) {
+            match self.store.bring_back(&key, &layout::object(id)) {
                 Ok(()) => return Ok(true),
                 // Someone else brought it back.
                 Err(e) if e.is_not_found() => {}

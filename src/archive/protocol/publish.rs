@@ -75,7 +75,7 @@ impl PendingManifest {
         self,
         id: ManifestId,
         owners: &Owners,
-        objects: &[ObjectRow],
+        objects: impl Iterator<Item = ObjectRow> + Clone,
         summary: &Summary,
     ) -> Result<FinishedManifest, ArchiveError> {
         let Self { archive, path, writer, written } = self;
@@ -206,9 +206,12 @@ const LOOKS: u32 = 3;
 ///
 /// # Errors
 /// [`ArchiveError::Vanished`] when something is in neither place.
-pub fn look_again(archive: &Archive, needed: &[ObjectRow]) -> Result<u64, ArchiveError> {
+pub fn look_again(
+    archive: &Archive,
+    needed: impl Iterator<Item = ObjectRow> + Clone,
+) -> Result<u64, ArchiveError> {
     for _ in 1..LOOKS {
-        match look_once(archive, needed) {
+        match look_once(archive, needed.clone()) {
             // A gc may have carried an object from where we were about to look to where we had looked.
             Err(ArchiveError::Vanished { .. }) => {}
             looked => return looked,
@@ -217,9 +220,9 @@ pub fn look_again(archive: &Archive, needed: &[ObjectRow]) -> Result<u64, Archiv
     look_once(archive, needed)
 }
 
-fn look_once(archive: &Archive, needed: &[ObjectRow]) -> Result<u64, ArchiveError> {
+fn look_once(archive: &Archive, needed: impl Iterator<Item = ObjectRow>) -> Result<u64, ArchiveError> {
     let listing = archive.list_objects()?;
-    let doubtful: Vec<&ObjectRow> = needed.iter().filter(|row| !listing.has(row)).collect();
+    let doubtful: Vec<ObjectRow> = needed.filter(|row| !listing.has(row)).collect();
     if doubtful.is_empty() {
         return Ok(0);
     }

@@ -5,13 +5,13 @@ use crate::archive::id::ManifestRef;
 use crate::archive::layout;
 use crate::archive::listing::Listing;
 use crate::archive::manifests::Weeks;
-use crate::archive::objects::ObjectReader;
+use crate::archive::objects::{ObjectMap, ObjectReader};
 use crate::archive::open::Archive;
 use crate::archive::trash::{Trash, day_of};
 use crate::model::{ObjectId, Observer, Timestamp};
 use crate::store::{Item, ItemKind, Key, StoreError, StoreOperation};
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 /// How to collect garbage.
 #[derive(Clone, Copy, Debug)]
@@ -59,12 +59,13 @@ pub fn collect(
     options: GcOptions,
     observer: &dyn Observer,
 ) -> Result<Collected, ArchiveError> {
-    let (mut live, mut known) = (Live::default(), HashSet::new());
-    add_live(archive, seen, &mut known, &mut live, observer)?;
-    let mut gc = Gc { archive, options, observer, report: Collected::default() };
     // It may be old: what is not needed now is moved if it is still there, and what has come since waits for the next gc.
     let listing = archive.last_listing()?;
     archive.check_manifests(&seen.manifests, &listing)?;
+    let mut live = Live { rows: ObjectMap::new(listing.clone()), foreign: HashSet::new() };
+    let mut known = HashSet::new();
+    add_live(archive, seen, &mut known, &mut live, observer)?;
+    let mut gc = Gc { archive, options, observer, report: Collected::default() };
     match gc.retire(&listing, &live, seen) {
         // New names take room, which old trash may give. A sync that failed is never tried again.
         Err(ArchiveError::Store(e)) if e.is_full() && e.operation != StoreOperation::Sync => {
@@ -87,7 +88,7 @@ pub fn collect(
         }
         archive.store.sync()?;
     }
-    gc.report.live = live.rows.len() as u64;
+    gc.report.live = live.rows.iter().filter(|(_, length)| **length > 0).count() as u64;
     // What was retired now has made another day's folder.
     let old = if options.empty_trash { gc.old_days()? } else { old };
     gc.empty(&old, &live, &seen)?;
@@ -101,22 +102,27 @@ pub fn collect(
     Ok(gc.report)
 }
 
-/// The objects that manifests reference, with their chunks' lengths.
-#[derive(Default)]
+/// The objects that manifests reference.
 struct Live {
-    rows: HashMap<ObjectId, u32>,
+    /// Their chunks' lengths; 0 for those that none references.
+    rows: ObjectMap<u32>,
     /// What foreign copies of manifests need: it stays where it is, in the trash too.
     foreign: HashSet<ObjectId>,
 }
 
 impl Live {
     fn has(&self, id: &ObjectId) -> bool {
-        self.rows.contains_key(id) || self.foreign.contains(id)
+        self.length(id).is_some() || self.foreign.contains(id)
+    }
+
+    /// The length of its chunk, if a manifest references it.
+    fn length(&self, id: &ObjectId) -> Option<u32> {
+        self.rows.of(id).copied().filter(|length| *length > 0)
     }
 
     /// What manifests reference and a look at the objects did not show.
     fn lacks(&self, there: &Listing) -> impl Iterator<Item = (&ObjectId, &u32)> {
-        self.rows.iter().filter(|(id, _)| there.stored_length(id).is_none())
+        self.rows.iter().filter(|(id, length)| **length > 0 && there.stored_length(id).is_none())
     }
 }
 
@@ -137,7 +143,12 @@ fn add_live(
             // Retired since it was listed: its objects may go.
             Ok(None) => continue,
             Ok(Some(opened)) => {
-                live.rows.extend(opened.objects()?.iter().map(|row| (row.id, row.chunk_length)));
+                opened.each_object(|row| {
+                    let number = live.rows.add(&row.id);
+                    if let Some(length) = live.rows.get_mut(number) {
+                        *length = row.chunk_length;
+                    }
+                })?;
             }
             Err(error @ ArchiveError::Format { .. }) => {
                 match archive.as_foreign(&manifest.id, &seen.manifests)? {
@@ -294,7 +305,7 @@ impl Gc<'_> {
         let mut is_empty = true;
         for item in self.archive.store.list(folder)? {
             let mut is_replaced =
-                |id: &ObjectId| live.rows.get(id).is_some_and(|length| reader.intact(id, *length).is_ok());
+                |id: &ObjectId| live.length(id).is_some_and(|length| reader.intact(id, length).is_ok());
             let mut spared: Box<dyn FnMut(&ObjectId) -> bool + '_> = match item.name.as_str() {
                 layout::OBJECTS => Box::new(|id| live.has(id)),
                 layout::DAMAGED => Box::new(|id| live.has(id) && !is_replaced(id)),

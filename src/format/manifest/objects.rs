@@ -9,15 +9,18 @@ pub(super) const MAX_OBJECTS: usize = 4_000_000;
 /// Bytes of a row.
 pub(super) const ROW: usize = 44;
 
+/// Appends a row's bytes.
+pub(super) fn encode_row(row: &ObjectRow, bytes: &mut Vec<u8>) {
+    bytes.extend_from_slice(row.id.as_bytes());
+    for number in [row.chunk_length, row.stored_length, row.used] {
+        bytes.extend_from_slice(&number.to_le_bytes());
+    }
+}
+
 /// The plain bytes of an object table, or of a part of one.
 pub fn encode_objects(rows: &[ObjectRow]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(rows.len() * 44);
-    for row in rows {
-        bytes.extend_from_slice(row.id.as_bytes());
-        for number in [row.chunk_length, row.stored_length, row.used] {
-            bytes.extend_from_slice(&number.to_le_bytes());
-        }
-    }
+    let mut bytes = Vec::with_capacity(rows.len() * ROW);
+    rows.iter().for_each(|row| encode_row(row, &mut bytes));
     bytes
 }
 
@@ -27,31 +30,35 @@ pub fn encode_objects(rows: &[ObjectRow]) -> Vec<u8> {
 /// [`FormatError::Invalid`] for rows that are cut short, impossible, or there twice.
 pub fn decode_objects(bytes: &[u8]) -> Result<Vec<ObjectRow>, FormatError> {
     let mut objects = Vec::new();
-    decode_rows(bytes, &mut objects)?;
-    check_distinct(&objects)?;
+    decode_rows(bytes, 0, |row| objects.push(row))?;
+    check_distinct(objects.iter().map(|row| row.id))?;
     Ok(objects)
 }
 
-/// Reads rows and appends them to `objects`; that they are distinct is not checked.
-pub(super) fn decode_rows(bytes: &[u8], objects: &mut Vec<ObjectRow>) -> Result<(), FormatError> {
+/// Hands on the rows of a part of a table, before which it has so many others; returns how many it has then. That they are
+/// distinct is not checked.
+pub(super) fn decode_rows(
+    bytes: &[u8],
+    before: usize,
+    mut take: impl FnMut(ObjectRow),
+) -> Result<usize, FormatError> {
     let invalid = |reason: String| FormatError::invalid(Section::Objects.part(), reason);
     let (rows, rest) = bytes.as_chunks::<ROW>();
-    if objects.len() + rows.len() > MAX_OBJECTS {
+    if before + rows.len() > MAX_OBJECTS {
         return Err(invalid(format!("it has more than {MAX_OBJECTS} rows")));
     }
     if !rest.is_empty() {
         return Err(invalid(format!("it has {} bytes left over", rest.len())));
     }
-    objects.reserve(rows.len());
     for row in rows {
         let (id, numbers) = row.split_first_chunk::<32>().unwrap_or((&[0; 32], &[]));
         let mut values = numbers.as_chunks::<4>().0.iter().map(|n| u32::from_le_bytes(*n));
         let [chunk_length, stored_length, used] = [(); 3].map(|()| values.next().unwrap_or(0));
         let row = ObjectRow { id: ObjectId(*id), chunk_length, stored_length, used };
         check_row(&row)?;
-        objects.push(row);
+        take(row);
     }
-    Ok(())
+    Ok(before + rows.len())
 }
 
 /// Checks that a row can be that of an object.
@@ -65,11 +72,76 @@ pub(super) fn check_row(row: &ObjectRow) -> Result<(), FormatError> {
 }
 
 /// Checks that no object is in a table twice.
-pub(super) fn check_distinct(objects: &[ObjectRow]) -> Result<(), FormatError> {
-    let mut ids: Vec<ObjectId> = objects.iter().map(|o| o.id).collect();
-    ids.sort_unstable();
-    if !ids.is_sorted_by(|a, b| a < b) {
-        return Err(FormatError::invalid(Section::Objects.part(), "an object is in it twice"));
+pub(super) fn check_distinct(ids: impl Iterator<Item = ObjectId> + Clone) -> Result<(), FormatError> {
+    let mut distinct = Distinct::default();
+    ids.clone().for_each(|id| distinct.note(&id));
+    let Some(mut doubtful) = distinct.doubtful() else { return Ok(()) };
+    ids.for_each(|id| doubtful.note(&id));
+    doubtful.check()
+}
+
+/// Tells whether ids are distinct by the first 8 bytes of each, and so takes as many bytes of memory. Where some are the same, as
+/// only somebody who wants it can bring about, those ids are looked at once more.
+#[derive(Default)]
+pub(super) struct Distinct(Vec<u64>);
+
+/// Ids that begin alike.
+pub(super) struct Doubtful {
+    prefixes: Vec<u64>,
+    ids: Vec<ObjectId>,
+}
+
+impl Distinct {
+    pub(super) fn note(&mut self, id: &ObjectId) {
+        self.0.push(prefix(id));
     }
-    Ok(())
+
+    /// What is to be looked at once more, if anything is.
+    pub(super) fn doubtful(mut self) -> Option<Doubtful> {
+        self.0.sort_unstable();
+        let pairs = self.0.windows(2).filter(|pair| pair.first() == pair.last());
+        let mut prefixes: Vec<u64> = pairs.filter_map(|pair| pair.first().copied()).collect();
+        prefixes.dedup();
+        (!prefixes.is_empty()).then_some(Doubtful { prefixes, ids: Vec::new() })
+    }
+}
+
+impl Doubtful {
+    pub(super) fn note(&mut self, id: &ObjectId) {
+        if self.prefixes.binary_search(&prefix(id)).is_ok() {
+            self.ids.push(*id);
+        }
+    }
+
+    pub(super) fn check(mut self) -> Result<(), FormatError> {
+        self.ids.sort_unstable();
+        match self.ids.is_sorted_by(|a, b| a < b) {
+            true => Ok(()),
+            false => Err(FormatError::invalid(Section::Objects.part(), "an object is in it twice")),
+        }
+    }
+}
+
+fn prefix(id: &ObjectId) -> u64 {
+    id.as_bytes().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_same_id_is_twice() {
+        let id = |first: u8, last: u8| {
+            let mut id = [7; 32];
+            (id[0], id[31]) = (first, last);
+            ObjectId(id)
+        };
+        assert!(
+            check_distinct([id(1, 1), id(1, 2), id(2, 1)].into_iter()).is_ok(),
+            "only their beginnings are the same"
+        );
+        assert!(check_distinct([id(1, 1), id(2, 1), id(1, 2), id(1, 1)].into_iter()).is_err());
+        assert!(check_distinct(std::iter::empty()).is_ok());
+    }
 }

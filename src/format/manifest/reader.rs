@@ -4,7 +4,7 @@ use super::index::{
     Block, FOOTER_LENGTH, HEADER_LENGTH, LEFT_OUT, ROW_LENGTH, Section, check_header, decode_footer,
     decode_index,
 };
-use super::objects::{ROW, check_distinct, decode_rows};
+use super::objects::{Distinct, ROW, decode_rows};
 use super::sequence::{Sequence, check_slice, invalid};
 use crate::format::notes::{MAX_LEFT_OUT, check_left_out_order, decode_left_out, decode_problem};
 use crate::format::summary::decode_summary;
@@ -206,15 +206,37 @@ impl<R: RandomRead> ManifestReader<R> {
     /// # Errors
     /// [`ReadError`] when the section is damaged or has impossible rows.
     pub fn objects(&self) -> Result<Vec<ObjectRow>, ReadError> {
-        let (mut objects, mut plain, mut opener) = (Vec::new(), Vec::new(), self.seals.opener()?);
+        let mut objects = Vec::new();
+        self.each_object(|row| objects.push(row))?;
+        Ok(objects)
+    }
+
+    /// Hands on the rows of the object table one by one, which takes 8 bytes of memory for each.
+    ///
+    /// # Errors
+    /// As [`Self::objects`]; some rows may have been handed on by then.
+    pub fn each_object(&self, mut take: impl FnMut(ObjectRow)) -> Result<(), ReadError> {
+        let mut distinct = Distinct::default();
+        self.pass_objects(|row| {
+            distinct.note(&row.id);
+            take(row);
+        })?;
+        if let Some(mut doubtful) = distinct.doubtful() {
+            self.pass_objects(|row| doubtful.note(&row.id))?;
+            doubtful.check()?;
+        }
+        Ok(())
+    }
+
+    fn pass_objects(&self, mut take: impl FnMut(ObjectRow)) -> Result<(), ReadError> {
+        let (mut rows, mut plain, mut opener) = (0, Vec::new(), self.seals.opener()?);
         for block in self.blocks.iter().filter(|b| b.section == Section::Objects) {
             // Before the block is opened, so that one that lies costs nothing.
             check_items(Section::Objects, u64::from(block.plain_length) / ROW as u64, block.items.into())?;
             self.plain(block, &mut opener, &mut plain)?;
-            decode_rows(&plain, &mut objects)?;
+            rows = decode_rows(&plain, rows, &mut take)?;
         }
-        check_distinct(&objects)?;
-        Ok(objects)
+        Ok(())
     }
 
     /// Checks the hashes of all blocks of a section, without decoding them.
@@ -257,7 +279,8 @@ impl<R: RandomRead> ManifestReader<R> {
     /// # Errors
     /// [`ReadError`] when the object table cannot be read; later errors come from the iterator.
     pub fn entries(&self) -> Result<Entries<'_, R>, ReadError> {
-        let lengths = self.objects()?.iter().map(|o| o.chunk_length).collect();
+        let mut lengths = Vec::new();
+        self.each_object(|row| lengths.push(row.chunk_length))?;
         Ok(Entries {
             reader: self,
             blocks: self.blocks.iter(),

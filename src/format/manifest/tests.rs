@@ -223,7 +223,7 @@ fn impossible_trees_are_refused() {
         let mut writer = ManifestWriter::new(Vec::new(), &Seals::zstd(3)).unwrap();
         let entries = [vec![small()[0].clone()], rest].concat();
         let written = entries.iter().try_for_each(|entry| writer.entry(entry));
-        let error = match written.and_then(|()| writer.finish(&owners(), &table(), &summary()).map(drop)) {
+        let error = match written.and_then(|()| writer.finish(&owners(), table(), &summary()).map(drop)) {
             Err(error) => error.to_string(),
             Ok(()) => panic!("{message}: written"),
         };
@@ -232,7 +232,7 @@ fn impossible_trees_are_refused() {
     let written = |entries: &[Entry]| {
         let mut writer = ManifestWriter::new(Vec::new(), &Seals::zstd(3)).unwrap();
         entries.iter().try_for_each(|entry| writer.entry(entry))?;
-        writer.finish(&owners(), &[], &summary()).map(drop)
+        writer.finish(&owners(), [] as [ObjectRow; 0], &summary()).map(drop)
     };
     assert!(written(&[fifo(1, "a")]).is_err(), "no root");
     assert!(written(&[]).is_err(), "nothing at all");
@@ -270,7 +270,7 @@ proptest! {
         let mut writer = ManifestWriter::new(Vec::new(), &Seals::zstd(3)).unwrap();
         // What is refused is left out, and costs nothing else.
         entries.retain(|entry| writer.entry(entry).is_ok());
-        let written = writer.finish(&owners(), &table(), &summary());
+        let written = writer.finish(&owners(), table(), &summary());
         prop_assert_eq!(written.is_ok(), !entries.is_empty());
         if let Ok((bytes, ..)) = written {
             prop_assert_eq!(read(&bytes).unwrap(), entries);
@@ -294,6 +294,6 @@ fn a_record_that_is_too_long_costs_itself() {
     let entries = [small()[0].clone(), long("a", 31), long("b", 33), long("c", 31), long("d", 0)];
     let taken = entries.each_ref().map(|entry| writer.entry(entry).is_ok());
     assert_eq!(taken, [true, true, false, true, true]);
-    let bytes = writer.finish(&owners(), &[], &summary()).unwrap().0;
+    let bytes = writer.finish(&owners(), [] as [ObjectRow; 0], &summary()).unwrap().0;
     assert_eq!(read(&bytes).unwrap(), [0, 1, 3, 4].map(|at| entries[at].clone()));
 }

@@ -1,7 +1,7 @@
 //! Writes a manifest as a stream: memory holds one block, whatever the tree's size.
 
 use super::index::{Block, LEFT_OUT, Section, encode_index, header};
-use super::objects::{MAX_OBJECTS, check_distinct, check_row, encode_objects};
+use super::objects::{MAX_OBJECTS, check_distinct, check_row, encode_row};
 use super::reader::MAX_PROBLEMS;
 use super::sequence::{Sequence, check_slice, invalid};
 use crate::format::notes::{MAX_LEFT_OUT, check_left_out_order, encode_left_out, encode_problem};
@@ -11,6 +11,7 @@ use crate::format::wire::{
 };
 use crate::format::{FormatError, Seal, Sealer, Seals};
 use crate::model::{ArchivePath, Digest, Entry, LeftOut, ObjectRow, Owners, Problem, Summary};
+use std::borrow::Borrow;
 use std::io::{self, Write};
 
 /// A block of records is closed once it has this many plain bytes.
@@ -115,18 +116,24 @@ impl<W: Write> ManifestWriter<W> {
         }
     }
 
-    fn check_objects(&self, objects: &[ObjectRow]) -> Result<(), FormatError> {
-        if objects.len() > MAX_OBJECTS {
-            let (size, limit) = (objects.len() as u64, MAX_OBJECTS as u64);
-            return Err(FormatError::TooLarge { what: "the object table".into(), size, limit });
+    fn check_objects(&self, objects: impl Iterator<Item = ObjectRow> + Clone) -> Result<(), FormatError> {
+        let mut needed = self.needed.iter();
+        let mut rows = 0;
+        for row in objects.clone() {
+            check_row(&row)?;
+            if let Some(&end) = needed.next() {
+                check_slice(&ArchivePath::root(), rows, end, row.chunk_length)?;
+            }
+            rows += 1;
+            if rows as usize > MAX_OBJECTS {
+                let (size, limit) = (objects.count() as u64, MAX_OBJECTS as u64);
+                return Err(FormatError::TooLarge { what: "the object table".into(), size, limit });
+            }
         }
-        objects.iter().try_for_each(check_row)?;
-        check_distinct(objects)?;
-        for (row, &end) in (0..).zip(&self.needed) {
-            let chunk = objects.get(row as usize).map_or(0, |object| object.chunk_length);
-            check_slice(&ArchivePath::root(), row, end, chunk)?;
+        for (row, &end) in (rows..).zip(needed) {
+            check_slice(&ArchivePath::root(), row, end, 0)?;
         }
-        Ok(())
+        check_distinct(objects.map(|row| row.id))
     }
 
     /// Notes a path that could not be read.
@@ -146,13 +153,14 @@ impl<W: Write> ManifestWriter<W> {
     pub fn finish(
         mut self,
         owners: &Owners,
-        objects: &[ObjectRow],
+        objects: impl IntoIterator<Item: Borrow<ObjectRow>, IntoIter: Clone>,
         summary: &Summary,
     ) -> io::Result<(W, Digest, Vec<Block>)> {
+        let mut objects = objects.into_iter().map(|row| *row.borrow());
         if self.sequence.is_at_start() {
             return Err(format_error(invalid("it has no root")));
         }
-        self.check_objects(objects).map_err(format_error)?;
+        self.check_objects(objects.clone()).map_err(format_error)?;
         self.close_block(Section::Entries)?;
         let mut room = MAX_RECORD;
         for problem in std::mem::take(&mut self.problems).into_iter().take(MAX_PROBLEMS) {
@@ -174,9 +182,11 @@ impl<W: Write> ManifestWriter<W> {
         decode_owners(&self.plain).map_err(format_error)?;
         self.items = 1;
         self.close_block(Section::Owners)?;
-        for rows in objects.chunks(ROWS_PER_BLOCK) {
-            self.plain = encode_objects(rows);
-            self.items = rows.len() as u32;
+        while let Some(row) = objects.next() {
+            for row in std::iter::once(row).chain(objects.by_ref().take(ROWS_PER_BLOCK - 1)) {
+                encode_row(&row, &mut self.plain);
+                self.items += 1;
+            }
             self.close_block(Section::Objects)?;
         }
         self.plain = encode_summary(summary).map_err(format_error)?;

@@ -6,12 +6,10 @@ use super::previous::Previous;
 use crate::archive::{ArchiveError, PendingManifest};
 use crate::data::StreamExtent;
 use crate::format::{FormatError, MAX_EXTENTS, MAX_PROBLEMS, check_entry};
-use crate::model::{
-    ArchivePath, Counts, Entry, Extent, Kind, LeftOut, ObjectId, Observer, PathStack, Problem,
-};
+use crate::model::{ArchivePath, Counts, Entry, Extent, Kind, LeftOut, Observer, PathStack, Problem};
 use crate::ops::Error;
 use crate::tree::{OwnerId, ids_in};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
 /// What was collected for a manifest besides its entries.
 #[derive(Default)]
@@ -22,17 +20,18 @@ pub(super) struct Collected {
     pub(super) missing: u64,
     /// What the walk left out, for reasons that the excludes do not tell.
     pub(super) left_out: Vec<LeftOut>,
-    /// The object table: each object once, with the bytes that the entries use of it.
-    pub(super) objects: Vec<(ObjectId, u64)>,
+    /// The object table: each object's number once, with the bytes that the entries use of it, as far as they can be counted.
+    pub(super) objects: Vec<(u32, u32)>,
     pub(super) uids: BTreeSet<u32>,
     pub(super) gids: BTreeSet<u32>,
     /// Paths that cannot be recorded.
     refused: HashSet<ArchivePath>,
     /// Where the entries have come to.
     path: PathStack,
-    rows: HashMap<ObjectId, u32>,
+    /// By number of an object: its row in the table, counted from 1; 0 where it has none.
+    rows: Vec<u32>,
     /// By chunk of the stream: the object.
-    chunks: Vec<ObjectId>,
+    chunks: Vec<u32>,
 }
 
 impl Collected {
@@ -62,7 +61,7 @@ impl Collected {
     }
 
     fn chunk(&mut self, chunk: StoredChunk) {
-        self.chunks.push(chunk.id);
+        self.chunks.push(chunk.object);
         if let Some(written) = chunk.written {
             self.counts.new_objects += 1;
             self.counts.new_chunk_bytes += u64::from(chunk.chunk_length);
@@ -166,8 +165,8 @@ impl Collected {
             Content::Kept => {
                 for extent in &mut file.extents {
                     if let Extent::Slice { object, length, .. } = extent {
-                        let id = previous.and_then(|p| p.object(*object)).ok_or_else(lost)?;
-                        *object = self.use_object(id, *length);
+                        let number = previous.and_then(|p| p.object(*object)).ok_or_else(lost)?;
+                        *object = self.use_object(number, *length);
                     }
                 }
             }
@@ -177,8 +176,8 @@ impl Collected {
                     file.extents.push(match extent {
                         StreamExtent::Hole { length } => Extent::Hole { length },
                         StreamExtent::Slice { chunk, offset, length } => {
-                            let id = *self.chunks.get(chunk as usize).ok_or_else(lost)?;
-                            Extent::Slice { object: self.use_object(id, length), offset, length }
+                            let number = *self.chunks.get(chunk as usize).ok_or_else(lost)?;
+                            Extent::Slice { object: self.use_object(number, length), offset, length }
                         }
                     });
                 }
@@ -188,14 +187,18 @@ impl Collected {
     }
 
     /// The row of an object in the new table, of which so many more bytes are used.
-    fn use_object(&mut self, id: ObjectId, bytes: u32) -> u32 {
-        let next = self.objects.len() as u32;
-        let row = *self.rows.entry(id).or_insert(next);
-        if row == next {
-            self.objects.push((id, 0));
+    fn use_object(&mut self, number: u32, bytes: u32) -> u32 {
+        let at = number as usize;
+        if self.rows.len() <= at {
+            self.rows.resize(at + 1, 0);
         }
+        if let Some(row) = self.rows.get_mut(at).filter(|row| **row == 0) {
+            self.objects.push((number, 0));
+            *row = self.objects.len() as u32;
+        }
+        let row = self.rows.get(at).map_or(0, |row| row - 1);
         if let Some((_, used)) = self.objects.get_mut(row as usize) {
-            *used += u64::from(bytes);
+            *used = used.saturating_add(bytes);
         }
         row
     }

@@ -94,16 +94,17 @@ impl<'a> KnownContents<'a> {
             if self.fetched > self.compared.saturating_mul(SHARE).saturating_add(FREE) {
                 return Ok(None);
             }
-            let Some(object) = self.previous.table().get(row as usize).copied() else { return Ok(None) };
+            let Some(number) = self.previous.object(row) else { return Ok(None) };
+            let Some(object) = self.inventory.row(number) else { return Ok(None) };
             self.fetched += u64::from(object.chunk_length);
             self.fetched_last = None;
             match self.reader.intact(&object.id, object.chunk_length) {
-                Ok(_) => self.inventory.prove(&object.id),
+                Ok(_) => self.inventory.prove(number),
                 Err(damage @ Damage::Unreachable(_)) => {
                     return Err(ArchiveError::Object { id: object.id, damage });
                 }
                 Err(_) => {
-                    self.inventory.doubt(&object.id);
+                    self.inventory.doubt(number);
                     return Ok(None);
                 }
             }

@@ -6,7 +6,7 @@
 
 use super::pack::Packer;
 use super::previous::Previous;
-use crate::model::{ArchivePath, Extent, Kind, ObjectId};
+use crate::model::{ArchivePath, Extent, Kind, ObjectRow};
 use crate::ops::{Error, Run};
 use crate::tree::{SourceError, SourceReader};
 use std::collections::BTreeMap;
@@ -41,7 +41,6 @@ pub(super) fn mend(
     let (total, mut mended, mut chunk) = (lost.len(), 0, Vec::new());
     for (row, slices) in lost {
         run.go_on()?;
-        let Some(row) = previous.table().get(row as usize) else { continue };
         chunk.resize(row.chunk_length as usize, 0);
         // A file that is gone or unreadable now is told of when it is met in its place.
         if assemble(source, slices, &mut chunk).is_ok_and(|whole| whole)
@@ -51,7 +50,7 @@ pub(super) fn mend(
             mended += 1;
         }
     }
-    previous.judge(packer.inventory);
+    previous.judge(packer.inventory)?;
     run.observer.warn(&format!(
         "the store has lost {total} of the objects that {} needs; the source still had all of {mended}, which are stored again",
         previous.manifest.id()
@@ -59,13 +58,13 @@ pub(super) fn mend(
     Ok(())
 }
 
-/// The lost objects, by row of the object table, with all of the files' slices of them.
-fn lost(previous: &Previous, packer: &Packer<'_>) -> Result<BTreeMap<u32, Vec<Slice>>, Error> {
-    let is_lost = |id: &ObjectId| !packer.inventory.is_known(id);
-    let rows = (0..).zip(previous.table()).filter(|(_, row)| is_lost(&row.id));
-    let mut lost: BTreeMap<u32, Vec<Slice>> = rows.map(|(row, _)| (row, Vec::new())).collect();
+/// The lost objects, with all of the files' slices of them.
+fn lost(previous: &Previous, packer: &Packer<'_>) -> Result<Vec<(ObjectRow, Vec<Slice>)>, Error> {
+    let rows = previous.lost(packer.inventory)?.into_iter();
+    let mut lost: BTreeMap<u32, (ObjectRow, Vec<Slice>)> =
+        rows.map(|(at, row)| (at, (row, Vec::new()))).collect();
     if lost.is_empty() {
-        return Ok(lost);
+        return Ok(Vec::new());
     }
     let (mut slices, mut bytes) = (0, 0);
     for entry in previous.entries(|_| {})? {
@@ -77,7 +76,7 @@ fn lost(previous: &Previous, packer: &Packer<'_>) -> Result<BTreeMap<u32, Vec<Sl
             let length = match extent {
                 Extent::Hole { length } => length,
                 Extent::Slice { object, offset, length } => {
-                    if let Some(lost) =
+                    if let Some((_, lost)) =
                         lost.get_mut(&object).filter(|_| slices < MAX_SLICES && bytes < MAX_PATHS)
                     {
                         // The slices of one file share its path.
@@ -93,7 +92,7 @@ fn lost(previous: &Previous, packer: &Packer<'_>) -> Result<BTreeMap<u32, Vec<Sl
             from += length;
         }
     }
-    Ok(lost)
+    Ok(lost.into_values().collect())
 }
 
 /// Fills `chunk` from the files. False where they do not have all of it.

@@ -23,7 +23,8 @@ pub(super) enum Packed {
 /// A chunk that the store has now.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StoredChunk {
-    pub(super) id: ObjectId,
+    /// Its number in the inventory.
+    pub(super) object: u32,
     pub(super) chunk_length: u32,
     /// Bytes that were written for it; none where the store had it.
     pub(super) written: Option<u32>,
@@ -89,16 +90,17 @@ impl<'a> Packer<'a> {
     /// Stores a chunk whose hash is `id`, where the store has it not.
     pub(super) fn pack(&mut self, id: ObjectId, chunk: &[u8]) -> Result<StoredChunk, Error> {
         let chunk_length = chunk.len() as u32;
-        let found = |written| Ok(StoredChunk { id, chunk_length, written });
-        match self.inventory.claim(&id, chunk_length) {
+        let (object, claim) = self.inventory.claim(&id, chunk_length);
+        let found = |written| Ok(StoredChunk { object, chunk_length, written });
+        match claim {
             Claim::Known => return found(None),
             Claim::Unproven if self.reader.is_intact(&id, chunk_length, &mut self.buffer) => {
-                self.inventory.prove(&id);
+                self.inventory.prove(object);
                 return found(None);
             }
             // What a crashed run left may be kept if it holds the chunk.
             Claim::Orphan if self.reader.is_intact(&id, chunk_length, &mut self.buffer) => {
-                if self.dry_run || self.inventory.adopt(&id)? {
+                if self.dry_run || self.inventory.adopt(&id, object)? {
                     return found(None);
                 }
             }
@@ -109,7 +111,7 @@ impl<'a> Packer<'a> {
             self.inventory.store(&id, &self.buffer)?;
         }
         let length = self.buffer.len() as u32;
-        self.inventory.stored(&id, length);
+        self.inventory.stored(object, length);
         self.observer.counters().objects_written.add(1);
         self.observer.counters().store_written.add(length.into());
         found(Some(length))

@@ -9,7 +9,7 @@ use super::previous::Previous;
 use super::result::BackedUp;
 use super::sources::{Before, Source, check_folder, check_likely, check_still_there, recorded};
 use crate::archive::{Inventory, Manifest, ManifestId, PendingManifest, SharedTrash};
-use crate::model::{ArchivePath, Completeness, ObjectRow, Owners, Summary, Timestamp};
+use crate::model::{ArchivePath, Completeness, Owners, Summary, Timestamp};
 use crate::ops::clock::now;
 use crate::ops::{Error, Run};
 use crate::tree::{OwnerNames, SourceError, SourceReader, SourceRoot};
@@ -26,7 +26,8 @@ pub(super) struct Ready {
     pub(super) manifest: PendingManifest,
     pub(super) id: ManifestId,
     pub(super) owners: Owners,
-    pub(super) objects: Vec<ObjectRow>,
+    /// The objects' numbers, with how much is used of each.
+    pub(super) objects: Vec<(u32, u32)>,
     pub(super) summary: Summary,
     /// The earlier manifest, where that names all of the objects.
     pub(super) based_on: Option<Manifest>,
@@ -176,8 +177,10 @@ impl Preparing<'_> {
     ) -> Result<Ready, Error> {
         manifest.left_out(collected.left_out);
         // Every chunk of this run is either known or stored by now, or the run has failed.
-        let objects = self.inventory.rows(&collected.objects);
-        let objects = objects.ok_or_else(|| Error::Bug(UNSTORED.to_owned()))?;
+        let objects = collected.objects;
+        if objects.iter().any(|(number, _)| self.inventory.row(*number).is_none()) {
+            return Err(Error::Bug(UNSTORED.to_owned()));
+        }
         let Labels { week, origin, excludes, host, tool } = self.labels.clone();
         let pvc = result.pvc.clone();
         let partial = result.completeness != Completeness::Complete;

@@ -11,10 +11,10 @@ use crate::ops::Error;
 pub(super) struct Previous {
     pub(super) manifest: Manifest,
     pub(super) summary: Summary,
-    /// By row of its object table: the object is known, and enough of it is in use.
-    usable: Vec<bool>,
-    /// The object table.
-    table: Vec<ObjectRow>,
+    /// The object table: the objects' numbers in the inventory.
+    table: Vec<u32>,
+    /// By row of the table.
+    rows: Vec<Usable>,
     /// Whether the living part of an object that is mostly dead is to move to new objects.
     compact: bool,
 }
@@ -51,38 +51,56 @@ impl Previous {
         // Damage that showed in the middle of the run would end it, and the next week's too.
         manifest.reader().check_blocks(Section::Entries).map_err(|e| manifest.error(e))?;
         let summary = manifest.summary().clone();
-        let table = manifest.objects()?;
-        let mut previous = Self { manifest, summary, usable: Vec::new(), table, compact };
-        previous.judge(inventory);
+        let mut previous = Self { manifest, summary, table: Vec::new(), rows: Vec::new(), compact };
+        previous.judge(inventory)?;
         Ok(previous)
     }
 
-    /// Whether it names all of these objects, in the order of their ids, and their files' lengths are the same.
-    pub(super) fn names_all(&self, objects: &[ObjectRow]) -> bool {
-        let mut mine = self.table.iter();
-        let same = |a: &ObjectRow, b: &ObjectRow| {
-            (a.id, a.chunk_length, a.stored_length) == (b.id, b.chunk_length, b.stored_length)
-        };
-        objects.iter().all(|row| mine.find(|known| known.id >= row.id).is_some_and(|known| same(known, row)))
+    /// Whether it names all of these objects, in this order, with the lengths that they have.
+    pub(super) fn names_all(&self, objects: &[(u32, u32)]) -> bool {
+        let mut mine = self.table.iter().zip(&self.rows);
+        objects.iter().all(|(number, _)| mine.any(|(known, row)| known == number && row.is_exact))
     }
 
     /// Tells which objects can be used again.
-    pub(super) fn judge(&mut self, inventory: &Inventory) {
+    ///
+    /// # Errors
+    /// [`ArchiveError`], where the table cannot be read.
+    pub(super) fn judge(&mut self, inventory: &Inventory) -> Result<(), ArchiveError> {
         // Compaction: of an object that is mostly dead, the living part moves to new objects. Judged by what the
         // manifest before used of it, since what this run will use is known only once it is through.
-        let alive = |used: u32, length: u32| !self.compact || u64::from(used) * 2 >= u64::from(length);
-        // Where two manifests do not agree on an object's length, one of them lies: its content is read anew.
-        let agrees = |row: &ObjectRow| {
-            let known = inventory.rows(&[(row.id, 0)]);
-            known.is_some_and(|known| known.iter().all(|known| known.chunk_length == row.chunk_length))
-        };
-        let usable =
-            |row: &ObjectRow| alive(row.used, row.chunk_length) && inventory.is_known(&row.id) && agrees(row);
-        self.usable = self.table.iter().map(usable).collect();
+        let alive = |row: &ObjectRow| !self.compact || u64::from(row.used) * 2 >= u64::from(row.chunk_length);
+        let (mut table, mut rows) = (Vec::new(), Vec::new());
+        self.manifest.each_object(|row| {
+            let number = inventory.number(&row.id);
+            // Where two manifests do not agree on an object's length, one of them lies: its content is read anew.
+            let known = inventory.row(number).filter(|known| known.chunk_length == row.chunk_length);
+            let is_exact = known.is_some_and(|known| known.stored_length == row.stored_length);
+            let length = known.filter(|_| alive(&row)).map_or(0, |known| known.chunk_length);
+            table.push(number);
+            rows.push(Usable { length, is_exact });
+        })?;
+        (self.table, self.rows) = (table, rows);
+        Ok(())
     }
 
-    /// The object table.
-    pub(super) fn table(&self) -> &[ObjectRow] {
+    /// The objects that it needs and the inventory does not know, by row of its table.
+    ///
+    /// # Errors
+    /// [`ArchiveError`], where the table cannot be read.
+    pub(super) fn lost(&self, inventory: &Inventory) -> Result<Vec<(u32, ObjectRow)>, ArchiveError> {
+        let (mut lost, mut numbers) = (Vec::new(), (0..).zip(&self.table));
+        self.manifest.each_object(|row| {
+            let Some((at, number)) = numbers.next() else { return };
+            if inventory.row(*number).is_none() {
+                lost.push((at, row));
+            }
+        })?;
+        Ok(lost)
+    }
+
+    /// The object table: the objects' numbers.
+    pub(super) fn table(&self) -> &[u32] {
         &self.table
     }
 
@@ -94,10 +112,9 @@ impl Previous {
     pub(super) fn can_reuse(&self, extents: &[Extent]) -> bool {
         extents.iter().all(|extent| match *extent {
             Extent::Slice { object, offset, length } => {
-                let row = object as usize;
                 let end = u64::from(offset) + u64::from(length);
-                self.usable.get(row).copied().unwrap_or(false)
-                    && self.table.get(row).is_some_and(|row| end <= u64::from(row.chunk_length))
+                let row = self.rows.get(object as usize);
+                row.is_some_and(|row| row.length > 0 && end <= u64::from(row.length))
             }
             Extent::Hole { .. } => true,
         })
@@ -120,10 +137,19 @@ impl Previous {
         }))
     }
 
-    /// The object in a row of its table.
-    pub(super) fn object(&self, row: u32) -> Option<crate::model::ObjectId> {
-        self.table.get(row as usize).map(|o| o.id)
+    /// The number of the object in a row of its table.
+    pub(super) fn object(&self, row: u32) -> Option<u32> {
+        self.table.get(row as usize).copied()
     }
+}
+
+/// What a row of an earlier table is good for.
+#[derive(Clone, Copy)]
+struct Usable {
+    /// The length of its chunk; 0 where the object is not known, or too little of it is in use.
+    length: u32,
+    /// Whether the object's file is as the table says.
+    is_exact: bool,
 }
 
 /// Finds files of an earlier manifest by something other than their path.

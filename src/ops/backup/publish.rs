@@ -4,8 +4,8 @@ use super::options::{BackupOptions, Labels};
 use super::prepare::{Prepared, Ready, prepare};
 use super::result::{BackedUp, Backup};
 use super::sources::{Source, check_sources};
-use crate::archive::{FinishedManifest, Inventory, look_again};
-use crate::model::{ObjectRow, PvcName};
+use crate::archive::{FinishedManifest, Inventory, Stored, look_again};
+use crate::model::PvcName;
 use crate::ops::clock::now;
 use crate::ops::{Error, Run};
 
@@ -48,7 +48,7 @@ pub fn backup(
     if options.dry_run {
         return Ok(Backup { sources: prepared.into_iter().map(|p| p.result).collect(), missing });
     }
-    let sources = publish(run, labels, prepared)?;
+    let sources = publish(run, labels, prepared, &inventory.close())?;
     Ok(Backup { sources, missing })
 }
 
@@ -61,19 +61,24 @@ struct Written {
 }
 
 /// Publishes what was prepared. Every object that a manifest names is there before it is published, and still there after.
-fn publish(run: Run<'_>, labels: &Labels, prepared: Vec<Prepared>) -> Result<Vec<BackedUp>, Error> {
-    let (mut needed, mut as_before, mut written) = (Vec::new(), Vec::new(), Vec::new());
+fn publish(
+    run: Run<'_>,
+    labels: &Labels,
+    prepared: Vec<Prepared>,
+    stored: &Stored,
+) -> Result<Vec<BackedUp>, Error> {
+    let (mut needed, mut as_before, mut written) = (Vec::<Vec<(u32, u32)>>::new(), Vec::new(), Vec::new());
     for Prepared { result, manifest } in prepared {
         let Some(Ready { manifest, id, owners, objects, summary, based_on }) = manifest else { continue };
-        let manifest = manifest.finish(id, &owners, &objects, &summary)?;
-        let objects_bytes = objects.iter().map(|o: &ObjectRow| u64::from(o.stored_length)).sum();
+        let manifest = manifest.finish(id, &owners, stored.rows(&objects), &summary)?;
+        let objects_bytes = stored.rows(&objects).map(|row| u64::from(row.stored_length)).sum();
         // What an earlier manifest names, which stands, no gc can have taken for unneeded.
         let stands = based_on.is_some_and(|earlier| run.archive.stands(&earlier));
-        if stands { &mut as_before } else { &mut needed }.extend(objects);
+        if stands { &mut as_before } else { &mut needed }.push(objects);
         written.push(Written { result, manifest, objects_bytes });
     }
     if !needed.is_empty() {
-        look_again(run.archive, &needed)?;
+        look_again(run.archive, needed.iter().flat_map(|used| stored.rows(used)))?;
     }
     needed.append(&mut as_before);
     run.go_on()?;
@@ -89,7 +94,7 @@ fn publish(run: Run<'_>, labels: &Labels, prepared: Vec<Prepared>) -> Result<Vec
         names.push(what);
     }
     let look = || {
-        look_again(run.archive, &needed)?;
+        look_again(run.archive, needed.iter().flat_map(|used| stored.rows(used)))?;
         ids.iter().try_for_each(|id| run.archive.still_stands(id))
     };
     look().map_err(Error::published(names.join(", "), true))?;

@@ -1,8 +1,9 @@
 //! A whole check: the manifests, then the objects, then who is hurt.
 
 use super::again::look_again;
-use super::contents::{Contents, Objects};
+use super::contents::Contents;
 use super::manifest::{blame, check_entries};
+use super::objects::Objects;
 use super::options::VerifyOptions;
 use super::reading::Reading;
 use super::repair::{Repair, repair};
@@ -10,7 +11,7 @@ use super::result::{Damaged, Hurts, Verified};
 use crate::archive::{
     Archive, ArchiveError, Damage, Listing, Manifest, ManifestId, ObjectReader, StoreLock, alike_pvcs, lock,
 };
-use crate::model::{Extent, FileContent, ObjectId, ObjectRow, Week, WeekRef};
+use crate::model::{Extent, FileContent, ObjectId, Week, WeekRef};
 use crate::ops::{Error, Run};
 use crate::store::LockMode;
 use std::collections::BTreeSet;
@@ -40,7 +41,7 @@ pub fn verify(run: Run<'_>, options: &VerifyOptions) -> Result<Verified, Error> 
     let future = archive.later_than_now(&all.iter().map(|m| m.id.week).collect());
     result.future = all.iter().map(|m| m.id.clone()).filter(|id| future.contains(&id.week)).collect();
     result.foreign = archive.foreign_names(&weeks)?;
-    let mut check = Check::new(run, &listing, options);
+    let mut check = Check::new(run, listing, options);
     let sound = check.manifests(selected, &mut result)?;
     let mut damage = check.objects(narrowed, &mut result)?;
     if !options.repair {
@@ -53,7 +54,7 @@ pub fn verify(run: Run<'_>, options: &VerifyOptions) -> Result<Verified, Error> 
     let orphans: BTreeSet<ObjectId> =
         damage.iter().filter(|(_, (_, row))| row.is_none()).map(|(id, _)| *id).collect();
     let Check { contents, mut objects, .. } = check;
-    let (blamed, wrong) = blame(archive, &sound, damage, &contents, (&mut objects, &listing))?;
+    let (blamed, wrong) = blame(archive, &sound, damage, &contents, &mut objects)?;
     (result.wrong_contents, result.unhashed) = (wrong, contents.found.too_much);
     result.sparse = contents.found.too_sparse;
     (result.damaged_objects, result.unchecked_objects) =
@@ -95,7 +96,6 @@ fn select(archive: &Archive, options: &VerifyOptions) -> Result<Vec<ManifestId>,
 /// A check on its way.
 struct Check<'a> {
     run: Run<'a>,
-    listing: &'a Listing,
     options: &'a VerifyOptions,
     objects: Objects,
     /// By number of the object: whether a sound manifest needs it.
@@ -105,9 +105,9 @@ struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    fn new(run: Run<'a>, listing: &'a Listing, options: &'a VerifyOptions) -> Self {
-        let (objects, contents, reading) = (Objects::default(), Contents::default(), Reading::default());
-        Self { run, listing, options, objects, needed: Vec::new(), contents, reading }
+    fn new(run: Run<'a>, listing: Listing, options: &'a VerifyOptions) -> Self {
+        let (objects, contents, reading) = (Objects::new(listing), Contents::default(), Reading::default());
+        Self { run, options, objects, needed: Vec::new(), contents, reading }
     }
 
     /// Checks the manifests; returns those that are sound.
@@ -146,15 +146,13 @@ impl<'a> Check<'a> {
     }
 
     fn manifest(&mut self, manifest: &Manifest) -> Result<Result<(), ArchiveError>, Error> {
-        let table = match manifest.objects() {
-            Ok(table) => table,
+        let numbers = match self.objects.number(manifest) {
+            Ok(numbers) => numbers,
             Err(error) => return Ok(Err(error)),
         };
-        // An object that was lost and stored anew may have another length than an older manifest says.
-        let numbers = self.objects.number(&table, self.listing);
         let (pvc, mut failed) = (&manifest.id().pvc, Ok(()));
         let checked = check_entries(manifest, |path, content| {
-            if !self.options.quick && failed.is_ok() && self.is_in_slice(content, &table) {
+            if !self.options.quick && failed.is_ok() && self.is_in_slice(content, &numbers) {
                 let full = self.contents.add((pvc, path), content, &numbers, &self.objects);
                 failed = if full { self.read(None) } else { Ok(()) };
             }
@@ -172,16 +170,16 @@ impl<'a> Check<'a> {
     }
 
     /// Of a part of the objects, contents are hashed that begin in it.
-    fn is_in_slice(&self, content: &FileContent, table: &[ObjectRow]) -> bool {
+    fn is_in_slice(&self, content: &FileContent, numbers: &[u32]) -> bool {
         let Some(slice) = self.options.slice else { return true };
         let first = content.extents.iter().find_map(|extent| match *extent {
-            Extent::Slice { object, .. } => table.get(object as usize),
+            Extent::Slice { object, .. } => numbers.get(object as usize),
             Extent::Hole { .. } => None,
         });
-        first.is_none_or(|row| slice.contains(&row.id))
+        first.and_then(|number| self.objects.id(*number)).is_none_or(|id| slice.contains(id))
     }
 
-    fn read(&mut self, last: Option<(Vec<u32>, Vec<ObjectId>)>) -> Result<(), Error> {
+    fn read(&mut self, last: Option<(Vec<u32>, Vec<u32>)>) -> Result<(), Error> {
         let (contents, objects) = (&mut self.contents, &self.objects);
         self.reading.read(self.run, contents, objects, last, self.options)
     }
@@ -189,22 +187,23 @@ impl<'a> Check<'a> {
     /// Checks the objects; returns what is wrong.
     fn objects(&mut self, narrowed: bool, result: &mut Verified) -> Result<Damaged, Error> {
         let is_needed = |number: &u32| self.needed.get(*number as usize).copied().unwrap_or(false);
-        let needed: Vec<u32> = (0..self.objects.len() as u32).filter(is_needed).collect();
+        let mut needed: Vec<u32> = self.objects.named().filter(is_needed).collect();
         result.referenced = needed.len() as u64;
-        let in_slice = |id: &ObjectId| self.options.slice.is_none_or(|slice| slice.contains(id));
-        let mut orphans: Vec<ObjectId> = Vec::new();
+        let id = |number: &u32| self.objects.id(*number);
+        let in_slice =
+            |n: &u32| self.options.slice.is_none_or(|slice| id(n).is_some_and(|id| slice.contains(id)));
+        let mut orphans: Vec<u32> = Vec::new();
         if !narrowed {
-            let is_orphan = |id: &ObjectId| self.objects.number_of(id).is_none_or(|n| !is_needed(&n));
-            orphans.extend(self.listing.iter().map(|(id, _)| *id).filter(is_orphan));
+            orphans.extend(self.objects.listed().filter(|number| !is_needed(number)));
             let theirs: BTreeSet<&ObjectId> = result.foreign.iter().flat_map(|f| &f.objects).collect();
-            result.unreferenced = orphans.iter().filter(|id| !theirs.contains(id)).count() as u64;
+            let is_theirs = |n: &&u32| id(n).is_some_and(|id| theirs.contains(id));
+            result.unreferenced = orphans.iter().filter(|n| !is_theirs(n)).count() as u64;
         }
         orphans.retain(in_slice);
-        let rows = |n: &u32| self.objects.get(*n).is_some_and(|row| in_slice(&row.id));
-        let needed: Vec<u32> = needed.into_iter().filter(rows).collect();
+        needed.retain(in_slice);
         result.objects = (needed.len() + orphans.len()) as u64;
-        let lengths = needed.iter().filter_map(|n| self.objects.get(*n)).map(|row| &row.id).chain(&orphans);
-        let bytes = lengths.filter_map(|id| self.listing.stored_length(id)).sum();
+        let ids = needed.iter().chain(&orphans).filter_map(id);
+        let bytes = ids.filter_map(|id| self.objects.listing().stored_length(id)).sum();
         self.run.observer.phase("checking objects", (!self.options.quick).then_some(bytes));
         if self.options.quick {
             return self.lengths(&needed);
@@ -227,7 +226,7 @@ impl<'a> Check<'a> {
             .map_err(Error::system("prepare decompression"))?;
         for row in needed.iter().filter_map(|number| self.objects.get(*number)) {
             let expected = row.stored_length.into();
-            let found = match self.listing.stored_length(&row.id) {
+            let found = match self.objects.listing().stored_length(&row.id) {
                 None => Damage::Missing,
                 // It may have been lost and stored anew at another level: then only its content can tell.
                 Some(found) if found != expected && reader.intact(&row.id, row.chunk_length).is_err() => {
@@ -235,7 +234,7 @@ impl<'a> Check<'a> {
                 }
                 Some(_) => continue,
             };
-            damage.insert(row.id, (found, Some(*row)));
+            damage.insert(row.id, (found, Some(row)));
         }
         Ok(damage)
     }

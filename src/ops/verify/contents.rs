@@ -4,8 +4,8 @@
 //! bytes; those of one path in several weeks go side by side, so that the objects that they share are read once. What two
 //! manifests say alike is looked at once.
 
-use crate::archive::Listing;
-use crate::model::{ArchivePath, Extent, FileContent, HASHED_ZEROS, ObjectId, ObjectRow};
+use super::objects::Objects;
+use crate::model::{ArchivePath, Extent, FileContent, HASHED_ZEROS};
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
@@ -18,12 +18,6 @@ const MAX_SEEN: usize = 3_500_000;
 const ABREAST: usize = 64;
 /// Slices in one step.
 const MAX_FEEDS: usize = 64 << 10;
-/// What contents may cost: bytes to hash, and as many bytes of chunks to decompress again. A manifest of a few KB can ask for
-/// years, and what it says of its chunks' lengths proves nothing: only the objects' files count. A large file that is nearly
-/// the same in each of many weeks asks for a hundred times their bytes.
-const FREE: u64 = 4 << 30;
-const FOR_EACH_STORED_BYTE: u64 = 1024;
-
 /// An object's number in [`Objects`], or none: a hole.
 #[derive(Clone, Copy)]
 struct Part {
@@ -43,54 +37,6 @@ struct Claim {
     parts: u32,
     /// Its place among those that are hashed in the order of their bytes; stands for its path until that is known.
     order: u64,
-}
-
-/// The objects that manifests name, by number.
-#[derive(Default)]
-pub(super) struct Objects {
-    numbers: HashMap<ObjectId, u32>,
-    rows: Vec<ObjectRow>,
-    /// Bytes of the objects' files that are there.
-    stored: u64,
-}
-
-impl Objects {
-    /// Numbers the objects of a table. `listing` has the objects that are there: of two rows of one object that one counts
-    /// which agrees with it.
-    pub(super) fn number(&mut self, table: &[ObjectRow], listing: &Listing) -> Vec<u32> {
-        let mut numbers = Vec::with_capacity(table.len());
-        for row in table {
-            let next = self.rows.len() as u32;
-            let number = *self.numbers.entry(row.id).or_insert(next);
-            match self.rows.get_mut(number as usize) {
-                Some(known) if listing.has(row) && !listing.has(known) => *known = *row,
-                Some(_) => {}
-                None => {
-                    self.stored += listing.stored_length(&row.id).unwrap_or(0);
-                    self.rows.push(*row);
-                }
-            }
-            numbers.push(number);
-        }
-        numbers
-    }
-
-    pub(super) fn get(&self, number: u32) -> Option<&ObjectRow> {
-        self.rows.get(number as usize)
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.rows.len()
-    }
-
-    /// Bytes that contents may cost.
-    fn affordable(&self) -> u64 {
-        self.stored.saturating_mul(FOR_EACH_STORED_BYTE).saturating_add(FREE)
-    }
-
-    pub(super) fn number_of(&self, id: &ObjectId) -> Option<u32> {
-        self.numbers.get(id).copied()
-    }
 }
 
 /// What was found of contents so far.
@@ -395,22 +341,5 @@ pub(super) fn hash_zeros(hasher: &mut blake3::Hasher, mut length: u64) {
         let part = length.min(ZEROS.len() as u64);
         hasher.update(ZEROS.get(..part as usize).unwrap_or(ZEROS));
         length -= part;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_repeats_itself_may_cost_more_in_a_larger_store() {
-        let affordable = |stored| Objects { stored, ..Objects::default() }.affordable();
-        assert_eq!(affordable(300), (4 << 30) + 300 * 1024, "a store of a few bytes names petabytes");
-        let (image, weeks) = (500 << 30, 52);
-        assert!(
-            affordable(image / 2) > weeks * image,
-            "an image that changes a little each week, compressed"
-        );
-        assert!(affordable(64 << 20) > 20 << 30, "a file of 20 GiB that repeats 64 MiB");
     }
 }

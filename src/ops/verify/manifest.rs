@@ -1,8 +1,9 @@
 //! Checking a manifest, and whom damaged objects hurt.
 
-use super::contents::{Contents, Objects};
+use super::contents::Contents;
+use super::objects::Objects;
 use super::result::{Damaged, DamagedObject, Hurts, MAX_NAMES};
-use crate::archive::{Archive, ArchiveError, Listing, Manifest, ManifestId};
+use crate::archive::{Archive, ArchiveError, Manifest, ManifestId};
 use crate::format::{FormatError, Section};
 use crate::model::{ArchivePath, Entry, Extent, FileContent, Kind, ObjectId, ObjectRow};
 use crate::ops::Error;
@@ -69,7 +70,7 @@ pub(super) fn blame(
     manifests: &[ManifestId],
     damage: Damaged,
     contents: &Contents,
-    (objects, listing): (&mut Objects, &Listing),
+    objects: &mut Objects,
 ) -> Result<(Vec<DamagedObject>, Hurts), Error> {
     // In the order of their names, by which they are found.
     let mut damaged: Vec<DamagedObject> = damage
@@ -87,12 +88,12 @@ pub(super) fn blame(
             Err(ArchiveError::Store(e)) if e.is_not_found() => continue,
             manifest => manifest?,
         };
-        let table = manifest.objects()?;
-        let concerned = table.iter().any(|row| find(&damaged, &row.id).is_some());
+        let numbers = objects.number(&manifest)?;
+        let is_damaged = |number: &u32| objects.id(*number).and_then(|id| find(&damaged, id));
+        let concerned = numbers.iter().any(|number| is_damaged(number).is_some());
         if !concerned && contents.found.wrong.is_empty() {
             continue;
         }
-        let numbers = objects.number(&table, listing);
         for entry in manifest.entries()? {
             let (path, Entry { kind: Kind::File(content), .. }) = entry? else { continue };
             if contents.is_wrong(&content, &numbers) {
@@ -103,7 +104,8 @@ pub(super) fn blame(
             }
             let rows: BTreeSet<u32> = content.extents.iter().filter_map(row).collect();
             for row in rows {
-                let found = table.get(row as usize).and_then(|row| find(&damaged, &row.id));
+                let object = numbers.get(row as usize).and_then(|number| objects.id(*number));
+                let found = object.and_then(|object| find(&damaged, object));
                 let Some(damaged) = found.and_then(|found| damaged.get_mut(found)) else { continue };
                 damaged.hurts.add(id, &path, &mut room);
             }

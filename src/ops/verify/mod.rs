@@ -4,6 +4,7 @@ mod again;
 mod check;
 mod contents;
 mod manifest;
+mod objects;
 mod options;
 mod reading;
 mod repair;

@@ -1,6 +1,7 @@
 //! Reading the objects, on several threads: each is checked, and the contents in it are hashed.
 
-use super::contents::{Contents, Feed, Objects, Order, Plan, hash_zeros, slice};
+use super::contents::{Contents, Feed, Order, Plan, hash_zeros, slice};
+use super::objects::Objects;
 use super::options::VerifyOptions;
 use super::result::Damaged;
 use crate::archive::{Damage, ObjectReader, SharedTrash};
@@ -49,7 +50,7 @@ struct Steps<'a> {
     singles: HashMap<u32, Range<usize>>,
     /// Objects that were not read for contents of more than one slice.
     rest: std::vec::IntoIter<u32>,
-    orphans: std::vec::IntoIter<ObjectId>,
+    orphans: std::vec::IntoIter<u32>,
     turns: u64,
 }
 
@@ -62,7 +63,7 @@ impl Steps<'_> {
                 None => return self.orphan(),
             },
         };
-        let row = *self.objects.get(number)?;
+        let row = self.objects.get(number)?;
         let counts = !self.was_read(number) && self.options.slice.is_none_or(|slice| slice.contains(&row.id));
         if let Some(read) = self.read.get_mut(number as usize) {
             *read = true;
@@ -86,7 +87,8 @@ impl Steps<'_> {
     }
 
     fn orphan(&mut self) -> Option<Step> {
-        let object = Object::Orphan(self.orphans.next()?);
+        let number = self.orphans.next()?;
+        let object = Object::Orphan(*self.objects.id(number)?);
         Some(Step { object, counts: true, singles: 0..0, feeds: Vec::new(), turn: 0 })
     }
 
@@ -126,17 +128,21 @@ impl Reading {
         run: Run<'_>,
         contents: &mut Contents,
         objects: &Objects,
-        last: Option<(Vec<u32>, Vec<ObjectId>)>,
+        last: Option<(Vec<u32>, Vec<u32>)>,
         options: &VerifyOptions,
     ) -> Result<(), Error> {
         self.read.resize(objects.len(), false);
         let (plan, order) = (contents.plan(), contents.order());
         let singles = plan.singles();
-        let mut rest: Vec<u32> = singles.keys().copied().collect();
         let (others, orphans) = last.unwrap_or_default();
-        rest.extend(others);
-        rest.sort_unstable();
-        rest.dedup();
+        let mut is_rest = vec![false; objects.len()];
+        for number in singles.keys().chain(&others) {
+            if let Some(is_rest) = is_rest.get_mut(*number as usize) {
+                *is_rest = true;
+            }
+        }
+        let is_rest = |number: &u32| is_rest.get(*number as usize).copied().unwrap_or(false);
+        let rest: Vec<u32> = objects.named().filter(is_rest).collect();
         let (read, rest, orphans) = (&mut self.read, rest.into_iter(), orphans.into_iter());
         let steps = Steps { plan: &plan, order, objects, options, read, singles, rest, orphans, turns: 0 };
         let hashers = (0..Plan::SLOTS).map(|_| Some(blake3::Hasher::new())).collect();

@@ -5,11 +5,11 @@ use super::state::{LocalStore, Unfinished};
 use crate::model::Timestamp;
 use crate::store::clock::Clock;
 use crate::store::contract::copy_file;
-use crate::store::disk::{Seen, SeenKind};
+use crate::store::disk::SeenKind;
 use crate::store::os::blocked;
 use crate::store::{
-    Blob, Item, ItemKind, Key, Lock, LockMode, Over, Stamp, Store, StoreError, StoreOperation as Op, Upload,
-    Version, Wait,
+    Blob, Item, ItemKind, Key, Listed, Lock, LockMode, Over, Stamp, Store, StoreError, StoreOperation as Op,
+    Upload, Version, Wait,
 };
 use std::io;
 use std::path::Path;
@@ -41,25 +41,43 @@ impl Store for LocalStore {
     }
 
     fn list(&self, folder: &Key) -> Result<Vec<Item>, StoreError> {
-        let listed = match self.patiently(|| self.disk().list(&self.path(folder))) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound && !self.disk().is_gone() => return Ok(Vec::new()),
-            // Something else stands there, which is passed over as other things that no store makes are.
-            Err(e) if blocked(&e) && *folder != Key::root() && !self.disk().is_gone() => {
-                return Ok(Vec::new());
+        let mut items = Vec::new();
+        self.each(folder, &mut |listed| match listed {
+            Listed::Anew => items.clear(),
+            Listed::Item(name, kind) => items.push(Item { name: name.to_owned(), kind }),
+        })?;
+        Ok(items)
+    }
+
+    fn each(&self, folder: &Key, found: &mut dyn FnMut(Listed<'_>)) -> Result<(), StoreError> {
+        let mut is_first = true;
+        let listed = self.patiently(|| {
+            if !std::mem::take(&mut is_first) {
+                found(Listed::Anew);
             }
-            listed => listed.map_err(|e| self.error(Op::List, folder, e))?,
+            self.disk().list(&self.path(folder), &mut |name, seen| {
+                let kind = match seen.kind {
+                    SeenKind::File => ItemKind::File { length: seen.length, modified: seen.modified },
+                    SeenKind::Folder => ItemKind::Folder,
+                    SeenKind::Other => ItemKind::Other,
+                };
+                // NFS gives such names to files that were deleted while open.
+                if !name.starts_with(".nfs") {
+                    found(Listed::Item(name, kind));
+                }
+            })
+        });
+        let is_empty = match &listed {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => !self.disk().is_gone(),
+            // Something else stands there, which is passed over as other things that no store makes are.
+            Err(e) if blocked(e) && *folder != Key::root() => !self.disk().is_gone(),
+            _ => false,
         };
-        // NFS gives such names to files that were deleted while open.
-        let ours = listed.into_iter().filter(|(name, _)| !name.starts_with(".nfs"));
-        let item = |(name, seen): (String, Seen)| {
-            let kind = match seen.kind {
-                SeenKind::File => ItemKind::File { length: seen.length, modified: seen.modified },
-                SeenKind::Folder => ItemKind::Folder,
-                SeenKind::Other => ItemKind::Other,
-            };
-            Item { name, kind }
-        };
-        Ok(ours.map(item).collect())
+        if is_empty {
+            found(Listed::Anew);
+            return Ok(());
+        }
+        listed.map_err(|e| self.error(Op::List, folder, e))
     }
 
     fn retire(

@@ -1,0 +1,169 @@
+//! Something that is known of each of many objects.
+
+use crate::archive::listing::Listing;
+use crate::model::ObjectId;
+use hashbrown::HashTable;
+use std::hash::{BuildHasher, RandomState};
+
+/// Maps objects to what is known of them. Of those that a look at the store showed this takes the memory of a `T`, since the
+/// listing has their ids already; of all others, that of a `T` and some 40 bytes.
+///
+/// Objects have numbers, which stand for them where there are many: first all that were listed, by id, then the others as
+/// they came.
+pub struct ObjectMap<T> {
+    listing: Listing,
+    listed: Vec<T>,
+    others: Vec<(ObjectId, T)>,
+    /// Places in `others`, by id.
+    places: HashTable<u32>,
+    hasher: RandomState,
+}
+
+impl<T: Clone + Default> ObjectMap<T> {
+    /// A map that has the default for all that is listed.
+    pub fn new(listing: Listing) -> Self {
+        let listed = vec![T::default(); listing.len()];
+        Self { listing, listed, others: Vec::new(), places: HashTable::new(), hasher: RandomState::new() }
+    }
+
+    /// What the look showed.
+    pub fn listing(&self) -> &Listing {
+        &self.listing
+    }
+
+    /// How many objects it has.
+    pub fn len(&self) -> usize {
+        self.listed.len() + self.others.len()
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the object of a number was listed.
+    pub fn is_listed(&self, number: u32) -> bool {
+        (number as usize) < self.listed.len()
+    }
+
+    /// The number of an object, if it is listed or was added.
+    pub fn number(&self, id: &ObjectId) -> Option<u32> {
+        self.listing.position(id).or_else(|| {
+            let hash = self.hasher.hash_one(id);
+            let is_it = |place: &u32| self.others.get(*place as usize).is_some_and(|(other, _)| other == id);
+            self.places.find(hash, is_it).map(|place| self.listed.len() as u32 + place)
+        })
+    }
+
+    /// The number of an object, which is added with the default if it is not there.
+    pub fn add(&mut self, id: &ObjectId) -> u32 {
+        if let Some(number) = self.number(id) {
+            return number;
+        }
+        let place = self.others.len() as u32;
+        self.others.push((*id, T::default()));
+        let (others, hasher) = (&self.others, &self.hasher);
+        let hash_of = |place: &u32| others.get(*place as usize).map_or(0, |(id, _)| hasher.hash_one(id));
+        self.places.insert_unique(hasher.hash_one(id), place, hash_of);
+        self.listed.len() as u32 + place
+    }
+
+    /// The object of a number.
+    pub fn id(&self, number: u32) -> Option<&ObjectId> {
+        match self.listing.at(number) {
+            Some(file) => Some(&file.id),
+            None => self.others.get((number as usize).checked_sub(self.listed.len())?).map(|(id, _)| id),
+        }
+    }
+
+    /// What is known of the object of a number.
+    pub fn get(&self, number: u32) -> Option<&T> {
+        match self.listed.get(number as usize) {
+            Some(known) => Some(known),
+            None => {
+                self.others.get((number as usize).checked_sub(self.listed.len())?).map(|(_, known)| known)
+            }
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn get_mut(&mut self, number: u32) -> Option<&mut T> {
+        let listed = self.listed.len();
+        match self.listed.get_mut(number as usize) {
+            Some(known) => Some(known),
+            None => self.others.get_mut((number as usize).checked_sub(listed)?).map(|(_, known)| known),
+        }
+    }
+
+    /// Forgets where the others are by id; from now on only numbers find them.
+    pub fn close(mut self) -> Self {
+        self.places = HashTable::new();
+        self
+    }
+
+    /// What is known of an object.
+    pub fn of(&self, id: &ObjectId) -> Option<&T> {
+        self.get(self.number(id)?)
+    }
+
+    /// All objects with what is known of them, by number.
+    pub fn iter(&self) -> impl Iterator<Item = (&ObjectId, &T)> {
+        let listed = self.listing.iter().map(|(id, _)| id).zip(&self.listed);
+        listed.chain(self.others.iter().map(|(id, known)| (id, known)))
+    }
+
+    /// Those that were not listed.
+    pub fn others(&self) -> impl Iterator<Item = (&ObjectId, &T)> {
+        self.others.iter().map(|(id, known)| (id, known))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::listing::{ObjectFile, ObjectFolder};
+
+    fn listing(ids: impl IntoIterator<Item = ObjectId>) -> Listing {
+        let mut folders = vec![Vec::new(); 16];
+        for id in ids {
+            folders[usize::from(id.0[0] >> 4)].push(ObjectFile::new(id, 9));
+        }
+        let folder = |mut files: Vec<ObjectFile>| {
+            files.sort_unstable();
+            ObjectFolder { files: files.into(), ..ObjectFolder::default() }
+        };
+        Listing::new(folders.into_iter().map(folder).collect())
+    }
+
+    #[test]
+    fn finds_what_is_listed_and_what_was_added() {
+        // Spread as hashes are, and crowded as somebody could make them.
+        let hashes = (0..20_000u32).map(|n| ObjectId::of(&n.to_le_bytes()));
+        let crowded = (0..20_000u32).map(|n| {
+            let mut id = [0x30; 32];
+            id[28..].copy_from_slice(&n.to_be_bytes());
+            ObjectId(id)
+        });
+        for ids in [hashes.collect::<Vec<_>>(), crowded.collect()] {
+            let (listed, others) = ids.split_at(12_000);
+            let mut map = ObjectMap::<u32>::new(listing(listed.iter().copied()));
+            assert!(others.iter().all(|id| map.number(id).is_none()));
+            for (value, id) in (1..).zip(&ids) {
+                let number = map.add(id);
+                assert_eq!(
+                    (map.id(number), map.is_listed(number)),
+                    (Some(id), listed.contains(id) || value <= 12_000)
+                );
+                *map.get_mut(number).unwrap() = value;
+                assert_eq!(map.add(id), number);
+            }
+            assert_eq!(map.len(), ids.len());
+            for (value, id) in (1..).zip(&ids) {
+                assert_eq!(map.of(id), Some(&value));
+            }
+            assert!(map.iter().zip(0..).all(|((id, _), number)| map.id(number) == Some(id)));
+            assert_eq!(map.others().count(), others.len());
+            assert!(map.id(20_000).is_none() && map.get(20_000).is_none());
+        }
+    }
+}
