@@ -1,18 +1,23 @@
-"""How time, memory and store operations of ours grow with the files, with the weeks, and with one large file."""
+"""How time, memory and store operations of ours grow with the files, the weeks, the objects, and with one large file."""
 
+import json
 import os
 import shutil
 import subprocess
 
 from measure import Failed, failure, middle, quiet, run, say, usage_of
 from storeops import COUNTED, KINDS, traced
-from trees import generated, generated_file, regular_files, settle
+from trees import generated, generated_file, noise, regular_files, settle
 
 FILES = (1_000, 10_000, 100_000, 1_000_000)
 WEEKS = (1, 4, 8)
 WEEKS_FILES = 100_000
 APPENDED_PERCENT = 1
 LARGE_FILE = 20 << 30
+# Of so many objects, about, the store is made: with chunks of 1 KiB that takes 1.3 GiB of data, where it would take 1 TB.
+OBJECTS = (10_000, 215_000, 1_000_000)
+SMALL_CHUNKS = {"min": 512, "avg": 1024, "max": 4096}
+OBJECTS_A_MIB = 771
 
 
 def backup(tool, tree, week=1):
@@ -85,6 +90,48 @@ def by_weeks(work, tool, rounds):
             points.append({**point, "store": usage_of(tool.store)})
     tool.remove()
     quiet(["rm", "-rf", tree])
+    return points
+
+
+def small_chunks(tool):
+    """Makes an empty store that has many objects of little data."""
+    tool.prepare()
+    quiet(tool.command("init"), env=tool.env)
+    description = os.path.join(tool.store, "store.json")
+    with open(description) as file:
+        store = json.load(file)
+    store["chunking"].update(SMALL_CHUNKS)
+    with open(description, "w") as file:
+        json.dump(store, file)
+
+
+def count_objects(tool):
+    return sum(len(names) for _, _, names in os.walk(os.path.join(tool.store, "objects")))
+
+
+def by_objects(work, tool, rounds):
+    points = []
+    for objects in OBJECTS:
+        say(f"growth: {objects:,} objects")
+        # Some more than that: where the chunks are cut is the data's choice.
+        tree = noise(-(-objects * 104 // 100 // OBJECTS_A_MIB), work)
+        settle()
+        small_chunks(tool)
+        point = {"first": timed(tool, backup(tool, tree)), "objects": count_objects(tool)}
+        point["nochange"] = timed(tool, backup(tool, tree), rounds)
+        for number, path in enumerate(regular_files(tree)[::100]):
+            with open(path, "wb") as file:
+                file.write(os.urandom(1 << 20))
+        settle()
+        point["changed"] = timed(tool, backup(tool, tree, 2))
+        point["verify"] = timed(tool, tool.verify(tree, None), rounds)
+        point["gc"] = timed(tool, tool.command("gc"), rounds)
+        out = os.path.join(work, "out")
+        one = os.path.relpath(regular_files(tree)[0], tree)
+        point["one"] = timed(tool, [*tool.restore(1, tree, out), "--path", one])
+        quiet(["rm", "-rf", out, tree])
+        tool.remove()
+        points.append(point)
     return points
 
 

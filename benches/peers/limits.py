@@ -8,4 +8,6 @@ QUICK = {
     "unchanged_growth_kb": 200,
     "ten_operations": 110,
     "ten_growth_kb": 250,
+    "bytes_an_object": 200,
+    "names_mib": 56,
 }

@@ -4,11 +4,15 @@ import os
 import shutil
 import subprocess
 
+from growth import count_objects, small_chunks
 from limits import QUICK
-from measure import Failed, differences, failure, quiet, say, usage_of
+from measure import Failed, differences, failure, quiet, run, say, usage_of
 from storeops import traced
 from tools import Tar, Weekvault
-from trees import Appended, roundcube, settle
+from trees import Appended, noise, roundcube, settle
+
+
+NAMES = 300_000
 
 
 class Checks:
@@ -50,6 +54,7 @@ def check(work, own):
     tar.prepare()
     try:
         compare(checks, tool, tar, tree, os.path.join(work, "out"))
+        remember(checks, tool, work)
     except Failed as failed:
         print(f"FAILED  {failed}")
         checks.missed.append("a command failed")
@@ -85,3 +90,30 @@ def compare(checks, tool, tar, tree, out):
         checks.at_most("differences that rsync finds after it", len(differences(out, tree)), 0)
     quiet(tool.verify(tree, None), env=tool.env)
     print("ok      verify finds no damage")
+
+
+def remember(checks, tool, work):
+    """What a command remembers of each object and of each name."""
+    peaks = {}
+    for files in (1, 80):
+        tree = noise(files, work)
+        settle()
+        small_chunks(tool)
+        quiet(tool.backup(1, tree), env=tool.env)
+        commands = {"an unchanged run": tool.backup(1, tree), "verify": tool.verify(tree, None), "gc": tool.command("gc")}
+        objects = count_objects(tool)
+        for name, command in commands.items():
+            peaks.setdefault(name, []).append((run(command, env=tool.env)["rss"], objects))
+        quiet(["rm", "-rf", tree])
+    for name, ((base, few), (peak, many)) in peaks.items():
+        checks.at_most(f"memory of {name}", (peak - base) / (many - few), QUICK["bytes_an_object"], " bytes an object")
+    tree = os.path.join(work, "trees", "names")
+    os.makedirs(tree)
+    for number in range(NAMES):
+        with open(os.path.join(tree, f"{number * 7919 % NAMES:09}.{'x' * 50}"), "wb"):
+            pass
+    settle()
+    tool.prepare()
+    peak = run(tool.backup(1, tree), env=tool.env)["rss"] / (1 << 20)
+    checks.at_most(f"memory for a folder of {NAMES:,} names", peak, QUICK["names_mib"], " MiB")
+    quiet(["rm", "-rf", tree])

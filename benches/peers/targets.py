@@ -87,6 +87,17 @@ def latency(name):
     return lambda data: data["latency"][OURS][name] / data["latency"]["rsync"][name]
 
 
+def by_objects(least):
+    """The peak of the smallest store that has so many objects."""
+    def value(data):
+        points = [point for point in data.get("objects", ()) if point["objects"] >= least]
+        if not points:
+            return None
+        point = min(points, key=lambda point: point["objects"])
+        return peak(*(taken for run, taken in point.items() if run != "objects"))
+    return value
+
+
 TARGETS = (
     Target("first", "first backup, of `tar | zstd -3 -T2`", 0.95, against("first", "tar")),
     Target("first-store", "store after it, of that archive", 1.08,
@@ -107,6 +118,8 @@ TARGETS = (
            lambda d: floor(d, "verify") / step(d, OURS, "verify"), at_least=True),
     Target("rss", "peak RSS in every step", 64, lambda d: peak(*all_steps(d)), " MiB"),
     Target("rss-million", "peak RSS with 1,000,000 files", 128, million, " MiB"),
+    Target("rss-objects", "peak RSS with 1,000,000 objects", 128, by_objects(1_000_000), " MiB"),
+    Target("rss-fewer-objects", "peak RSS with 215,000 objects", 72, by_objects(215_000), " MiB"),
     Target("rss-large", "peak RSS with one file of 20 GiB", 128, large_file, " MiB"),
     Target("ops-first", "files that a first backup creates", 1000, lambda d: d["operations"][OURS]["first"]["create"], ""),
     Target("ops-nochange", "store operations of a run without changes", 100, operations("nochange"), ""),

@@ -64,6 +64,18 @@ def generated_file(path, size):
             file.write(noise)
 
 
+def noise(files, work):
+    """A tree of files of 1 MiB that no tool can compress, in folders of a hundred."""
+    tree = os.path.join(work, "trees", f"noise-{files}")
+    quiet(["rm", "-rf", tree])
+    for number in range(files):
+        folder = os.path.join(tree, f"{number // 100:04}")
+        os.makedirs(folder, exist_ok=True)
+        with open(os.path.join(folder, f"{number:06}"), "wb") as file:
+            file.write(hashlib.shake_256(b"%d" % number).digest(1 << 20))
+    return tree
+
+
 def settle():
     time.sleep(SETTLE_SECONDS)
 
