@@ -120,4 +120,33 @@ impl Manifest {
         let entries = self.0.reader.entries().map_err(|e| self.error(e))?;
         Ok(entries.map(|entry| entry.map_err(|e| self.error(e))))
     }
+
+    /// The same from `path` on, or a little before it; what comes before is not read.
+    ///
+    /// # Errors
+    /// [`ArchiveError`], naming the file.
+    pub fn entries_from(
+        &self,
+        path: &ArchivePath,
+    ) -> Result<impl Iterator<Item = Result<(ArchivePath, Entry), ArchiveError>>, ArchiveError> {
+        let entries = self.0.reader.entries_from(path).map_err(|e| self.error(e))?;
+        Ok(entries.map(|entry| entry.map_err(|e| self.error(e))))
+    }
+
+    /// All entries, as far as they can be made sense of: what cannot be is handed to `damaged`, and is as if it were not there.
+    ///
+    /// # Errors
+    /// [`ArchiveError`], naming the file; of those that the stream yields none is [`ArchiveError::Format`].
+    pub fn readable(
+        &self,
+        mut damaged: impl FnMut(&ArchiveError),
+    ) -> Result<impl Iterator<Item = Result<(ArchivePath, Entry), ArchiveError>>, ArchiveError> {
+        Ok(self.entries()?.filter(move |entry| match entry {
+            Err(error @ ArchiveError::Format { .. }) => {
+                damaged(error);
+                false
+            }
+            _ => true,
+        }))
+    }
 }

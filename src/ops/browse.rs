@@ -81,13 +81,13 @@ pub fn ls(
 ) -> Result<(), Error> {
     let owners = manifest.owners()?;
     let mut found = None;
-    for entry in manifest.entries()? {
+    for entry in manifest.entries_from(path)? {
         let (at, entry) = entry?;
-        if !at.is_within(path) {
-            // Past it: what is below a path follows it at once.
-            if found.is_some() {
-                break;
-            }
+        // What is below a path follows it at once.
+        if at > *path && !at.is_within(path) {
+            break;
+        }
+        if at < *path {
             continue;
         }
         let base = *found.get_or_insert(entry.depth);
@@ -150,7 +150,7 @@ pub fn cat(run: Run<'_>, manifest: &Manifest, path: &ArchivePath, out: &mut dyn 
 }
 
 fn find(manifest: &Manifest, path: &ArchivePath) -> Result<Entry, Error> {
-    for entry in manifest.entries()? {
+    for entry in manifest.entries_from(path)? {
         let (at, entry) = entry?;
         if at == *path {
             return Ok(entry);

@@ -279,17 +279,65 @@ impl<R: RandomRead> ManifestReader<R> {
     /// # Errors
     /// [`ReadError`] when the object table cannot be read; later errors come from the iterator.
     pub fn entries(&self) -> Result<Entries<'_, R>, ReadError> {
+        self.entries_after(0)
+    }
+
+    /// The same from `path` on, or a little before it: the blocks before the one that has it are not read. Which one that is
+    /// is found by halving.
+    ///
+    /// # Errors
+    /// As [`Self::entries`].
+    pub fn entries_from(&self, path: &ArchivePath) -> Result<Entries<'_, R>, ReadError> {
+        let blocks: Vec<usize> = (0..)
+            .zip(&self.blocks)
+            .filter(|(_, b)| b.section == Section::Entries)
+            .map(|(at, _)| at)
+            .collect();
+        let (mut opener, mut plain) = (self.seals.opener()?, Vec::new());
+        let (mut from, mut to) = (0, blocks.len());
+        while to - from > 1 {
+            let middle = from + (to - from) / 2;
+            let block = blocks.get(middle).and_then(|at| self.blocks.get(*at));
+            match block.map(|block| self.block_start(block, &mut opener, &mut plain)) {
+                Some(Ok(start)) if start <= *path => from = middle,
+                Some(Ok(_)) => to = middle,
+                // Where one is damaged, that shows on the way from the beginning.
+                _ => return self.entries_after(0),
+            }
+        }
+        self.entries_after(blocks.get(from).copied().unwrap_or(0))
+    }
+
+    /// The path of a block's first entry.
+    fn block_start(
+        &self,
+        block: &Block,
+        opener: &mut Opener,
+        plain: &mut Vec<u8>,
+    ) -> Result<ArchivePath, ReadError> {
+        self.plain(block, opener, plain)?;
+        let (folder, used) = decode_context(plain)?;
+        let (entry, _) = decode_entry(plain.get(used..).unwrap_or_default())?;
+        Ok(entry.name.map_or_else(ArchivePath::root, |name| folder.child(&name)))
+    }
+
+    /// The entries of the blocks from one of all the index's on.
+    fn entries_after(&self, first: usize) -> Result<Entries<'_, R>, ReadError> {
         let mut lengths = Vec::new();
         self.each_object(|row| lengths.push(row.chunk_length))?;
+        let mut sequence = Sequence::default();
+        if first > 0 {
+            sequence.break_off();
+        }
         Ok(Entries {
             reader: self,
-            blocks: self.blocks.iter(),
+            blocks: self.blocks.get(first..).unwrap_or_default().iter(),
             opener: self.seals.opener()?,
             lengths,
             plain: Vec::new(),
             at: 0,
             left: 0,
-            sequence: Sequence::default(),
+            sequence,
         })
     }
 }

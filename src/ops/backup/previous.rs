@@ -125,16 +125,9 @@ impl Previous {
     /// program could write it; it must not end the runs that come after it.
     pub(super) fn entries(
         &self,
-        mut unreadable: impl FnMut(&ArchiveError),
+        unreadable: impl FnMut(&ArchiveError),
     ) -> Result<impl Iterator<Item = Result<(ArchivePath, Entry), ArchiveError>>, ArchiveError> {
-        let entries = self.manifest.entries()?;
-        Ok(entries.filter(move |entry| match entry {
-            Err(error @ ArchiveError::Format { .. }) => {
-                unreadable(error);
-                false
-            }
-            _ => true,
-        }))
+        self.manifest.readable(unreadable)
     }
 
     /// The number of the object in a row of its table.

@@ -301,12 +301,8 @@ impl Restoring<'_, '_, '_> {
         }
         let wanted = std::mem::take(&mut self.detached);
         let (mut links, mut found) = (Vec::new(), BTreeSet::new());
-        for entry in manifest.entries()? {
-            let (first, mut entry) = match entry {
-                // Told when it was met first.
-                Err(ArchiveError::Format { .. }) => continue,
-                entry => entry?,
-            };
+        for entry in manifest.readable(|_| ())? {
+            let (first, mut entry) = entry?;
             if matches!(entry.kind, Kind::Directory | Kind::HardLink(_)) {
                 continue;
             }

@@ -45,8 +45,7 @@ impl<'a> Linking<'a> {
         let bad = |e: SourceError| Error::Target { path: root.clone(), reason: e.to_string() };
         let tree = Target::open(root, owners.clone()).map_err(bad)?;
         // What a damaged part had was told when that tree was made.
-        let whole = |entry: &Result<_, ArchiveError>| !matches!(entry, Err(ArchiveError::Format { .. }));
-        let entries: Entries<'_> = Box::new(manifest.entries()?.filter(whole));
+        let entries: Entries<'_> = Box::new(manifest.readable(|_| ())?);
         Ok(Some(Self { entries: Cursor::new(entries)?, owners, tree, failed: Arc::clone(failed) }))
     }
 

@@ -3,7 +3,7 @@
 use super::apply::Restoring;
 use super::look::{Batch, Looking, Worker};
 use super::select::Selection;
-use crate::archive::{ArchiveError, Manifest};
+use crate::archive::Manifest;
 use crate::model::Kind;
 use crate::ops::parallel::{Bounds, Room, Work, ordered, with_threads};
 use crate::ops::{Error, Run};
@@ -56,14 +56,9 @@ struct Feed<'a> {
 impl Feed<'_> {
     fn run<'p, R: Send>(mut self, work: &Work<Batch<'p>, R>, room: &'p Room) -> Result<(), Error> {
         let (mut entries, mut bytes) = (Vec::with_capacity(BATCH), 0);
-        for entry in self.manifest.entries()? {
-            let (path, entry) = match entry {
-                Err(error @ ArchiveError::Format { .. }) => {
-                    self.looking.report.damaged(&error);
-                    continue;
-                }
-                entry => entry?,
-            };
+        let report = self.looking.report;
+        for entry in self.manifest.readable(|error| report.damaged(error))? {
+            let (path, entry) = entry?;
             // Folders are looked at even on the way: they may have to be made.
             if self.selection.selects(&path) || entry.kind == Kind::Directory {
                 bytes += path.as_bytes().len() + entry.weight();

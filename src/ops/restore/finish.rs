@@ -63,11 +63,7 @@ impl Finishing<'_> {
         // Each folder is in the one before: the path of the last tells of all.
         let (mut stack, mut at) = (Vec::<Open>::new(), ArchivePath::root());
         for entry in entries {
-            let (path, entry) = match entry {
-                // Told when it was met first.
-                Err(ArchiveError::Format { .. }) => continue,
-                entry => entry?,
-            };
+            let (path, entry) = entry?;
             while !path.is_within(&at)
                 && let Some(mut open) = stack.pop()
             {

@@ -18,15 +18,13 @@ pub(super) fn dry_run_of_nothing(
     for tell_links in [false, true] {
         let (mut selection, mut ancestors) = (options.selection.clone(), MissingFolders::default());
         let mut detached = PathHashes::default();
-        for entry in manifest.entries()? {
-            let (path, entry) = match entry {
-                Err(ArchiveError::Format { .. }) if tell_links => continue,
-                Err(error @ ArchiveError::Format { .. }) => {
-                    report.damaged(&error);
-                    continue;
-                }
-                entry => entry?,
-            };
+        let damaged = |error: &ArchiveError| {
+            if !tell_links {
+                report.damaged(error);
+            }
+        };
+        for entry in manifest.readable(damaged)? {
+            let (path, entry) = entry?;
             ancestors.enter(&path);
             match (&entry.kind, selection.selects(&path)) {
                 _ if path.is_root() => {}

@@ -2,7 +2,7 @@
 
 use super::look::{Looking, Worker};
 use super::options::RestoreOptions;
-use crate::archive::{ArchiveError, Manifest};
+use crate::archive::Manifest;
 use crate::data::Compare;
 use crate::model::Problem;
 use crate::ops::{Error, Run};
@@ -19,12 +19,9 @@ pub(super) fn read_back(
     let mut worker = Worker::new(Looking { compare, ..looking })?;
     let mut selection = options.selection.clone();
     run.observer.phase("reading back", None);
-    for entry in manifest.entries()? {
-        let (path, entry) = match entry {
-            // Told when it was met first.
-            Err(ArchiveError::Format { .. }) => continue,
-            entry => entry?,
-        };
+    // What is damaged was told of when it was met first.
+    for entry in manifest.readable(|_| ())? {
+        let (path, entry) = entry?;
         if !selection.selects(&path) {
             continue;
         }

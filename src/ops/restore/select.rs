@@ -87,12 +87,8 @@ impl Selection {
         if !self.patterns.iter().any(both_ways) {
             return Ok(self);
         }
-        for entry in manifest.entries()? {
-            let path = match entry {
-                Ok((path, _)) => path,
-                Err(ArchiveError::Format { .. }) => continue,
-                Err(error) => return Err(error),
-            };
+        for entry in manifest.readable(|_| ())? {
+            let (path, _) = entry?;
             for pattern in self.patterns.iter_mut().filter(|p| p.path.as_ref() == Some(&path)) {
                 pattern.glob = None;
             }
@@ -169,12 +165,8 @@ pub(super) fn check_selection(selection: &Selection, manifest: &Manifest) -> Res
         return Ok(());
     }
     let mut selection = selection.clone();
-    for entry in manifest.entries()? {
-        match entry {
-            Ok((path, _)) => drop(selection.selects(&path)),
-            Err(ArchiveError::Format { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
+    for entry in manifest.readable(|_| ())? {
+        selection.selects(&entry?.0);
     }
     match selection.unmatched().next() {
         None => Ok(()),

@@ -74,9 +74,8 @@ impl Paths<()> {
     fn of(
         manifest: &Manifest,
     ) -> Result<Paths<impl Iterator<Item = Result<ArchivePath, ArchiveError>> + '_>, ArchiveError> {
-        let entries = manifest.entries()?.map(|entry| entry.map(|(path, _)| path));
         // What a damaged part has cannot be told; a restore tells of it.
-        let entries = entries.filter(|entry| !matches!(entry, Err(ArchiveError::Format { .. })));
+        let entries = manifest.readable(|_| ())?.map(|entry| entry.map(|(path, _)| path));
         Ok(Paths { entries, next: None })
     }
 }

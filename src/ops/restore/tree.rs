@@ -86,7 +86,7 @@ pub fn restore_beside(
         detached: detached_links,
         firsts,
     };
-    finishing.run(manifest.entries()?, options.selection.clone())?;
+    finishing.run(manifest.readable(|_| ())?, options.selection.clone())?;
     if options.verify && !options.dry_run {
         read_back(run, manifest, options, looking)?;
     }
