@@ -3,7 +3,7 @@
 use super::copies::Copy;
 use super::previous::Previous;
 use crate::archive::ArchiveError;
-use crate::data::{Change, Compare, Cursor};
+use crate::data::{Change, Compare, Merge, Merged, Placed};
 use crate::format::MAX_LEFT_OUT;
 use crate::model::{ArchivePath, Entry, Kind, LeftOut, LeftOutReason, NodeKind, Observer, Problem, Stat};
 use crate::ops::Error;
@@ -105,8 +105,22 @@ pub(super) struct Scan<'a> {
     pub(super) observer: &'a dyn Observer,
 }
 
-/// The entries of the manifest before, which go along with the walk.
-type Earlier<'a> = Cursor<Entry, Box<dyn Iterator<Item = Result<(ArchivePath, Entry), ArchiveError>> + 'a>>;
+/// The entries of the manifest before.
+type Earlier<'a> = Box<dyn Iterator<Item = Result<(ArchivePath, Entry), ArchiveError>> + 'a>;
+
+impl Placed for Walked {
+    fn path(&self) -> &ArchivePath {
+        match self {
+            Self::Found(found) => &found.path,
+            Self::Problem(problem) => &problem.path,
+            Self::Skipped(path, _) | Self::Vanished(path) => path,
+            Self::LeftOut(place) => &place.path,
+        }
+    }
+}
+
+/// Entries that are gone, between two questions whether to stop.
+const GONE: u64 = 1024;
 
 impl<'a> Scan<'a> {
     /// Hands the steps for a whole source to `work`, in path order.
@@ -116,11 +130,21 @@ impl<'a> Scan<'a> {
         work: &Work<Vec<Step>, R>,
     ) -> Result<Scanned, Error> {
         let mut scanned = Scanned::default();
-        let mut before = self.before()?;
         let mut heads = Heads::new();
         let (mut steps, mut bytes) = (Vec::with_capacity(self.pieces.steps), 0);
-        for walked in walk {
-            let Some(step) = self.step(walked, before.as_mut(), &mut heads, &mut scanned)? else { continue };
+        for merged in Merge::new(walk.map(Ok), self.before()?) {
+            let (walked, before) = match merged? {
+                Merged::Left(walked) => (walked, None),
+                Merged::Both(walked, (_, before)) => (walked, Some(before)),
+                Merged::Right(_) => {
+                    scanned.removed += 1;
+                    if scanned.removed.is_multiple_of(GONE) && self.observer.cancelled() {
+                        return Err(Error::Cancelled);
+                    }
+                    continue;
+                }
+            };
+            let Some(step) = self.step(walked, before, &mut heads, &mut scanned)? else { continue };
             let size = match &step {
                 Step::Read { found, content: true, .. } => found.stat.size,
                 _ => 0,
@@ -144,34 +168,31 @@ impl<'a> Scan<'a> {
             // A taker that is gone says itself what is wrong.
             let _ = work.send(steps);
         }
-        if let Some(before) = before {
-            before.finish(|_, _| {
-                scanned.removed += 1;
-                Ok::<_, ArchiveError>(())
-            })?;
-        }
         Ok(scanned)
     }
 
-    fn before(&self) -> Result<Option<Earlier<'a>>, Error> {
-        let Some(previous) = self.previous else { return Ok(None) };
+    fn before(&self) -> Result<Earlier<'a>, ArchiveError> {
+        let Some(previous) = self.previous else { return Ok(Box::new(std::iter::empty())) };
         let (observer, mut told) = (self.observer, false);
         let entries = previous.entries(move |error| {
             if !std::mem::replace(&mut told, true) {
                 observer.warn(&format!("in part not compared with: {error}"));
             }
         })?;
-        Ok(Some(Cursor::new(Box::new(entries) as Box<dyn Iterator<Item = _>>)?))
+        Ok(Box::new(entries))
     }
 
-    /// What is to be done about something that was met; none where it is only counted.
+    /// What is to be done about something that was met, and that the manifest before has as `before`; none where it is only
+    /// counted.
     fn step(
         &mut self,
         walked: Walked,
-        before: Option<&mut Earlier<'a>>,
+        before: Option<Entry>,
         heads: &mut Heads,
         scanned: &mut Scanned,
     ) -> Result<Option<Step>, Error> {
+        let is_found = matches!(walked, Walked::Found(_));
+        scanned.removed += u64::from(before.is_some() && !is_found);
         match walked {
             Walked::Skipped(..) => scanned.skipped += 1,
             Walked::LeftOut(place) => {
@@ -187,13 +208,6 @@ impl<'a> Scan<'a> {
             Walked::Problem(problem) => return Ok(Some(Step::Problem(problem))),
             Walked::Found(found) => {
                 self.observer.counters().entries.add(1);
-                let before = match before {
-                    Some(before) => before.take(&found.path, |_, _| {
-                        scanned.removed += 1;
-                        Ok::<_, ArchiveError>(())
-                    })?,
-                    None => None,
-                };
                 let (compare, copy) = (self.compare.as_ref(), self.copy.as_mut());
                 return Ok(Some(step(found, before, self.previous, compare, copy, heads)?));
             }

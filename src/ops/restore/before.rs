@@ -2,7 +2,7 @@
 
 use super::options::Owner;
 use crate::archive::{ArchiveError, Manifest};
-use crate::data::Cursor;
+use crate::data::Along;
 use crate::model::{ArchivePath, Entry, Kind};
 use crate::ops::Error;
 use crate::tree::{OwnerMap, OwnerNames, SourceError, Target};
@@ -25,7 +25,7 @@ type Entries<'a> = Box<dyn Iterator<Item = Result<(ArchivePath, Entry), ArchiveE
 
 /// Links to the tree before, in path order.
 pub(super) struct Linking<'a> {
-    entries: Cursor<Entry, Entries<'a>>,
+    entries: Along<Entries<'a>>,
     owners: OwnerMap,
     tree: Target,
     failed: Arc<BTreeSet<ArchivePath>>,
@@ -46,7 +46,7 @@ impl<'a> Linking<'a> {
         let tree = Target::open(root, owners.clone()).map_err(bad)?;
         // What a damaged part had was told when that tree was made.
         let entries: Entries<'_> = Box::new(manifest.readable(|_| ())?);
-        Ok(Some(Self { entries: Cursor::new(entries)?, owners, tree, failed: Arc::clone(failed) }))
+        Ok(Some(Self { entries: Along::new(entries), owners, tree, failed: Arc::clone(failed) }))
     }
 
     /// Makes `path` another name of what the tree before has there, if that is the same in all that is restored. False
@@ -58,7 +58,7 @@ impl<'a> Linking<'a> {
         entry: &Entry,
         owners: &OwnerMap,
     ) -> Result<bool, ArchiveError> {
-        let Some(before) = self.entries.take(path, |_, _| Ok(()))? else { return Ok(false) };
+        let Some((_, before)) = self.entries.at(path)? else { return Ok(false) };
         let (a, b) = (&before.meta, &entry.meta);
         // What failed there is tried again here, and told.
         let same = !self.failed.contains(path)

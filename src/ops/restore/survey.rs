@@ -5,11 +5,11 @@ use super::options::RestoreOptions;
 use super::report::Report;
 use super::root::check_target;
 use super::select::Selection;
-use crate::archive::{ArchiveError, Manifest};
+use crate::archive::Manifest;
+use crate::data::Along;
 use crate::model::{ArchivePath, Observer};
 use crate::ops::{Error, Run};
 use crate::tree::{SourceRoot, Walk, WalkOptions, Walked};
-use std::cmp::Ordering;
 use std::sync::Arc;
 
 /// What a target has, the root aside.
@@ -38,7 +38,8 @@ pub fn survey(run: Run<'_>, manifest: &Manifest, options: &RestoreOptions) -> Re
     let report = Report::new(&nobody);
     let clearing = Clearing::new(manifest, &report, options.delete, true, &nobody)?;
     let walk = WalkOptions { cross_filesystems: false, ..WalkOptions::everything() };
-    let mut paths = Paths::of(manifest)?;
+    // What a damaged part has cannot be told; a restore tells of it.
+    let mut entries = Along::new(manifest.readable(|_| ())?);
     for walked in Walk::new(&root, walk).beside(place) {
         let Walked::Found(there) = walked else { continue };
         if there.path.is_root() {
@@ -46,7 +47,7 @@ pub fn survey(run: Run<'_>, manifest: &Manifest, options: &RestoreOptions) -> Re
         }
         run.go_on()?;
         found.names += 1;
-        if paths.has(&there.path)? {
+        if entries.at(&there.path)?.is_some() {
             found.shared += 1;
             if !options.delete {
                 break;
@@ -62,37 +63,6 @@ pub fn survey(run: Run<'_>, manifest: &Manifest, options: &RestoreOptions) -> Re
 /// Of a selection only what is in a selected directory is deleted.
 fn is_selected(selection: &mut Selection, path: &ArchivePath) -> bool {
     selection.is_all() || path.parent().is_some_and(|parent| selection.selects(&parent))
-}
-
-/// A manifest's paths, asked for in their order.
-struct Paths<I> {
-    entries: I,
-    next: Option<ArchivePath>,
-}
-
-impl Paths<()> {
-    fn of(
-        manifest: &Manifest,
-    ) -> Result<Paths<impl Iterator<Item = Result<ArchivePath, ArchiveError>> + '_>, ArchiveError> {
-        // What a damaged part has cannot be told; a restore tells of it.
-        let entries = manifest.readable(|_| ())?.map(|entry| entry.map(|(path, _)| path));
-        Ok(Paths { entries, next: None })
-    }
-}
-
-impl<I: Iterator<Item = Result<ArchivePath, ArchiveError>>> Paths<I> {
-    fn has(&mut self, path: &ArchivePath) -> Result<bool, ArchiveError> {
-        loop {
-            if self.next.is_none() {
-                self.next = self.entries.next().transpose()?;
-            }
-            match self.next.as_ref().map(|next| next.cmp(path)) {
-                Some(Ordering::Less) => self.next = None,
-                Some(Ordering::Equal) => return Ok(true),
-                Some(Ordering::Greater) | None => return Ok(false),
-            }
-        }
-    }
 }
 
 /// An observer of a look: what there is to say, the restore says.
