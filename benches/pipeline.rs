@@ -1,6 +1,6 @@
 //! The stages of a backup, each alone: `cargo bench`.
 
-use weekvault::data::{Change, Compare, ContentStream, Cursor, Cut, CutSizes, Window};
+use weekvault::data::{Change, Compare, ContentStream, Cut, CutSizes, Merge, Merged, Window};
 use weekvault::format::{ManifestReader, ManifestWriter, RandomRead, Seals};
 use weekvault::model::{
     ArchivePath, Completeness, ContentHash, Counts, Entry, Extent, FileContent, Kind, Meta, Name, NodeKind,
@@ -193,11 +193,11 @@ fn compare(bencher: divan::Bencher<'_, '_>) {
         .counter(divan::counter::ItemsCount::new(entries.len()))
         .with_inputs(|| entries.iter().map(|e| (path(e), e.clone())).collect::<Vec<_>>())
         .bench_values(|before| {
-            let mut cursor = Cursor::new(before.into_iter().map(Ok::<_, ()>))?;
+            let walk = walk.iter().cloned().map(Ok::<_, ()>);
             let mut unchanged = 0;
-            for (path, stat) in &walk {
-                if let Some(entry) = cursor.take(path, |_, _| Ok(()))? {
-                    unchanged += usize::from(compare.change(&entry, stat) == Change::None);
+            for merged in Merge::new(walk, before.into_iter().map(Ok)) {
+                if let Merged::Both((_, stat), (_, entry)) = merged? {
+                    unchanged += usize::from(compare.change(&entry, &stat) == Change::None);
                 }
             }
             Ok::<_, ()>(unchanged)
