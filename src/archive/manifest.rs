@@ -78,10 +78,10 @@ impl Manifest {
         self.0.reader.objects().map_err(|e| self.error(e))
     }
 
-    /// Hands on the rows of the object table one by one, which takes 8 bytes of memory for each.
+    /// Hands on the rows of the object table one by one, once all of it was checked: of a damaged one none is handed on.
     ///
     /// # Errors
-    /// [`ArchiveError`], naming the file; some rows may have been handed on by then.
+    /// [`ArchiveError`], naming the file. Where the storage fails, some rows may have been handed on by then.
     pub fn each_object(&self, take: impl FnMut(ObjectRow)) -> Result<(), ArchiveError> {
         self.0.reader.each_object(take).map_err(|e| self.error(e))
     }

@@ -88,6 +88,8 @@ pub fn keep(steps: &impl Steps, key: &Key, place: &Key) -> Result<Option<Version
         return Err(StoreError::new(StoreOperation::Keep, &steps.location(), place, taken));
     }
     // Should another have taken its place before this, then what it is kept for, its replacement, is refused.
-    steps.copy(key, place)?;
-    Ok(Some(version))
+    match steps.copy(key, place) {
+        Err(error) if error.is_not_found() => Ok(None),
+        copied => copied.map(|()| Some(version)),
+    }
 }

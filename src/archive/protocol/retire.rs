@@ -267,7 +267,7 @@ impl Gc<'_> {
             Ok(false) => {
                 self.report.stuck += 1;
                 self.warn(&format!(
-                    "{id} stays in its place, unneeded: no whole copy of it came to the trash"
+                    "object {id} is not needed, and stays in objects/: its copy in the trash is not whole"
                 ));
                 Ok(false)
             }

@@ -211,21 +211,19 @@ impl<R: RandomRead> ManifestReader<R> {
         Ok(objects)
     }
 
-    /// Hands on the rows of the object table one by one, which takes 8 bytes of memory for each.
+    /// Hands on the rows of the object table one by one, once all of it was checked: of a damaged one none is handed on. Takes
+    /// 8 bytes of memory for each row until then.
     ///
     /// # Errors
-    /// As [`Self::objects`]; some rows may have been handed on by then.
-    pub fn each_object(&self, mut take: impl FnMut(ObjectRow)) -> Result<(), ReadError> {
+    /// As [`Self::objects`].
+    pub fn each_object(&self, take: impl FnMut(ObjectRow)) -> Result<(), ReadError> {
         let mut distinct = Distinct::default();
-        self.pass_objects(|row| {
-            distinct.note(&row.id);
-            take(row);
-        })?;
+        self.pass_objects(|row| distinct.note(&row.id))?;
         if let Some(mut doubtful) = distinct.doubtful() {
             self.pass_objects(|row| doubtful.note(&row.id))?;
             doubtful.check()?;
         }
-        Ok(())
+        self.pass_objects(take)
     }
 
     fn pass_objects(&self, mut take: impl FnMut(ObjectRow)) -> Result<(), ReadError> {

@@ -131,7 +131,10 @@ impl Store for LocalStore {
                 if self.patiently(|| self.look(&target)).map_err(failed)?.is_some() {
                     return Err(failed(io::ErrorKind::AlreadyExists.into()));
                 }
-                copy_file(self, key, place, &Over::Nothing)?;
+                match copy_file(self, key, place, &Over::Nothing) {
+                    Err(error) if error.is_not_found() => return Ok(None),
+                    copied => copied?,
+                }
             }
         }
         Ok(Some(Version::default()))
