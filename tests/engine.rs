@@ -9,8 +9,10 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Mutex;
-use weekvault::archive::{GcOptions, Retention, collect, retain};
-use weekvault::model::{Completeness, Counters, Observer, Silent, Timestamp, Week};
+use weekvault::archive::{ContentReader, Extents, GcOptions, Retention, collect, retain};
+use weekvault::model::{
+    ArchivePath, Completeness, Counters, Extent, Kind, Observer, Silent, Timestamp, Week, WeekRef,
+};
 use weekvault::ops::Error;
 use weekvault::ops::clock::now;
 use weekvault::ops::verify::VerifyOptions;
@@ -50,6 +52,49 @@ fn a_damaged_manifest_does_not_stop_the_next_backup() {
     assert_eq!((next.counts.files, next.completeness), (5000, Completeness::Complete));
     let target = bench.folder.path().join("out");
     assert_eq!(bench.restore("2025-02", &target, false).unwrap().failed, 0);
+}
+
+#[test]
+fn a_file_is_read_from_any_place_on_and_its_chunks_once() {
+    let bench = Bench::new();
+    // Without a pattern that repeats within a chunk, with a hole, and not from the beginning of its first chunk.
+    let mut content: Vec<u8> =
+        (0..60_000u32).flat_map(|i| blake3::hash(&i.to_le_bytes()).as_bytes()[..4].to_vec()).collect();
+    content.splice(120_000..120_000, vec![0; 300_000]);
+    bench.write("a", b"before it in a chunk");
+    bench.write("f", &content);
+    let file = fs::File::options().write(true).open(bench.folder.path().join("src/f")).unwrap();
+    rustix::fs::fallocate(
+        &file,
+        rustix::fs::FallocateFlags::PUNCH_HOLE | rustix::fs::FallocateFlags::KEEP_SIZE,
+        131_072,
+        262_144,
+    )
+    .unwrap();
+    bench.backup("2025-01").unwrap();
+    let week = WeekRef::Exact("2025-01".parse().unwrap());
+    let id = bench.archive.find_manifest(week, &"p".parse().unwrap()).unwrap();
+    let manifest = bench.archive.open_manifest(&id).unwrap();
+    let entry = manifest.find(&ArchivePath::parse(b"f").unwrap()).unwrap().unwrap();
+    let Kind::File(file) = entry.kind else { panic!("a file") };
+    let extents = Extents::new(&file);
+    assert!(file.extents.len() > 20 && file.extents.iter().any(|e| matches!(e, Extent::Hole { .. })));
+    assert_eq!(extents.length(), content.len() as u64);
+    let reader = || ContentReader::new(&bench.archive, manifest.objects().unwrap()).unwrap();
+    let (mut anywhere, mut once) = (reader(), reader());
+    for at in 0..500usize {
+        let (from, length) = (at * 7919 % (content.len() + 1000), at * 977 % 9000);
+        let mut buffer = vec![1; length];
+        let read = anywhere.read_at(&extents, from as u64, &mut buffer).unwrap();
+        let wanted = content.get(from..(from + length).min(content.len())).unwrap_or_default();
+        assert!(buffer[..read] == *wanted, "{length} bytes from {from} on");
+    }
+    assert_eq!(anywhere.read_at(&extents, u64::MAX, &mut [0; 9]).unwrap(), 0);
+    for at in (0..content.len()).step_by(100) {
+        once.read_at(&extents, at as u64, &mut [0; 100]).unwrap();
+    }
+    let stored: u64 = bench.objects().iter().map(|object| object.metadata().unwrap().len()).sum();
+    assert!(once.bytes_read() <= stored, "{} of {stored}", once.bytes_read());
 }
 
 #[test]

@@ -872,6 +872,69 @@ fn places_left_out_are_encoded_as_documented() {
     assert_refused(open(assemble_sealed(&[block(1 << 20), block(1)])).left_out(), "more than 1048576");
 }
 
+#[test]
+fn starts_are_encoded_as_documented() {
+    // Records that fill a block each, as a long attribute makes them.
+    let entry = |depth, name: &str, kind| Entry {
+        depth,
+        name: Name::new(name.as_bytes()).ok(),
+        meta: Meta {
+            xattrs: vec![Xattr { name: b"user.k".to_vec(), value: vec![7; 256 << 10] }],
+            ..Meta::default()
+        },
+        kind,
+    };
+    let mut mail = entry(1, "mail", Kind::Directory);
+    mail.meta.xattrs[0].value.truncate(255 << 10);
+    let tree = [
+        Entry { meta: Meta::default(), ..entry(0, "", Kind::Directory) },
+        mail,
+        entry(2, "cur", Kind::Directory),
+        entry(2, "new", Kind::Directory),
+        entry(3, "a", Kind::Fifo),
+    ];
+    let write = |tree: &[Entry]| {
+        let mut writer = ManifestWriter::new(Vec::new(), &Seals::zstd(3)).unwrap();
+        tree.iter().for_each(|entry| writer.entry(entry).unwrap());
+        writer.finish(&owners(), [] as [ObjectRow; 0], &summary()).unwrap().0
+    };
+    let written = write(&tree);
+    let block = *open(written.clone()).blocks().last().unwrap();
+    assert_eq!((block.section, block.number, block.items), (Section::Ancillary, 129, 3));
+    assert_eq!(ancillary(&written), bytes("starts"));
+    assert!(open(written.clone()).check_starts().is_ok());
+    assert!(open(write(&tree[..2])).blocks().iter().all(|b| b.number != 129), "one block needs none");
+
+    // Whatever the section says, the entries are the same; a check says what is wrong with it.
+    let with = |items: u32, plain: &[u8]| {
+        let table = encode_objects(&[object()]);
+        let example = bytes("manifest/");
+        let entries = section(&example, Section::Entries);
+        assemble(&[(1, 4, &entries), (4, 1, &table), (129, items, plain)])
+    };
+    assert!(open(with(1, &[0])).check_starts().is_ok());
+    for (items, bad, why) in [
+        (1, &b"\x01a"[..], "does not begin with the root"),
+        (2, b"\x00\x01a", "2 records, there are 1 blocks of entries"),
+        (3, b"\x00\x01b\x01a", "a is out of order"),
+        (2, b"\x00\x02/x", "is no path"),
+        (1, b"\x00\x05a", "the starts section"),
+        (2, b"\x00", "it has 1 records, the index says 2"),
+        (0, b"", "0 records"),
+    ] {
+        let manifest = with(items, bad);
+        assert_refused(open(manifest.clone()).check_starts(), why);
+        assert_eq!(read(manifest.clone()), small_tree());
+        let reader = open(manifest);
+        let from = reader.entries_from(&ArchivePath::parse(b"hello").unwrap()).unwrap();
+        assert!(from.map(|entry| entry.unwrap().1).any(|entry| entry == small_tree()[2]));
+    }
+    assert!(says("| starts | 4 MiB, in one block |"));
+    let block = |plain_length| Sealed { section: 129, seal: 0, items: 1, plain_length, stored: vec![] };
+    assert_refused(open(assemble_sealed(&[block((4 << 20) + 1)])).check_starts(), "one block of at most");
+    assert_refused(open(assemble_sealed(&[block(1), block(1)])).check_starts(), "one block of at most");
+}
+
 /// The plain bytes of a manifest's last block, which is of an ancillary section.
 fn ancillary(manifest: &[u8]) -> Vec<u8> {
     let reader = open(manifest.to_vec());

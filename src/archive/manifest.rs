@@ -133,6 +133,32 @@ impl Manifest {
         Ok(entries.map(|entry| entry.map_err(|e| self.error(e))))
     }
 
+    /// What is directly in a directory, in path order; blocks that have only what is further below are not read.
+    ///
+    /// # Errors
+    /// [`ArchiveError`], naming the file.
+    pub fn children(
+        &self,
+        directory: &ArchivePath,
+    ) -> Result<impl Iterator<Item = Result<(ArchivePath, Entry), ArchiveError>>, ArchiveError> {
+        let children = self.0.reader.children(directory).map_err(|e| self.error(e))?;
+        Ok(children.map(|entry| entry.map_err(|e| self.error(e))))
+    }
+
+    /// The entry of one path.
+    ///
+    /// # Errors
+    /// [`ArchiveError`], naming the file.
+    pub fn find(&self, path: &ArchivePath) -> Result<Option<Entry>, ArchiveError> {
+        for entry in self.entries_from(path)? {
+            let (at, entry) = entry?;
+            if at >= *path {
+                return Ok((at == *path).then_some(entry));
+            }
+        }
+        Ok(None)
+    }
+
     /// All entries, as far as they can be made sense of: what cannot be is handed to `damaged`, and is as if it were not there.
     ///
     /// # Errors

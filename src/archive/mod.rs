@@ -28,7 +28,7 @@ pub use listing::Listing;
 pub use lock::{StoreLock, lock, lock_alone};
 pub use manifest::{Manifest, StoredFile};
 pub use manifests::Weeks;
-pub use objects::{Claim, Inventory, ObjectMap, ObjectReader, SharedTrash, Stored};
+pub use objects::{Claim, ContentReader, Extents, Inventory, ObjectMap, ObjectReader, SharedTrash, Stored};
 pub use open::{Archive, NewStore};
 pub use protocol::{
     Collected, FinishedManifest, GcOptions, Given, PendingManifest, Retention, Retired, collect, look_again,

@@ -1,11 +1,10 @@
 //! Looking into a store: its weeks, a manifest's tree, one file.
 
 use super::{Error, Run};
-use crate::archive::{Archive, ArchiveError, Manifest, ManifestId, ObjectReader};
+use crate::archive::{Archive, ArchiveError, ContentReader, Extents, Manifest, ManifestId};
 use crate::cache::Cache;
-use crate::model::{ArchivePath, Entry, Extent, Kind, Owners, Shown, Summary};
+use crate::model::{ArchivePath, Entry, Kind, Owners, Shown, Summary};
 use std::io::Write;
-use std::sync::Arc;
 
 /// One manifest, as `list` shows it.
 #[derive(Debug)]
@@ -80,35 +79,36 @@ pub fn ls(
     mut show: impl FnMut(&ArchivePath, &Entry, &Owners) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let owners = manifest.owners()?;
-    let mut found = None;
+    let itself = find(manifest, path)?;
+    if itself.kind != Kind::Directory {
+        return show(path, &itself, &owners);
+    }
+    if depth == Depth::Children {
+        for entry in manifest.children(path)? {
+            let (at, entry) = entry?;
+            show(&at, &entry, &owners)?;
+        }
+        return Ok(());
+    }
     for entry in manifest.entries_from(path)? {
         let (at, entry) = entry?;
         // What is below a path follows it at once.
         if at > *path && !at.is_within(path) {
             break;
         }
-        if at < *path {
-            continue;
-        }
-        let base = *found.get_or_insert(entry.depth);
-        let is_folder_itself = entry.depth == base && entry.kind == Kind::Directory;
-        let shown = match depth {
-            Depth::Children => !is_folder_itself && entry.depth <= base + 1,
-            Depth::All => !at.is_root(),
-        };
-        if shown {
+        if at >= *path && !at.is_root() {
             show(&at, &entry, &owners)?;
         }
     }
-    match found {
-        Some(_) => Ok(()),
-        None => Err(no_such_path(manifest, path)),
-    }
+    Ok(())
 }
 
 fn no_such_path(manifest: &Manifest, path: &ArchivePath) -> Error {
     Error::NoSuchPath(format!("{} has no path {path}; see `weekvault ls`", manifest.id()))
 }
+
+/// Bytes that are written at once.
+const READ: usize = 256 << 10;
 
 /// Writes the content of one file to `out`, each chunk verified before any of it is written.
 ///
@@ -127,37 +127,23 @@ pub fn cat(run: Run<'_>, manifest: &Manifest, path: &ArchivePath, out: &mut dyn 
         };
         return Err(Error::WrongKind { path: path.clone(), what });
     };
-    let objects = manifest.objects()?;
-    let mut reader =
-        ObjectReader::new(run.archive, Arc::default()).map_err(Error::system("prepare decompression"))?;
+    let mut reader = ContentReader::new(run.archive, manifest.objects()?)?;
+    let (file, mut buffer, mut at) = (Extents::new(&content), vec![0; READ], 0);
     let failed = Error::system("write the output");
-    for extent in &content.extents {
+    loop {
         run.go_on()?;
-        match *extent {
-            Extent::Hole { length } => {
-                std::io::copy(&mut std::io::Read::take(std::io::repeat(0), length), out).map_err(&failed)?;
-            }
-            Extent::Slice { object, offset, length } => {
-                // The manifest's reader has checked that the row and the slice are there.
-                let Some(row) = objects.get(object as usize) else { continue };
-                let chunk = reader.fetch(&row.id, row.chunk_length)?;
-                let slice = chunk.get(offset as usize..).and_then(|c| c.get(..length as usize));
-                out.write_all(slice.unwrap_or_default()).map_err(&failed)?;
-            }
+        let read = reader.read_at(&file, at, &mut buffer)?;
+        if read == 0 && at < content.size {
+            return Err(Error::Bug(format!("{path} ends after {at} of {} bytes", content.size)));
         }
+        if read == 0 {
+            return out.flush().map_err(failed);
+        }
+        out.write_all(buffer.get(..read).unwrap_or_default()).map_err(&failed)?;
+        at += read as u64;
     }
-    out.flush().map_err(&failed)
 }
 
 fn find(manifest: &Manifest, path: &ArchivePath) -> Result<Entry, Error> {
-    for entry in manifest.entries_from(path)? {
-        let (at, entry) = entry?;
-        if at == *path {
-            return Ok(entry);
-        }
-        if at > *path {
-            break;
-        }
-    }
-    Err(no_such_path(manifest, path))
+    manifest.find(path)?.ok_or_else(|| no_such_path(manifest, path))
 }

@@ -55,7 +55,23 @@ impl ObjectReader {
         Ok(&self.plain)
     }
 
-    /// The same without a comparison with the name, which hashes each byte: for a caller that has another proof of what it
+    /// The same in the caller's memory, which need not be of any length.
+    ///
+    /// # Errors
+    /// Those of [`ObjectReader::fetch`].
+    pub fn fetch_into(
+        &mut self,
+        id: &ObjectId,
+        chunk_length: u32,
+        room: &mut Vec<u8>,
+    ) -> Result<(), ArchiveError> {
+        std::mem::swap(&mut self.plain, room);
+        let found = self.find(id, chunk_length);
+        std::mem::swap(&mut self.plain, room);
+        found
+    }
+
+    /// The same as [`ObjectReader::fetch`] without a comparison with the name, which hashes each byte: for a caller that has another proof of what it
     /// takes of the chunk, and calls [`ObjectReader::fetch`] where that fails.
     ///
     /// # Errors

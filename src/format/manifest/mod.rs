@@ -12,15 +12,18 @@
 //! file, yet any one block can be checked and read alone: the object table without the entries, and the entries
 //! one block at a time, each verified before a byte of it is decoded.
 
+mod entries;
 mod index;
 mod objects;
 mod reader;
 mod sequence;
+mod starts;
 mod writer;
 
+pub use entries::Entries;
 pub use index::{Block, Section};
 pub use objects::{decode_objects, encode_objects};
-pub use reader::{Entries, MAX_PROBLEMS, ManifestReader, RandomRead, ReadError};
+pub use reader::{MAX_PROBLEMS, ManifestReader, RandomRead, ReadError};
 pub use writer::ManifestWriter;
 
 #[cfg(test)]

@@ -5,20 +5,19 @@ use super::index::{
     decode_index,
 };
 use super::objects::{Distinct, ROW, decode_rows};
-use super::sequence::{Sequence, check_slice, invalid};
+use super::starts::{MAX_STARTS, PART as STARTS_PART, STARTS, decode_starts};
 use crate::format::notes::{MAX_LEFT_OUT, check_left_out_order, decode_left_out, decode_problem};
 use crate::format::summary::decode_summary;
-use crate::format::wire::{MAX_RECORD, decode_context, decode_depth, decode_entry, decode_owners};
+use crate::format::wire::{MAX_RECORD, decode_owners};
 use crate::format::{FormatError, Opener, Seal, Seals};
-use crate::model::{ArchivePath, Digest, Entry, LeftOut, ObjectRow, Owners, Problem, Summary};
+use crate::model::{ArchivePath, Digest, LeftOut, ObjectRow, Owners, Problem, Summary};
 use std::io;
+use std::sync::{Arc, OnceLock};
 
 /// So much of the file's end is read at once: it holds the index and the public sections of most manifests.
 const TAIL: u64 = 64 << 10;
 /// Records of the missing section at most; what is beyond is only counted, in the summary.
 pub const MAX_PROBLEMS: usize = 10_000;
-/// Entries of a block at most: in memory, one takes many times its bytes. Writers close blocks long before.
-const MAX_ENTRIES: u32 = 250_000;
 
 /// A file that can be read at any place.
 pub trait RandomRead {
@@ -50,6 +49,10 @@ pub struct ManifestReader<R> {
     blocks: Vec<Block>,
     digest: Digest,
     seals: Seals,
+    /// Chunk lengths, by row of the object table; read when entries are.
+    lengths: OnceLock<Arc<[u32]>>,
+    /// What the blocks of entries begin with; none where the manifest does not say, or not intelligibly.
+    starts: OnceLock<Option<Vec<ArchivePath>>>,
 }
 
 impl<R: RandomRead> ManifestReader<R> {
@@ -66,8 +69,15 @@ impl<R: RandomRead> ManifestReader<R> {
         let mut tail = vec![0; length.min(TAIL) as usize];
         let tail_start = length - tail.len() as u64;
         file.read_exact_at(&mut tail, tail_start)?;
-        let mut reader =
-            Self { file, tail, blocks: Vec::new(), digest: Digest([0; 32]), seals: seals.clone() };
+        let mut reader = Self {
+            file,
+            tail,
+            blocks: Vec::new(),
+            digest: Digest([0; 32]),
+            seals: seals.clone(),
+            lengths: OnceLock::new(),
+            starts: OnceLock::new(),
+        };
         check_header(&reader.read(0, HEADER_LENGTH)?)?;
         let footer = reader.read(length - FOOTER_LENGTH, FOOTER_LENGTH)?;
         let (index_length, digest) = decode_footer(&footer, length)?;
@@ -77,6 +87,11 @@ impl<R: RandomRead> ManifestReader<R> {
         reader.digest = digest;
         debug_assert_eq!(reader.blocks.len() as u64, index_length / ROW_LENGTH);
         Ok(reader)
+    }
+
+    #[cfg(test)]
+    pub(super) fn file(&self) -> &R {
+        &self.file
     }
 
     /// What identifies this manifest.
@@ -102,8 +117,18 @@ impl<R: RandomRead> ManifestReader<R> {
         Ok(bytes)
     }
 
+    /// What opens this manifest's blocks.
+    pub(super) fn opener(&self) -> io::Result<Opener> {
+        self.seals.opener()
+    }
+
     /// A block's plain bytes, verified before they are decompressed.
-    fn plain(&self, block: &Block, opener: &mut Opener, plain: &mut Vec<u8>) -> Result<(), ReadError> {
+    pub(super) fn plain(
+        &self,
+        block: &Block,
+        opener: &mut Opener,
+        plain: &mut Vec<u8>,
+    ) -> Result<(), ReadError> {
         Seal::from_number(block.seal, block.section.part())?;
         let stored = self.read(block.offset, block.stored_length.into())?;
         if blake3::hash(&stored).as_bytes() != &block.hash {
@@ -119,9 +144,9 @@ impl<R: RandomRead> ManifestReader<R> {
         let (Some(block), None) = (blocks.next(), blocks.next()) else {
             return Err(FormatError::invalid(section.part(), "it is not exactly one block").into());
         };
-        check_items(section, 1, block.items.into())?;
+        check_items(section.part(), 1, block.items.into())?;
         let mut plain = Vec::new();
-        self.plain(block, &mut self.seals.opener()?, &mut plain)?;
+        self.plain(block, &mut self.opener()?, &mut plain)?;
         Ok(plain)
     }
 
@@ -146,7 +171,7 @@ impl<R: RandomRead> ManifestReader<R> {
     /// # Errors
     /// [`ReadError`] when the section is damaged.
     pub fn problems(&self) -> Result<Vec<Problem>, ReadError> {
-        let (mut problems, mut plain, mut opener) = (Vec::new(), Vec::new(), self.seals.opener()?);
+        let (mut problems, mut plain, mut opener) = (Vec::new(), Vec::new(), self.opener()?);
         let blocks = || self.blocks.iter().filter(|b| b.section == Section::Missing);
         let all: u64 = blocks().map(|b| u64::from(b.plain_length)).sum();
         if all > MAX_RECORD as u64 {
@@ -165,7 +190,7 @@ impl<R: RandomRead> ManifestReader<R> {
                     return Err(FormatError::invalid(Section::Missing.part(), reason).into());
                 }
             }
-            check_items(Section::Missing, (problems.len() - before) as u64, block.items.into())?;
+            check_items(Section::Missing.part(), (problems.len() - before) as u64, block.items.into())?;
         }
         Ok(problems)
     }
@@ -176,7 +201,7 @@ impl<R: RandomRead> ManifestReader<R> {
     /// [`ReadError`] when the section is damaged.
     pub fn left_out(&self) -> Result<Vec<LeftOut>, ReadError> {
         const PART: &str = "the left-out section";
-        let (mut places, mut plain, mut opener) = (Vec::new(), Vec::new(), self.seals.opener()?);
+        let (mut places, mut plain, mut opener) = (Vec::new(), Vec::new(), self.opener()?);
         let blocks = || self.blocks.iter().filter(|b| b.number == LEFT_OUT);
         let all: u64 = blocks().map(|b| u64::from(b.plain_length)).sum();
         if all > MAX_LEFT_OUT as u64 {
@@ -192,11 +217,7 @@ impl<R: RandomRead> ManifestReader<R> {
                 rest = rest.get(used..).unwrap_or_default();
                 places.push(place);
             }
-            let found = (places.len() - before) as u64;
-            if found != u64::from(block.items) {
-                let reason = format!("it has {found} records, the index says {}", block.items);
-                return Err(FormatError::invalid(PART, reason).into());
-            }
+            check_items(PART, (places.len() - before) as u64, block.items.into())?;
         }
         Ok(places)
     }
@@ -227,14 +248,49 @@ impl<R: RandomRead> ManifestReader<R> {
     }
 
     fn pass_objects(&self, mut take: impl FnMut(ObjectRow)) -> Result<(), ReadError> {
-        let (mut rows, mut plain, mut opener) = (0, Vec::new(), self.seals.opener()?);
+        let (mut rows, mut plain, mut opener) = (0, Vec::new(), self.opener()?);
         for block in self.blocks.iter().filter(|b| b.section == Section::Objects) {
             // Before the block is opened, so that one that lies costs nothing.
-            check_items(Section::Objects, u64::from(block.plain_length) / ROW as u64, block.items.into())?;
+            check_items(
+                Section::Objects.part(),
+                u64::from(block.plain_length) / ROW as u64,
+                block.items.into(),
+            )?;
             self.plain(block, &mut opener, &mut plain)?;
             rows = decode_rows(&plain, rows, &mut take)?;
         }
         Ok(())
+    }
+
+    /// The chunk lengths of the object table, by row. They are read once.
+    pub(super) fn chunk_lengths(&self) -> Result<Arc<[u32]>, ReadError> {
+        if let Some(known) = self.lengths.get() {
+            return Ok(Arc::clone(known));
+        }
+        let mut lengths = Vec::new();
+        self.each_object(|row| lengths.push(row.chunk_length))?;
+        Ok(Arc::clone(self.lengths.get_or_init(|| lengths.into())))
+    }
+
+    /// The starts section, where the manifest has it.
+    pub(super) fn read_starts(&self) -> Result<Option<Vec<ArchivePath>>, ReadError> {
+        let mut blocks = self.blocks.iter().filter(|b| b.number == STARTS);
+        let Some(block) = blocks.next() else { return Ok(None) };
+        if blocks.next().is_some() || block.plain_length as usize > MAX_STARTS {
+            let reason = format!("it is not one block of at most {MAX_STARTS} bytes");
+            return Err(FormatError::invalid(STARTS_PART, reason).into());
+        }
+        let mut plain = Vec::new();
+        self.plain(block, &mut self.opener()?, &mut plain)?;
+        let of_entries = self.blocks.iter().filter(|b| b.section == Section::Entries);
+        let starts = decode_starts(&plain, of_entries.count())?;
+        check_items(STARTS_PART, starts.len() as u64, block.items.into())?;
+        Ok(Some(starts))
+    }
+
+    /// The same, read once; none where it makes no sense: the manifest means the same without it.
+    pub(super) fn starts(&self) -> Option<&[ArchivePath]> {
+        self.starts.get_or_init(|| self.read_starts().ok().flatten()).as_deref()
     }
 
     /// Checks the hashes of all blocks of a section, without decoding them.
@@ -250,178 +306,11 @@ impl<R: RandomRead> ManifestReader<R> {
         }
         Ok(())
     }
-
-    /// The entries of one block of the entries section, checked one by one but not against their neighbours.
-    ///
-    /// # Errors
-    /// [`ReadError`] when the block is damaged.
-    pub fn block_entries(&self, block: &Block) -> Result<Vec<Entry>, ReadError> {
-        check_entries(block)?;
-        let mut plain = Vec::new();
-        self.plain(block, &mut self.seals.opener()?, &mut plain)?;
-        let mut at = decode_context(&plain)?.1;
-        let mut entries = Vec::new();
-        while entries.len() < block.items as usize {
-            let (entry, used) = decode_entry(plain.get(at..).unwrap_or_default())?;
-            at += used;
-            entries.push(entry);
-        }
-        if at != plain.len() {
-            return Err(invalid("a block has bytes left over").into());
-        }
-        Ok(entries)
-    }
-
-    /// The entries in path order, each checked against what came before it and against the object table.
-    ///
-    /// # Errors
-    /// [`ReadError`] when the object table cannot be read; later errors come from the iterator.
-    pub fn entries(&self) -> Result<Entries<'_, R>, ReadError> {
-        self.entries_after(0)
-    }
-
-    /// The same from `path` on, or a little before it: the blocks before the one that has it are not read. Which one that is
-    /// is found by halving.
-    ///
-    /// # Errors
-    /// As [`Self::entries`].
-    pub fn entries_from(&self, path: &ArchivePath) -> Result<Entries<'_, R>, ReadError> {
-        let blocks: Vec<usize> = (0..)
-            .zip(&self.blocks)
-            .filter(|(_, b)| b.section == Section::Entries)
-            .map(|(at, _)| at)
-            .collect();
-        let (mut opener, mut plain) = (self.seals.opener()?, Vec::new());
-        let (mut from, mut to) = (0, blocks.len());
-        while to - from > 1 {
-            let middle = from + (to - from) / 2;
-            let block = blocks.get(middle).and_then(|at| self.blocks.get(*at));
-            match block.map(|block| self.block_start(block, &mut opener, &mut plain)) {
-                Some(Ok(start)) if start <= *path => from = middle,
-                Some(Ok(_)) => to = middle,
-                // Where one is damaged, that shows on the way from the beginning.
-                _ => return self.entries_after(0),
-            }
-        }
-        self.entries_after(blocks.get(from).copied().unwrap_or(0))
-    }
-
-    /// The path of a block's first entry.
-    fn block_start(
-        &self,
-        block: &Block,
-        opener: &mut Opener,
-        plain: &mut Vec<u8>,
-    ) -> Result<ArchivePath, ReadError> {
-        self.plain(block, opener, plain)?;
-        let (folder, used) = decode_context(plain)?;
-        let (entry, _) = decode_entry(plain.get(used..).unwrap_or_default())?;
-        Ok(entry.name.map_or_else(ArchivePath::root, |name| folder.child(&name)))
-    }
-
-    /// The entries of the blocks from one of all the index's on.
-    fn entries_after(&self, first: usize) -> Result<Entries<'_, R>, ReadError> {
-        let mut lengths = Vec::new();
-        self.each_object(|row| lengths.push(row.chunk_length))?;
-        let mut sequence = Sequence::default();
-        if first > 0 {
-            sequence.break_off();
-        }
-        Ok(Entries {
-            reader: self,
-            blocks: self.blocks.get(first..).unwrap_or_default().iter(),
-            opener: self.seals.opener()?,
-            lengths,
-            plain: Vec::new(),
-            at: 0,
-            left: 0,
-            sequence,
-        })
-    }
 }
 
-fn check_items(section: Section, found: u64, said: u64) -> Result<(), FormatError> {
+fn check_items(part: &'static str, found: u64, said: u64) -> Result<(), FormatError> {
     if found == said {
         return Ok(());
     }
-    Err(FormatError::invalid(section.part(), format!("it has {found} records, the index says {said}")))
-}
-
-fn check_entries(block: &Block) -> Result<(), FormatError> {
-    match block.items {
-        0..=MAX_ENTRIES => Ok(()),
-        items => Err(invalid(format!("a block has {items} entries, more than {MAX_ENTRIES}"))),
-    }
-}
-
-/// Streams a manifest's entries; memory holds one block. A damaged block yields one error, and the stream goes on with
-/// the next block, which says where it begins.
-pub struct Entries<'a, R> {
-    reader: &'a ManifestReader<R>,
-    blocks: std::slice::Iter<'a, Block>,
-    opener: Opener,
-    /// Chunk lengths, by row of the object table.
-    lengths: Vec<u32>,
-    plain: Vec<u8>,
-    at: usize,
-    left: u32,
-    sequence: Sequence,
-}
-
-impl<R: RandomRead> Entries<'_, R> {
-    fn advance(&mut self) -> Result<Option<(ArchivePath, Entry)>, ReadError> {
-        while self.left == 0 {
-            if self.at != self.plain.len() {
-                return Err(invalid("a block has bytes left over").into());
-            }
-            let Some(block) = self.blocks.find(|b| b.section == Section::Entries) else {
-                return match self.sequence.is_at_start() {
-                    true => Err(invalid("it has no root").into()),
-                    false => Ok(None),
-                };
-            };
-            self.open_block(block)?;
-        }
-        let (entry, used) = decode_entry(self.plain.get(self.at..).unwrap_or_default())?;
-        self.at += used;
-        self.left -= 1;
-        let lengths = &self.lengths;
-        self.sequence.take(&entry, |path, object, end| {
-            check_slice(path, object, end, lengths.get(object as usize).copied().unwrap_or(0))
-        })?;
-        Ok(Some((self.sequence.path().clone(), entry)))
-    }
-
-    fn open_block(&mut self, block: &Block) -> Result<(), ReadError> {
-        check_entries(block)?;
-        self.reader.plain(block, &mut self.opener, &mut self.plain)?;
-        let (folder, used) = decode_context(&self.plain)?;
-        // The context only repeats what the entries say: it is for readers that begin here.
-        self.sequence.resume(&folder);
-        let known = self.sequence.path();
-        if !known.is_within(&folder) {
-            return Err(invalid(format!("a block begins in {folder}, after {known}")).into());
-        }
-        let depth = decode_depth(self.plain.get(used..).unwrap_or_default())?;
-        let expected = if self.sequence.is_at_start() { 0 } else { folder.depth() + 1 };
-        if depth != expected {
-            return Err(invalid(format!("a block in {folder} begins at depth {depth}")).into());
-        }
-        self.at = used;
-        self.left = block.items;
-        Ok(())
-    }
-}
-
-impl<R: RandomRead> Iterator for Entries<'_, R> {
-    type Item = Result<(ArchivePath, Entry), ReadError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let next = self.advance().transpose();
-        if let Some(Err(_)) = next {
-            self.sequence.break_off();
-            (self.at, self.left) = (self.plain.len(), 0);
-        }
-        next
-    }
+    Err(FormatError::invalid(part, format!("it has {found} records, the index says {said}")))
 }

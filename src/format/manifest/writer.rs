@@ -4,6 +4,7 @@ use super::index::{Block, LEFT_OUT, Section, encode_index, header};
 use super::objects::{MAX_OBJECTS, check_distinct, check_row, encode_row};
 use super::reader::MAX_PROBLEMS;
 use super::sequence::{Sequence, check_slice, invalid};
+use super::starts::{STARTS, StartsWriter};
 use crate::format::notes::{MAX_LEFT_OUT, check_left_out_order, encode_left_out, encode_problem};
 use crate::format::summary::{decode_summary, encode_summary};
 use crate::format::wire::{
@@ -29,6 +30,9 @@ pub struct ManifestWriter<W> {
     blocks: Vec<Block>,
     offset: u64,
     sequence: Sequence,
+    /// What the block that is being filled begins with.
+    start: ArchivePath,
+    starts: StartsWriter,
     /// By row of the object table: so many bytes of the object are needed.
     needed: Vec<u64>,
     problems: Vec<Problem>,
@@ -52,6 +56,8 @@ impl<W: Write> ManifestWriter<W> {
             blocks: Vec::new(),
             offset: header.len() as u64,
             sequence: Sequence::default(),
+            start: ArchivePath::root(),
+            starts: StartsWriter::default(),
             needed: Vec::new(),
             problems: Vec::new(),
             left_out: Vec::new(),
@@ -78,7 +84,7 @@ impl<W: Write> ManifestWriter<W> {
         if self.plain.len() > MAX_RECORD && self.items > 0 && added.is_ok() {
             // A long record in a block of its own.
             self.plain.truncate(length);
-            self.close_block(Section::Entries)?;
+            self.close_entries()?;
             added = self.append(entry);
         }
         if added.is_ok() && self.plain.len() > MAX_RECORD {
@@ -94,8 +100,11 @@ impl<W: Write> ManifestWriter<W> {
         for (object, end) in needs {
             self.need(object, end);
         }
+        if self.items == 0 {
+            self.start = self.sequence.path().clone();
+        }
         self.items += 1;
-        if self.plain.len() >= BLOCK_TARGET { self.close_block(Section::Entries) } else { Ok(()) }
+        if self.plain.len() >= BLOCK_TARGET { self.close_entries() } else { Ok(()) }
     }
 
     fn append(&mut self, entry: &Entry) -> Result<(), FormatError> {
@@ -161,7 +170,7 @@ impl<W: Write> ManifestWriter<W> {
             return Err(format_error(invalid("it has no root")));
         }
         self.check_objects(objects.clone()).map_err(format_error)?;
-        self.close_block(Section::Entries)?;
+        self.close_entries()?;
         let mut room = MAX_RECORD;
         for problem in std::mem::take(&mut self.problems).into_iter().take(MAX_PROBLEMS) {
             let before = self.plain.len();
@@ -195,6 +204,10 @@ impl<W: Write> ManifestWriter<W> {
         self.close_block(Section::Summary)?;
         self.write_left_out().map_err(format_error)?;
         self.close(Section::Ancillary, LEFT_OUT)?;
+        if let Some((plain, items)) = std::mem::take(&mut self.starts).finish() {
+            (self.plain, self.items) = (plain, items);
+            self.close(Section::Ancillary, STARTS)?;
+        }
         let (index, digest) = encode_index(&self.blocks).map_err(format_error)?;
         self.out.write_all(&index)?;
         Ok((self.out, digest, self.blocks))
@@ -214,6 +227,13 @@ impl<W: Write> ManifestWriter<W> {
             return Err(FormatError::TooLarge { what, size, limit: MAX_LEFT_OUT as u64 });
         }
         Ok(())
+    }
+
+    fn close_entries(&mut self) -> io::Result<()> {
+        if self.items > 0 {
+            self.starts.note(&self.start).map_err(format_error)?;
+        }
+        self.close_block(Section::Entries)
     }
 
     /// Seals and writes what has been gathered, if anything.

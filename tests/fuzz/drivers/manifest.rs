@@ -77,6 +77,11 @@ pub(super) fn check(file: &[u8]) {
         }
     };
     blocks_alone(&reader, entries.as_deref());
+    if reader.check_starts().map_err(read).is_ok()
+        && let Some(entries) = entries.as_deref().filter(|entries| entries.len() < 40)
+    {
+        from_any_path(&reader, entries);
+    }
     if let Some(problems) = &problems {
         problems.iter().for_each(|p| sane_path(&p.path));
     }
@@ -92,6 +97,20 @@ pub(super) fn check(file: &[u8]) {
         if whole.entries.len() < FEW {
             in_a_store(file, &whole);
         }
+    }
+}
+
+/// Reading from a path on, and one directory, show what reading all does.
+fn from_any_path(reader: &ManifestReader<InMemory<'_>>, entries: &[Entry]) {
+    let all: Vec<_> = reader.entries().expect("they were read").flatten().collect();
+    assert_eq!(all.len(), entries.len());
+    for (path, _) in &all {
+        let from = reader.entries_from(path).expect("they were read").flatten();
+        let from: Vec<_> = from.filter(|(at, _)| at >= path).collect();
+        assert!(from.iter().eq(all.iter().filter(|(at, _)| at >= path)), "from {path} on");
+        let children = reader.children(path).expect("they were read").flatten();
+        let is_child = |at: &ArchivePath| !at.is_root() && at.parent().as_ref() == Some(path);
+        assert!(children.eq(all.iter().filter(|(at, _)| is_child(at)).cloned()), "in {path}");
     }
 }
 

@@ -4,6 +4,8 @@ use crate::model::*;
 use proptest::prelude::*;
 use std::io;
 
+mod seek;
+
 impl RandomRead for Vec<u8> {
     fn length(&self) -> u64 {
         self.len() as u64
@@ -296,56 +298,4 @@ fn a_record_that_is_too_long_costs_itself() {
     assert_eq!(taken, [true, true, false, true, true]);
     let bytes = writer.finish(&owners(), [] as [ObjectRow; 0], &summary()).unwrap().0;
     assert_eq!(read(&bytes).unwrap(), [0, 1, 3, 4].map(|at| entries[at].clone()));
-}
-
-/// Folders of files whose attributes fill blocks, with the paths.
-fn many_blocks() -> Vec<(ArchivePath, Entry)> {
-    let attribute = || Xattr { name: b"user.k".to_vec(), value: vec![7; 20 << 10] };
-    let entry = |path: &ArchivePath, kind| {
-        let meta = Meta { xattrs: vec![attribute()], ..Meta::default() };
-        Entry { depth: path.depth(), name: path.file_name(), meta, kind }
-    };
-    let path = |text: String| ArchivePath::parse(text.as_bytes()).unwrap();
-    let mut paths = vec![(ArchivePath::root(), Kind::Directory)];
-    for folder in 0..12 {
-        paths.push((path(format!("d{folder:02}")), Kind::Directory));
-        paths.extend((0..9).map(|file| (path(format!("d{folder:02}/f{file}")), Kind::Fifo)));
-        paths.push((path(format!("d{folder:02}.txt")), Kind::Fifo));
-    }
-    paths.into_iter().map(|(path, kind)| (path.clone(), entry(&path, kind))).collect()
-}
-
-#[test]
-fn entries_may_be_read_from_any_path_on() {
-    let all = many_blocks();
-    let entries: Vec<Entry> = all.iter().map(|(_, entry)| entry.clone()).collect();
-    let mut bytes = write(&entries, &table());
-    let reader = ManifestReader::open(bytes.clone(), &Seals::default()).unwrap();
-    let blocks: Vec<Block> =
-        reader.blocks().iter().filter(|b| b.section == Section::Entries).copied().collect();
-    assert!(blocks.len() > 8, "{}", blocks.len());
-    let nowhere = ["d03/f4x", "d03/f", "a", "z", "d05.t"].map(|p| ArchivePath::parse(p.as_bytes()).unwrap());
-    for path in all.iter().map(|(path, _)| path).chain(&nowhere) {
-        let found: Vec<_> = reader.entries_from(path).unwrap().collect::<Result<_, _>>().unwrap();
-        let wanted = || all.iter().filter(|(at, _)| at >= path);
-        assert!(found.iter().filter(|(at, _)| at >= path).eq(wanted()), "{path}");
-        assert!(
-            found.len() <= wanted().count() + blocks[0].items as usize,
-            "{path}: no more than a block before it"
-        );
-    }
-    // A damaged block in the middle hides nothing of the others, and shows.
-    let middle = blocks[blocks.len() / 2];
-    bytes[middle.offset as usize + 9] ^= 1;
-    let reader = ManifestReader::open(bytes, &Seals::default()).unwrap();
-    for (path, _) in &all {
-        let (whole, damaged): (Vec<_>, Vec<_>) = reader.entries_from(path).unwrap().partition(Result::is_ok);
-        let whole: Vec<_> = whole.into_iter().flatten().collect();
-        let all: Vec<_> = reader.entries().unwrap().flatten().collect();
-        assert!(
-            whole.iter().filter(|(at, _)| at >= path).eq(all.iter().filter(|(at, _)| at >= path)),
-            "{path}"
-        );
-        assert!(damaged.len() <= 1);
-    }
 }
