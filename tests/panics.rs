@@ -87,7 +87,7 @@ fn bench() -> Bench {
 #[test]
 fn a_backup_publishes_nothing() {
     let bench = bench();
-    for stage in ["walk", "scan", "read", "cut", "pack", MAIN] {
+    for stage in ["walk", "scan", "read", "cut", "pack", "put", MAIN] {
         panics(stage, || bench.backup_watched("2025-01", "p", &Panicking::at(stage)));
         assert!(!bench.manifest("2025-01").exists(), "{stage}");
     }

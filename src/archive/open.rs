@@ -198,6 +198,11 @@ impl Archive {
         StorePlace::new(self.store.identity(), self.store.local_path(), &self.config.id)
     }
 
+    /// How many objects are worth putting at once.
+    pub fn puts_at_once(&self) -> usize {
+        self.store.puts_at_once()
+    }
+
     /// For messages: where the store is.
     pub fn location(&self) -> String {
         self.store.location()

@@ -49,6 +49,11 @@ pub trait Store: Send + Sync {
         upload.publish(key, &Over::Anything)
     }
 
+    /// How many files are worth putting at once: writing one is mostly waiting.
+    fn puts_at_once(&self) -> usize {
+        2
+    }
+
     /// Begins to write a file of any length, which has no key until it is published.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use super::SourceError;
 use super::error::is_absent;
 use super::stat::{stat_at, stat_open};
 use crate::model::{ArchivePath, Stat, Timestamp};
-use crate::sys::{open_within, refresh};
+use crate::sys::{is_remote, open_within, refresh};
 use rustix::fs::{Mode, OFlags, RawDir, ResolveFlags};
 use std::collections::HashSet;
 use std::ffi::CStr;
@@ -52,6 +52,11 @@ impl SourceRoot {
     /// Where it was when it was opened.
     pub fn path(&self) -> &Path {
         &self.0.path
+    }
+
+    /// Whether each question to its file system may cross a network.
+    pub fn is_remote(&self) -> bool {
+        is_remote(&self.0.path)
     }
 
     /// What it was when it was opened.

@@ -1,8 +1,9 @@
 //! Last stage: turn rows into entries of the new manifest, and chunks into rows of its object table.
 
 use super::cut::{Class, Content, Row};
-use super::pack::{Packed, StoredChunk};
+
 use super::previous::Previous;
+use super::put::{Packed, StoredChunk};
 use crate::archive::{ArchiveError, PendingManifest};
 use crate::data::StreamExtent;
 use crate::format::{FormatError, MAX_EXTENTS, MAX_PROBLEMS, check_entry};
@@ -35,7 +36,7 @@ pub(super) struct Collected {
 }
 
 impl Collected {
-    /// Takes all that the pack stage puts out; entries go to `manifest`, if there is one.
+    /// Takes all that the stages before put out; entries go to `manifest`, if there is one.
     pub(super) fn run(
         &mut self,
         packed: impl Iterator<Item = Packed>,

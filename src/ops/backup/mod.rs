@@ -1,8 +1,8 @@
 //! Backing sources up: one way through the house.
 //!
 //! ```text
-//! walk ─ scan ─┬ unchanged: keep extents ────────────────────────┐
-//!              └ read ─ cut ─ pack (hash, known? no: compress, put) ┴ collect ─ publish
+//! walk ─ scan ─┬ unchanged: keep extents ─────────────────────────────┐
+//!              └ read ─ cut ─ pack (hash, known? no: compress) ─ put ─┴ collect ─ publish
 //! ```
 //!
 //! Each stage runs on threads of its own; bounded channels between them bound the memory. Whatever fails in the
@@ -19,6 +19,7 @@ mod pipeline;
 mod prepare;
 mod previous;
 mod publish;
+mod put;
 mod read;
 mod result;
 mod scan;

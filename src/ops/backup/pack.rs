@@ -1,66 +1,81 @@
-//! Fourth stage: hash each chunk, and store it where the store has it not; several threads, results in order.
+//! Fourth stage: hash each chunk, and compress it where the store has it not; several threads, results in order.
 
-use super::cut::{Piece, Row};
+use super::cut::Piece;
 use super::options::BackupOptions;
+use super::put::{Packed, Putter, StoredChunk, ToPut};
 use crate::archive::{Claim, Inventory, ObjectReader, SharedTrash};
 use crate::format::{Sealer, Seals};
-use crate::model::{ObjectId, Observer};
-use crate::ops::parallel::{Output, Pool};
+use crate::model::ObjectId;
+use crate::ops::parallel::{Output, Pool, Queue, Room};
 use crate::ops::{Error, Run};
 use std::sync::Arc;
 
-/// What the pack stage puts out, in the order of the pieces.
-#[derive(Debug)]
-pub(super) enum Packed {
-    /// The next chunk of the stream is this object.
-    Chunk(StoredChunk),
-    /// Rows for the manifest; the chunks they need have come before.
-    Rows(Vec<Row>),
-    /// The store failed: nothing may be published.
-    Failed(Error),
-}
-
-/// A chunk that the store has now.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct StoredChunk {
-    /// Its number in the inventory.
-    pub(super) object: u32,
-    pub(super) chunk_length: u32,
-    /// Bytes that were written for it; none where the store had it.
-    pub(super) written: Option<u32>,
+/// Whether the store has a chunk already.
+enum Found {
+    There(StoredChunk),
+    /// It has not: the object's bytes are in the packer's buffer, to be put.
+    Sealed(StoredChunk),
 }
 
 /// Sees to it that the store has a chunk.
 pub(super) struct Packer<'a> {
     pub(super) inventory: &'a Inventory,
     pub(super) seals: Seals,
-    pub(super) sealer: Sealer,
-    pub(super) reader: ObjectReader,
+    sealer: Sealer,
+    reader: ObjectReader,
     /// Room for a compressed chunk, or for an object that is checked: of one chunk it is only either.
-    pub(super) buffer: Vec<u8>,
-    pub(super) dry_run: bool,
-    pub(super) observer: &'a dyn Observer,
+    buffer: Vec<u8>,
+    pub(super) putter: Putter<'a>,
 }
 
 /// A worker of this stage.
 pub(super) struct Packing<'a> {
-    pub(super) packer: Packer<'a>,
-    pub(super) pool: &'a Pool,
+    packer: Packer<'a>,
+    memory: Memory<'a>,
+    to_put: Queue<ToPut<'a>>,
 }
 
-impl Packing<'_> {
-    /// Does one piece of work.
-    pub(super) fn work(&mut self, piece: Piece, output: &Output<Packed>) {
-        let packed = match piece {
-            Piece::Rows(rows) => Packed::Rows(rows),
-            Piece::Chunk(chunk) => {
-                let id = self.packer.seals.name(&chunk.bytes);
-                let packed = self.packer.pack(id, &chunk.bytes).map_or_else(Packed::Failed, Packed::Chunk);
-                self.pool.give(chunk.bytes);
-                packed
+/// What the stage's memory comes from and goes to.
+#[derive(Clone, Copy)]
+pub(super) struct Memory<'a> {
+    /// Takes the chunks' memory back.
+    pub(super) chunks: &'a Pool,
+    /// Gives memory for objects.
+    pub(super) objects: &'a Pool,
+    /// What objects may take at once that wait to be put, or are being put.
+    pub(super) room: &'a Room,
+}
+
+impl<'a> Packing<'a> {
+    pub(super) fn new(mut packer: Packer<'a>, memory: Memory<'a>, to_put: Queue<ToPut<'a>>) -> Self {
+        packer.buffer = memory.objects.take();
+        Self { packer, memory, to_put }
+    }
+
+    /// Does one piece of work; the put stage finishes what the store has not.
+    pub(super) fn work(&mut self, piece: Piece, output: Output<Packed>) {
+        let chunk = match piece {
+            Piece::Chunk(chunk) => chunk,
+            Piece::Rows(rows) => {
+                // A taker that is gone says itself what is wrong.
+                let _ = output.send(Packed::Rows(rows));
+                return;
             }
         };
-        // A taker that is gone says itself what is wrong.
+        let id = self.packer.seals.name(&chunk.bytes);
+        let packed = match self.packer.seal(id, &chunk.bytes) {
+            Ok(Found::Sealed(sealed)) => {
+                self.memory.chunks.give(chunk.bytes);
+                let place = self.memory.room.take(self.packer.buffer.len());
+                let stored = std::mem::replace(&mut self.packer.buffer, self.memory.objects.take());
+                // Who puts them is there until nobody packs, or has panicked.
+                let _ = self.to_put.send(ToPut { id, chunk: sealed, stored, place, output });
+                return;
+            }
+            Ok(Found::There(chunk)) => Packed::Chunk(chunk),
+            Err(error) => Packed::Failed(error),
+        };
+        self.memory.chunks.give(chunk.bytes);
         let _ = output.send(packed);
     }
 }
@@ -76,44 +91,38 @@ impl<'a> Packer<'a> {
         let sealer = seals.sealer().map_err(Error::system("prepare compression"))?;
         let reader = ObjectReader::new(run.archive, Arc::clone(trash));
         let reader = reader.map_err(Error::system("prepare decompression"))?;
-        Ok(Self {
-            inventory,
-            seals,
-            sealer,
-            reader,
-            buffer: Vec::new(),
-            dry_run: options.dry_run,
-            observer: run.observer,
-        })
+        let putter = Putter { inventory, dry_run: options.dry_run, observer: run.observer };
+        Ok(Self { inventory, seals, sealer, reader, buffer: Vec::new(), putter })
     }
 
     /// Stores a chunk whose hash is `id`, where the store has it not.
     pub(super) fn pack(&mut self, id: ObjectId, chunk: &[u8]) -> Result<StoredChunk, Error> {
+        match self.seal(id, chunk)? {
+            Found::There(chunk) => Ok(chunk),
+            Found::Sealed(chunk) => self.putter.put(id, chunk, &self.buffer),
+        }
+    }
+
+    /// Claims a chunk whose hash is `id`, and compresses it where the store has it not.
+    fn seal(&mut self, id: ObjectId, chunk: &[u8]) -> Result<Found, Error> {
         let chunk_length = chunk.len() as u32;
         let (object, claim) = self.inventory.claim(&id, chunk_length);
-        let found = |written| Ok(StoredChunk { object, chunk_length, written });
+        let it = StoredChunk { object, chunk_length, written: None };
         match claim {
-            Claim::Known => return found(None),
+            Claim::Known => return Ok(Found::There(it)),
             Claim::Unproven if self.reader.is_intact(&id, chunk_length, &mut self.buffer) => {
                 self.inventory.prove(object);
-                return found(None);
+                return Ok(Found::There(it));
             }
             // What a crashed run left may be kept if it holds the chunk.
             Claim::Orphan if self.reader.is_intact(&id, chunk_length, &mut self.buffer) => {
-                if self.dry_run || self.inventory.adopt(&id, object)? {
-                    return found(None);
+                if self.putter.dry_run || self.inventory.adopt(&id, object)? {
+                    return Ok(Found::There(it));
                 }
             }
             Claim::Orphan | Claim::Unproven | Claim::Mine => {}
         }
         self.sealer.seal_into(chunk, &mut self.buffer).map_err(Error::system("compress a chunk"))?;
-        if !self.dry_run {
-            self.inventory.store(&id, &self.buffer)?;
-        }
-        let length = self.buffer.len() as u32;
-        self.inventory.stored(object, length);
-        self.observer.counters().objects_written.add(1);
-        self.observer.counters().store_written.add(length.into());
-        found(Some(length))
+        Ok(Found::Sealed(it))
     }
 }

@@ -5,20 +5,24 @@ use super::copies::Copy;
 use super::cut::Cutting;
 use super::known::KnownContents;
 use super::options::{BackupOptions, Origin};
-use super::pack::{Packer, Packing};
+use super::pack::{Memory, Packer, Packing};
 use super::previous::Previous;
+use super::put::{Putter, ToPut};
 use super::read::Reading;
 use super::scan::{self, Pieces, Scan};
 use crate::archive::{Inventory, PendingManifest, SharedTrash};
 use crate::data::{Compare, CutSizes};
+use crate::format::stored_bound;
 use crate::model::Completeness;
-use crate::ops::parallel::{Bounds, Pool, Threads, ordered, with_threads};
+use crate::ops::parallel::{Bounds, Output, Pool, Room, Threads, ordered, shared, with_threads};
 use crate::ops::{Error, Run};
-use crate::tree::{SourceReader, SourceRoot, Walk, WalkOptions, is_remote};
+use crate::tree::{SourceReader, SourceRoot, Walk, WalkOptions};
 use std::sync::Arc;
 
 /// Files that are read at once where each answer takes a network's time: that is nearly all waiting.
 const REMOTE_READERS: usize = 8;
+/// Bytes that objects may take which wait to be put, or are being put.
+const PUT_ROOM: usize = 8 << 20;
 
 /// One source on its way into a manifest.
 pub(super) struct Pipeline<'a> {
@@ -35,8 +39,11 @@ struct Setup {
     sizes: CutSizes,
     readers: usize,
     packers: usize,
+    putters: usize,
     read_buffers: Pool,
     chunk_buffers: Pool,
+    object_buffers: Pool,
+    put_room: Room,
 }
 
 impl Pipeline<'_> {
@@ -68,14 +75,18 @@ impl Pipeline<'_> {
         let chunks = self.run.archive.config().chunks;
         let sizes = CutSizes { min: chunks.min as usize, avg: chunks.avg as usize, max: chunks.max as usize };
         let packers = self.run.threads;
-        let waiting = if is_remote(self.root.path()) { packers.max(REMOTE_READERS) } else { packers };
+        let waiting = if self.root.is_remote() { packers.max(REMOTE_READERS) } else { packers };
         let readers = self.options.readers.unwrap_or(waiting).max(1);
+        let putters = self.run.archive.puts_at_once();
         Setup {
             sizes,
             readers,
             packers,
+            putters,
+            put_room: Room::new(PUT_ROOM),
             read_buffers: Pool::new(2 * sizes.avg, 2 * readers + 4),
             chunk_buffers: Pool::new(sizes.max, 2 * packers + 4),
+            object_buffers: Pool::new(stored_bound(sizes.max), packers + putters),
         }
     }
 
@@ -107,18 +118,25 @@ impl Pipeline<'_> {
         let readers = (0..setup.readers).map(|_| {
             let (source, pool) = (SourceReader::of(self.root), &setup.read_buffers);
             let mut reading = Reading { source, large: setup.sizes.avg, pool, observer };
-            move |steps, output: &_| reading.work(steps, output)
+            move |steps, output: Output<_>| reading.work(steps, &output)
         });
         let under_way = 2 * setup.readers;
         let bounds = Bounds { waiting: under_way, pieces: under_way, ahead: 1 };
         let (to_read, read) = ordered(threads, "read", bounds, readers.collect())?;
+        let putter = Putter { inventory: self.inventory, dry_run: self.options.dry_run, observer };
+        let putters = (0..setup.putters)
+            .map(|_| move |object: ToPut<'scope>| putter.work(object, &setup.object_buffers));
+        let to_put = shared(threads, "put", 0, putters.collect())?;
         let trash = SharedTrash::default();
+        let memory =
+            Memory { chunks: &setup.chunk_buffers, objects: &setup.object_buffers, room: &setup.put_room };
         let packers = (0..setup.packers).map(|_| {
             let packer = Packer::new(run, self.inventory, self.options, &trash)?;
-            let mut packing = Packing { packer, pool: &setup.chunk_buffers };
-            Ok(move |piece, output: &_| packing.work(piece, output))
+            let mut packing = Packing::new(packer, memory, to_put.clone());
+            Ok(move |piece, output| packing.work(piece, output))
         });
         let packers = packers.collect::<Result<Vec<_>, Error>>()?;
+        drop(to_put);
         let bounds = Bounds { waiting: 2 * setup.packers, pieces: 4 * setup.packers + 4, ahead: 1 };
         let (to_pack, packed) = ordered(threads, "pack", bounds, packers)?;
         let scanning = threads.start("scan", move || scan.run(walk, &to_read))?;

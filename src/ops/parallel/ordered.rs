@@ -10,13 +10,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::ops) struct Closed;
 
-/// Where a worker puts the results of one piece of work.
-pub(in crate::ops) struct Output<R>(Sender<R>);
+/// Where the results of one piece of work go. Whoever holds it may hand it on to another thread, which finishes the piece.
+pub(in crate::ops) struct Output<R> {
+    results: Sender<R>,
+    ended: Arc<AtomicBool>,
+}
 
 impl<R> Output<R> {
     /// Hands out the next result; waits while nobody takes them.
     pub(in crate::ops) fn send(&self, result: R) -> Result<(), Closed> {
-        self.0.send(result).map_err(|_| Closed)
+        self.results.send(result).map_err(|_| Closed)
+    }
+
+    /// Whether somebody is still there for the results. Of a store that does not answer, each piece would take half a minute.
+    pub(in crate::ops) fn is_wanted(&self) -> bool {
+        !self.ended.load(Ordering::Relaxed)
     }
 }
 
@@ -25,6 +33,7 @@ pub(in crate::ops) struct Work<T, R> {
     pieces: Sender<(T, Output<R>)>,
     order: Sender<Receiver<R>>,
     ahead: usize,
+    ended: Arc<AtomicBool>,
 }
 
 impl<T, R> Work<T, R> {
@@ -32,7 +41,8 @@ impl<T, R> Work<T, R> {
     pub(in crate::ops) fn send(&self, piece: T) -> Result<(), Closed> {
         let (output, results) = bounded(self.ahead);
         self.order.send(results).map_err(|_| Closed)?;
-        self.pieces.send((piece, Output(output))).map_err(|_| Closed)
+        let output = Output { results: output, ended: Arc::clone(&self.ended) };
+        self.pieces.send((piece, output)).map_err(|_| Closed)
     }
 }
 
@@ -98,18 +108,17 @@ pub(in crate::ops) fn ordered<'scope, T, R, W>(
 where
     T: Send + 'scope,
     R: Send + 'scope,
-    W: FnMut(T, &Output<R>) + Send + 'scope,
+    W: FnMut(T, Output<R>) + Send + 'scope,
 {
     let (pieces, queue) = bounded::<(T, Output<R>)>(bounds.waiting);
     let (order, results) = bounded(bounds.pieces);
     let ended = Arc::new(AtomicBool::new(false));
     let thread = |mut work: W| {
-        let (queue, ended) = (queue.clone(), Arc::clone(&ended));
+        let queue = queue.clone();
         move || {
             for (piece, output) in queue {
-                // Nobody is there for what waits: of a store that does not answer, each piece would take half a minute.
-                if !ended.load(Ordering::Relaxed) {
-                    work(piece, &output);
+                if output.is_wanted() {
+                    work(piece, output);
                 }
             }
         }
@@ -117,7 +126,7 @@ where
     threads.start_some(name, workers.into_iter().map(thread))?;
     let panics = threads.panics();
     Ok((
-        Work { pieces, order, ahead: bounds.ahead },
+        Work { pieces, order, ahead: bounds.ahead, ended: Arc::clone(&ended) },
         Results { order: results, current: None, ended, panics },
     ))
 }
@@ -132,7 +141,7 @@ mod tests {
     fn results_keep_the_order_of_the_work() {
         let bounds = Bounds { waiting: 3, pieces: 3, ahead: 1 };
         let results = with_threads(|threads| {
-            let worker = |piece: u32, output: &Output<(u32, u32)>| {
+            let worker = |piece: u32, output: Output<(u32, u32)>| {
                 for part in 0..piece % 4 {
                     output.send((piece, part)).unwrap();
                 }
@@ -150,7 +159,7 @@ mod tests {
         let bounds = Bounds { waiting: 4, pieces: 8, ahead: 1 };
         let (done, held) = (AtomicU32::new(0), std::sync::Barrier::new(2));
         let ended = with_threads(|threads| {
-            let worker = |piece: u32, output: &Output<u32>| {
+            let worker = |piece: u32, output: Output<u32>| {
                 done.fetch_add(1, Ordering::Relaxed);
                 if piece == 1 {
                     held.wait();
@@ -172,7 +181,7 @@ mod tests {
     fn a_taker_that_leaves_stops_the_work() {
         let bounds = Bounds { waiting: 2, pieces: 2, ahead: 1 };
         let ended = with_threads(|threads| {
-            let worker = |piece: u32, output: &Output<u32>| {
+            let worker = |piece: u32, output: Output<u32>| {
                 let _ = output.send(piece);
             };
             let (work, mut results) = ordered(threads, "work", bounds, vec![worker; 2])?;
@@ -188,7 +197,7 @@ mod tests {
     fn a_worker_that_panics_ends_the_results_and_the_work() {
         let bounds = Bounds { waiting: 2, pieces: 4, ahead: 1 };
         let ended = with_threads(|threads| {
-            let worker = |piece: u32, output: &Output<u32>| {
+            let worker = |piece: u32, output: Output<u32>| {
                 assert!(piece != 7, "seven");
                 let _ = output.send(piece);
             };

@@ -5,7 +5,7 @@ use super::look::{Batch, Looking, Worker};
 use super::select::Selection;
 use crate::archive::Manifest;
 use crate::model::Kind;
-use crate::ops::parallel::{Bounds, Room, Work, ordered, with_threads};
+use crate::ops::parallel::{Bounds, Output, Room, Work, ordered, with_threads};
 use crate::ops::{Error, Run};
 
 /// Entries in one piece of work, and bytes of memory that they come to; a single one may be larger.
@@ -29,7 +29,7 @@ pub(super) fn look_and_apply(
     let workers = (0..run.threads).map(|_| Worker::new(looking)).collect::<Result<Vec<_>, Error>>()?;
     with_threads(|threads| {
         let workers =
-            workers.into_iter().map(|mut worker| move |batch, output: &_| worker.work(batch, output));
+            workers.into_iter().map(|mut worker| move |batch, output: Output<_>| worker.work(batch, &output));
         let (work, looked) = ordered(threads, "look", bounds, workers.collect())?;
         let room = &room;
         let feeding = threads.start("feed", move || feed.run(&work, room))?;

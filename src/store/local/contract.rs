@@ -11,6 +11,7 @@ use crate::store::{
     Blob, Item, ItemKind, Key, Listed, Lock, LockMode, Over, Stamp, Store, StoreError, StoreOperation as Op,
     Upload, Version, Wait,
 };
+use crate::sys::is_remote;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -27,6 +28,11 @@ impl Store for LocalStore {
         let file: Arc<Opened> = Arc::new(Mutex::new(Some(Arc::from(file))));
         self.note_open(&file);
         Ok(Box::new(LocalBlob { store: self.clone(), path, seen, file }))
+    }
+
+    fn puts_at_once(&self) -> usize {
+        // Four round trips each, and a sync.
+        if is_remote(&self.root) { 8 } else { 2 }
     }
 
     fn upload(&self) -> Result<Box<dyn Upload>, StoreError> {
