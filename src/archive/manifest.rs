@@ -2,7 +2,7 @@
 
 use super::error::ArchiveError;
 use super::id::ManifestId;
-use crate::format::{ManifestReader, RandomRead, ReadError, Seals};
+use crate::format::{ChunkLengths, ManifestReader, RandomRead, ReadError, Seals};
 use crate::model::{ArchivePath, Completeness, Entry, LeftOut, ObjectRow, Owners, Problem, Summary};
 use crate::store::{Blob, Version};
 use std::io;
@@ -108,6 +108,14 @@ impl Manifest {
     /// [`ArchiveError`], naming the file.
     pub fn left_out(&self) -> Result<Vec<LeftOut>, ArchiveError> {
         self.0.reader.left_out().map_err(|e| self.error(e))
+    }
+
+    /// What reading the entries needs of the object table: held by who reads them several times, it is read once.
+    ///
+    /// # Errors
+    /// [`ArchiveError`], naming the file.
+    pub fn chunk_lengths(&self) -> Result<Arc<ChunkLengths>, ArchiveError> {
+        self.0.reader.chunk_lengths().map_err(|e| self.error(e))
     }
 
     /// The entries in path order, as a stream.

@@ -198,9 +198,9 @@ impl Archive {
         StorePlace::new(self.store.identity(), self.store.local_path(), &self.config.id)
     }
 
-    /// How many objects are worth putting at once.
-    pub fn puts_at_once(&self) -> usize {
-        self.store.puts_at_once()
+    /// How many objects are worth putting or getting at once.
+    pub fn requests_at_once(&self) -> usize {
+        self.store.requests_at_once()
     }
 
     /// For messages: where the store is.

@@ -12,8 +12,8 @@ mod wire;
 
 pub use error::FormatError;
 pub use manifest::{
-    Block, Entries, MAX_PROBLEMS, ManifestReader, ManifestWriter, RandomRead, ReadError, Section,
-    decode_objects, encode_objects,
+    Block, ChunkLengths, Entries, MAX_PROBLEMS, ManifestReader, ManifestWriter, RandomRead, ReadError,
+    Section, decode_objects, encode_objects,
 };
 pub use notes::MAX_LEFT_OUT;
 pub use seal::{MAX_CHUNK_LENGTH, Opener, Seal, Sealer, Seals, stored_bound};

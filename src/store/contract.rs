@@ -49,8 +49,8 @@ pub trait Store: Send + Sync {
         upload.publish(key, &Over::Anything)
     }
 
-    /// How many files are worth putting at once: writing one is mostly waiting.
-    fn puts_at_once(&self) -> usize {
+    /// How many files are worth putting or getting at once: both are mostly waiting.
+    fn requests_at_once(&self) -> usize {
         2
     }
 

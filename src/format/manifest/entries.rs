@@ -1,7 +1,7 @@
 //! The entries of a manifest, one block at a time: from the beginning, from a path on, or those of one directory.
 
 use super::index::{Block, Section};
-use super::reader::{ManifestReader, RandomRead, ReadError};
+use super::reader::{ChunkLengths, ManifestReader, RandomRead, ReadError};
 use super::sequence::{Sequence, check_slice, invalid};
 use super::starts::check_start;
 use crate::format::wire::{decode_context, decode_depth, decode_entry};
@@ -119,8 +119,7 @@ pub struct Entries<'a, R> {
     /// The next of the blocks of entries.
     next: usize,
     opener: Opener,
-    /// Chunk lengths, by row of the object table.
-    lengths: Arc<[u32]>,
+    lengths: Arc<ChunkLengths>,
     plain: Vec<u8>,
     at: usize,
     left: u32,
@@ -198,9 +197,7 @@ impl<R: RandomRead> Entries<'_, R> {
         self.at += used;
         self.left -= 1;
         let lengths = &self.lengths;
-        self.sequence.take(&entry, |path, object, end| {
-            check_slice(path, object, end, lengths.get(object as usize).copied().unwrap_or(0))
-        })?;
+        self.sequence.take(&entry, |path, object, end| check_slice(path, object, end, lengths.of(object)))?;
         Ok(Some((self.sequence.path().clone(), entry)))
     }
 

@@ -23,7 +23,7 @@ mod writer;
 pub use entries::Entries;
 pub use index::{Block, Section};
 pub use objects::{decode_objects, encode_objects};
-pub use reader::{MAX_PROBLEMS, ManifestReader, RandomRead, ReadError};
+pub use reader::{ChunkLengths, MAX_PROBLEMS, ManifestReader, RandomRead, ReadError};
 pub use writer::ManifestWriter;
 
 #[cfg(test)]

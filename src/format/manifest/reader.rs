@@ -4,7 +4,7 @@ use super::index::{
     Block, FOOTER_LENGTH, HEADER_LENGTH, LEFT_OUT, ROW_LENGTH, Section, check_header, decode_footer,
     decode_index,
 };
-use super::objects::{Distinct, ROW, decode_rows};
+use super::objects::{Distinct, MAX_OBJECTS, ROW, decode_rows};
 use super::starts::{MAX_STARTS, PART as STARTS_PART, STARTS, decode_starts};
 use crate::format::notes::{MAX_LEFT_OUT, check_left_out_order, decode_left_out, decode_problem};
 use crate::format::summary::decode_summary;
@@ -12,7 +12,7 @@ use crate::format::wire::{MAX_RECORD, decode_owners};
 use crate::format::{FormatError, Opener, Seal, Seals};
 use crate::model::{ArchivePath, Digest, LeftOut, ObjectRow, Owners, Problem, Summary};
 use std::io;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 /// So much of the file's end is read at once: it holds the index and the public sections of most manifests.
 const TAIL: u64 = 64 << 10;
@@ -42,6 +42,16 @@ pub enum ReadError {
     Format(#[from] FormatError),
 }
 
+/// Lengths of chunks, by row of the object table: 4 bytes of memory for each.
+pub struct ChunkLengths(Vec<u32>);
+
+impl ChunkLengths {
+    /// The length of a row's chunk; 0 where there is no such row.
+    pub(super) fn of(&self, row: u32) -> u32 {
+        self.0.get(row as usize).copied().unwrap_or(0)
+    }
+}
+
 /// An open manifest whose index has been checked.
 pub struct ManifestReader<R> {
     file: R,
@@ -49,8 +59,8 @@ pub struct ManifestReader<R> {
     blocks: Vec<Block>,
     digest: Digest,
     seals: Seals,
-    /// Chunk lengths, by row of the object table; read when entries are.
-    lengths: OnceLock<Arc<[u32]>>,
+    /// As long as somebody has them.
+    lengths: Mutex<Weak<ChunkLengths>>,
     /// What the blocks of entries begin with; none where the manifest does not say, or not intelligibly.
     starts: OnceLock<Option<Vec<ArchivePath>>>,
 }
@@ -75,7 +85,7 @@ impl<R: RandomRead> ManifestReader<R> {
             blocks: Vec::new(),
             digest: Digest([0; 32]),
             seals: seals.clone(),
-            lengths: OnceLock::new(),
+            lengths: Mutex::default(),
             starts: OnceLock::new(),
         };
         check_header(&reader.read(0, HEADER_LENGTH)?)?;
@@ -262,14 +272,24 @@ impl<R: RandomRead> ManifestReader<R> {
         Ok(())
     }
 
-    /// The chunk lengths of the object table, by row. They are read once.
-    pub(super) fn chunk_lengths(&self) -> Result<Arc<[u32]>, ReadError> {
-        if let Some(known) = self.lengths.get() {
-            return Ok(Arc::clone(known));
+    /// The chunk lengths of the object table, which whoever reads entries needs. All who have them at a time share them, so who
+    /// is going to read entries several times holds them meanwhile.
+    ///
+    /// # Errors
+    /// As [`Self::objects`].
+    pub fn chunk_lengths(&self) -> Result<Arc<ChunkLengths>, ReadError> {
+        let mut known = self.lengths.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lengths) = known.upgrade() {
+            return Ok(lengths);
         }
-        let mut lengths = Vec::new();
+        let rows = self.blocks.iter().filter(|b| b.section == Section::Objects);
+        let rows: usize = rows.map(|b| b.plain_length as usize / ROW).sum();
+        // At once, since growing would leave holes in the heap; but no more than there can be, whatever the index says.
+        let mut lengths = Vec::with_capacity(rows.min(MAX_OBJECTS));
         self.each_object(|row| lengths.push(row.chunk_length))?;
-        Ok(Arc::clone(self.lengths.get_or_init(|| lengths.into())))
+        let lengths = Arc::new(ChunkLengths(lengths));
+        *known = Arc::downgrade(&lengths);
+        Ok(lengths)
     }
 
     /// The starts section, where the manifest has it.

@@ -63,7 +63,12 @@ impl<'a> Packing<'a> {
             }
         };
         let id = self.packer.seals.name(&chunk.bytes);
-        let packed = match self.packer.seal(id, &chunk.bytes) {
+        // Nobody wants what a run compresses after it was told to stop.
+        let sealed = match self.packer.putter.observer.cancelled() {
+            true => Err(Error::Cancelled),
+            false => self.packer.seal(id, &chunk.bytes),
+        };
+        let packed = match sealed {
             Ok(Found::Sealed(sealed)) => {
                 self.memory.chunks.give(chunk.bytes);
                 let place = self.memory.room.take(self.packer.buffer.len());

@@ -77,7 +77,7 @@ impl Pipeline<'_> {
         let packers = self.run.threads;
         let waiting = if self.root.is_remote() { packers.max(REMOTE_READERS) } else { packers };
         let readers = self.options.readers.unwrap_or(waiting).max(1);
-        let putters = self.run.archive.puts_at_once();
+        let putters = self.run.archive.requests_at_once();
         Setup {
             sizes,
             readers,

@@ -21,6 +21,14 @@ impl<T> Queue<T> {
     }
 }
 
+#[cfg(test)]
+impl<T> Queue<T> {
+    /// One whose work nobody does.
+    pub(in crate::ops) fn unattended() -> Self {
+        Self(bounded(0).0)
+    }
+}
+
 /// Starts a thread for each worker, named for what it does; so many pieces may wait for one. The threads end with the queue's
 /// last clone.
 ///

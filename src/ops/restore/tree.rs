@@ -12,10 +12,11 @@ use super::read_back::read_back;
 use super::report::{Report, Restored};
 use super::root::{check_target, make_root};
 use super::select::check_selection;
-use super::write::Writer;
+use super::write::{Writer, Writing};
 use crate::archive::{ArchiveError, Manifest};
 use crate::data::Compare;
 use crate::model::{ArchivePath, Problem};
+use crate::ops::parallel::{shared, with_threads};
 use crate::ops::{Error, Run};
 use crate::tree::{OwnerMap, OwnerNames, SourceError, Target};
 use std::sync::Arc;
@@ -42,6 +43,7 @@ pub fn restore_beside(
     let place = Arc::new(run.archive.place());
     check_target(&options.target, run.archive, &place, options.delete)?;
     let objects = manifest.objects()?;
+    let _shared = manifest.chunk_lengths()?;
     let report = Report::new(run.observer);
     let owners = owners(manifest, options, &report)?;
     check_selection(&options.selection, manifest)?;
@@ -56,12 +58,6 @@ pub fn restore_beside(
     let target = Target::open(&options.target, owners.clone()).map_err(bad_target(options))?.beside(place);
     let clearing = Clearing::new(manifest, &report, options.delete, options.dry_run, run.observer)?;
     let linking = before.map(|before| Linking::new(before, options.owner)).transpose()?.flatten();
-    let writer = Writer::new(run, &objects, target.clone(), options.sparse, &report);
-    let mut restoring = Restoring::new(writer, target, &report, options, &clearing, &owners);
-    restoring.linking = linking;
-    if made_root {
-        restoring.made.insert(ArchivePath::root());
-    }
     let looking = Looking {
         root: &options.target,
         owners: &owners,
@@ -69,13 +65,25 @@ pub fn restore_beside(
         observer: run.observer,
         report: &report,
     };
-    look_and_apply(run, manifest, looking, &mut restoring)?;
-    restoring.detached_links(manifest, &mut Worker::new(looking)?)?;
-    restoring.writer.close()?;
-    // Before directories get their times, and before what is extra is told from what is not.
-    restoring.target.close_workshop();
-    run.go_on()?;
-    let Restoring { target, made, detached_links, firsts, .. } = restoring;
+    let writing = Writing::new(run, &objects, target.clone(), options.sparse, &report);
+    let (target, made, detached, firsts) = with_threads(|threads| {
+        let writer = Writer::new(&writing, shared(threads, "write", 0, vec![|it| writing.write(it)])?);
+        let mut restoring = Restoring::new(writer, target, &report, options, &clearing, &owners);
+        restoring.linking = linking;
+        if made_root {
+            restoring.made.insert(ArchivePath::root());
+        }
+        look_and_apply(run, manifest, looking, &mut restoring)?;
+        restoring.detached_links(manifest, &mut Worker::new(looking)?)?;
+        restoring.writer.close()?;
+        // Before directories get their times, and before what is extra is told from what is not.
+        restoring.target.close_workshop();
+        run.go_on()?;
+        // The writer goes, and with it the thread that waits for it.
+        let Restoring { target, made, detached_links, firsts, .. } = restoring;
+        Ok((target, made, detached_links, firsts))
+    })?;
+    drop(writing);
     let finishing = Finishing {
         target,
         owners: &owners,
@@ -83,7 +91,7 @@ pub fn restore_beside(
         clearing: &clearing,
         dry_run: options.dry_run,
         made,
-        detached: detached_links,
+        detached,
         firsts,
     };
     finishing.run(manifest.readable(|_| ())?, options.selection.clone())?;

@@ -9,9 +9,10 @@ use super::report::Report;
 use crate::archive::{ArchiveError, ObjectReader, SharedTrash};
 use crate::data::{Placement, Window};
 use crate::model::{ArchivePath, FileContent, Meta, ObjectRow, Problem};
-use crate::ops::parallel::with_threads;
+use crate::ops::parallel::{Queue, with_threads};
 use crate::ops::{Error, Run};
 use crate::tree::{Inode, NewFile, SourceError, Target};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -46,51 +47,37 @@ impl Job {
 /// The objects of a window by their rows, each with its slices.
 type Objects = Vec<(u32, Vec<Placement>)>;
 
-/// Jobs that take so much memory are not kept waiting.
+/// Jobs that take so much memory are not kept waiting. As much may be being written at the same time.
 const MAX_WEIGHT: usize = 16 << 20;
 
-/// Files that wait to be written.
+/// Gathers files into windows and hands those on, so that what comes next is looked at while a window is written.
 pub(super) struct Writer<'a> {
-    run: Run<'a>,
-    objects: &'a [ObjectRow],
-    target: Target,
-    sparse: bool,
-    report: &'a Report<'a>,
-    trash: SharedTrash,
+    writing: &'a Writing<'a>,
+    to_write: Queue<Filled>,
     window: Window,
     jobs: Vec<Job>,
     /// Bytes of memory that the jobs take, about.
     weight: usize,
     /// Counts the temporary files of this run.
-    written: u64,
-    /// A thread has panicked.
-    bug: Option<Error>,
+    handed_on: u64,
+}
+
+/// A window on its way to be written.
+pub(super) struct Filled {
+    objects: Objects,
+    jobs: Vec<Job>,
+    /// The number of the first job's temporary file.
+    first: u64,
+    /// Dropped once the window is written.
+    _done: Sender<()>,
 }
 
 impl<'a> Writer<'a> {
-    pub(super) fn new(
-        run: Run<'a>,
-        objects: &'a [ObjectRow],
-        target: Target,
-        sparse: bool,
-        report: &'a Report<'a>,
-    ) -> Self {
-        Self {
-            run,
-            objects,
-            target,
-            sparse,
-            report,
-            trash: SharedTrash::default(),
-            window: Window::default(),
-            jobs: Vec::new(),
-            weight: 0,
-            written: 0,
-            bug: None,
-        }
+    pub(super) fn new(writing: &'a Writing<'a>, to_write: Queue<Filled>) -> Self {
+        Self { writing, to_write, window: Window::default(), jobs: Vec::new(), weight: 0, handed_on: 0 }
     }
 
-    /// Adds a file; writes what is there once enough has come together.
+    /// Adds a file; hands on what is there once enough has come together.
     /// It will replace `looked`, what was found at its path, and nothing else.
     pub(super) fn add(
         &mut self,
@@ -106,34 +93,41 @@ impl<'a> Writer<'a> {
         self.weight += path.as_bytes().len() + meta.weight() + proof.weight() + size_of::<Job>();
         self.jobs.push(Job { path, meta, size, looked, proof, empty, left, failed, doubtful, made });
         if self.window.is_full() || self.weight >= MAX_WEIGHT {
-            self.flush();
+            self.hand_on();
         }
     }
 
-    /// Writes all that was added.
-    pub(super) fn flush(&mut self) {
-        let objects = self.window.take();
-        let mut jobs = std::mem::take(&mut self.jobs);
+    /// Hands on what is there; waits while another window waits. What is returned ends when it is written.
+    fn hand_on(&mut self) -> Receiver<()> {
+        let (filled, done) = self.fill();
+        // Who writes has panicked where it is gone, which `check` tells.
+        let _ = self.to_write.send(filled);
+        done
+    }
+
+    fn fill(&mut self) -> (Filled, Receiver<()>) {
+        let (objects, jobs, first) = (self.window.take(), std::mem::take(&mut self.jobs), self.handed_on);
         self.weight = 0;
-        let mut passed = self.pass(&objects, &jobs, false);
-        let doubtful = doubtful(objects, &mut jobs);
-        if !doubtful.is_empty() && passed.is_ok() {
-            passed = self.pass(&doubtful, &jobs, true);
-        }
-        self.bug = self.bug.take().or(passed.err());
-        self.written += jobs.len() as u64;
-        self.target.forget();
+        self.handed_on += jobs.len() as u64;
+        let (_done, done) = bounded(0);
+        (Filled { objects, jobs, first, _done }, done)
+    }
+
+    /// Waits until all that was added is written.
+    pub(super) fn flush(&mut self) {
+        // It never sends anything: its end is what is waited for.
+        let _ = self.hand_on().recv();
     }
 
     /// Asked between two entries: what comes after a panic is not written, nor kept.
     ///
     /// # Errors
     /// [`Error::Bug`].
-    pub(super) fn check(&mut self) -> Result<(), Error> {
-        self.bug.take().map_or(Ok(()), Err)
+    pub(super) fn check(&self) -> Result<(), Error> {
+        self.writing.check()
     }
 
-    /// Writes all that was added, and ends.
+    /// Waits until all that was added is written, and ends.
     ///
     /// # Errors
     /// [`Error::Bug`].
@@ -141,19 +135,75 @@ impl<'a> Writer<'a> {
         self.flush();
         self.check()
     }
+}
+
+/// The stage that writes windows.
+pub(super) struct Writing<'a> {
+    run: Run<'a>,
+    objects: &'a [ObjectRow],
+    target: Target,
+    sparse: bool,
+    report: &'a Report<'a>,
+    trash: SharedTrash,
+    threads: usize,
+    /// A thread has panicked.
+    bug: Mutex<Option<String>>,
+}
+
+/// Bytes that objects may take which are fetched at once, of the longest that there are.
+const FETCHED: usize = 64 << 20;
+
+impl<'a> Writing<'a> {
+    pub(super) fn new(
+        run: Run<'a>,
+        objects: &'a [ObjectRow],
+        target: Target,
+        sparse: bool,
+        report: &'a Report<'a>,
+    ) -> Self {
+        let (trash, bug) = (SharedTrash::default(), Mutex::default());
+        // An object in memory is what was stored, and the chunk in it.
+        let longest = 2 * run.archive.config().chunks.max as usize;
+        let at_once = run.archive.requests_at_once().min(FETCHED / longest.max(1));
+        let threads = run.threads.max(at_once);
+        Self { run, objects, target, sparse, report, trash, threads, bug }
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let bug = self.bug.lock().unwrap_or_else(PoisonError::into_inner);
+        bug.clone().map_or(Ok(()), |said| Err(Error::Bug(said)))
+    }
+
+    /// Writes a window.
+    pub(super) fn write(&self, mut filled: Filled) {
+        if filled.jobs.is_empty() || self.check().is_err() {
+            return;
+        }
+        let objects = std::mem::take(&mut filled.objects);
+        let mut passed = self.pass(&objects, &filled, false);
+        let doubtful = doubtful(objects, &mut filled.jobs);
+        if !doubtful.is_empty() && passed.is_ok() {
+            passed = self.pass(&doubtful, &filled, true);
+        }
+        if let Err(bug) = passed {
+            let said = if let Error::Bug(said) = bug { said } else { bug.to_string() };
+            self.bug.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(said);
+        }
+    }
 
     /// Writes the slices of some objects.
-    fn pass(&self, objects: &Objects, jobs: &[Job], by_name: bool) -> Result<(), Error> {
+    fn pass(&self, objects: &Objects, filled: &Filled, by_name: bool) -> Result<(), Error> {
+        let Filled { jobs, first, .. } = filled;
         let (next, next_empty, hashers) = (AtomicU32::new(0), AtomicU32::new(0), AtomicUsize::new(0));
         let passed = with_threads(|threads| {
             let (next, next_empty, hashers) = (&next, &next_empty, &hashers);
             let work = move || {
                 let target = self.target.clone();
-                let mut hand = Hand { writer: self, target, jobs, hashers, by_name };
+                let mut hand = Hand { writing: self, target, jobs, first: *first, hashers, by_name };
                 hand.work(objects, next, next_empty);
             };
             // This thread does its part, so that all is written even where there are no others.
-            let _ = threads.start_some("write", (1..self.run.threads).map(|_| work));
+            let _ = threads.start_some("write", (1..self.threads).map(|_| work));
             work();
             Ok(())
         });
@@ -161,7 +211,7 @@ impl<'a> Writer<'a> {
         for (number, job) in (0..).zip(jobs) {
             let made = *job.made.lock().unwrap_or_else(PoisonError::into_inner);
             if made && job.left.load(Ordering::Acquire) > 0 {
-                self.target.abandon(self.written + number);
+                self.target.abandon(first + number);
             }
         }
         passed
@@ -191,9 +241,11 @@ fn doubtful(objects: Objects, jobs: &mut [Job]) -> Objects {
 
 /// One thread's part in writing a window.
 struct Hand<'a, 'b> {
-    writer: &'a Writer<'b>,
+    writing: &'a Writing<'b>,
     target: Target,
     jobs: &'a [Job],
+    /// The number of the first job's temporary file.
+    first: u64,
     /// Files that are hashed piece by piece.
     hashers: &'a AtomicUsize,
     /// Objects are compared with their names.
@@ -202,7 +254,7 @@ struct Hand<'a, 'b> {
 
 impl Hand<'_, '_> {
     fn work(&mut self, objects: &[(u32, Vec<Placement>)], next: &AtomicU32, next_empty: &AtomicU32) {
-        let observer = self.writer.run.observer;
+        let observer = self.writing.run.observer;
         // Files without a slice, empty or all holes, need no object.
         while !self.by_name
             && let Some((number, job)) = take(self.jobs, next_empty)
@@ -211,9 +263,9 @@ impl Hand<'_, '_> {
                 self.finish(number as u32, job);
             }
         }
-        let reader = ObjectReader::new(self.writer.run.archive, Arc::clone(&self.writer.trash));
+        let reader = ObjectReader::new(self.writing.run.archive, Arc::clone(&self.writing.trash));
         let Ok(mut reader) = reader else {
-            return self.writer.report.problem(Problem {
+            return self.writing.report.problem(Problem {
                 path: ArchivePath::root(),
                 operation: "prepare decompression for".into(),
                 error: "out of memory".into(),
@@ -224,7 +276,7 @@ impl Hand<'_, '_> {
                 return;
             }
             let before = reader.bytes_read();
-            let Some(object) = self.writer.objects.get(*row as usize) else { continue };
+            let Some(object) = self.writing.objects.get(*row as usize) else { continue };
             let fetched = match self.by_name || self.is_by_names(placements) {
                 true => reader.fetch(&object.id, object.chunk_length),
                 false => reader.fetch_unproven(&object.id, object.chunk_length),
@@ -239,7 +291,7 @@ impl Hand<'_, '_> {
     }
 
     fn unique(&self, number: u32) -> u64 {
-        self.writer.written + u64::from(number)
+        self.first + u64::from(number)
     }
 
     /// Whether a file that takes a part of an object has no other proof than the object's name.
@@ -286,11 +338,11 @@ impl Hand<'_, '_> {
             let bytes = chunk.get(place.offset as usize..).and_then(|b| b.get(..place.length as usize));
             // The manifest's reader has checked that slices are within their chunks.
             let bytes = bytes.unwrap_or_default();
-            write_slice(&mut new, bytes, place.at, self.writer.sparse)
+            write_slice(&mut new, bytes, place.at, self.writing.sparse)
                 .map_err(|e| SourceError::new(&job.path, "write", e))?;
-            self.writer.run.observer.counters().bytes_restored.add(bytes.len() as u64);
+            self.writing.run.observer.counters().bytes_restored.add(bytes.len() as u64);
             if place.at == 0 && bytes.starts_with(DATABASE) {
-                self.writer.report.note_database(&job.path);
+                self.writing.report.note_database(&job.path);
             }
             written.push(Written { at: place.at, bytes });
         }
@@ -328,14 +380,14 @@ impl Hand<'_, '_> {
             return Err(SourceError::new(&job.path, "restore", std::io::Error::other(error)));
         }
         let unrestored = self.target.finish(new, &job.path, job.size, &job.meta, job.looked)?;
-        self.writer.report.unrestored(&unrestored);
-        self.writer.run.observer.counters().files_restored.add(1);
+        self.writing.report.unrestored(&unrestored);
+        self.writing.run.observer.counters().files_restored.add(1);
         Ok(())
     }
 
     fn fail(&mut self, number: u32, job: &Job, error: &SourceError) {
         if !job.failed.swap(true, Ordering::AcqRel) {
-            self.writer.report.lost(Problem::from(error));
+            self.writing.report.lost(Problem::from(error));
         }
         job.proof.forget(self.hashers);
         self.target.abandon(self.unique(number));
@@ -348,7 +400,7 @@ impl Hand<'_, '_> {
             let Some(job) = self.jobs.get(file as usize) else { continue };
             if !job.failed.swap(true, Ordering::AcqRel) {
                 let (path, operation) = (job.path.clone(), "restore".to_owned());
-                self.writer.report.lost(Problem { path, operation, error: error.to_string() });
+                self.writing.report.lost(Problem { path, operation, error: error.to_string() });
             }
             let made = job.made.lock().unwrap_or_else(PoisonError::into_inner);
             if *made {
@@ -416,7 +468,9 @@ mod tests {
         let target = Target::open(folder.path(), OwnerMap::Nobody).unwrap();
         let (observer, rows) = (Silent::default(), [row]);
         let report = Report::new(&observer);
-        let mut writer = Writer::new(Run::new(&archive, &observer), &rows, target, false, &report);
+        let writing = Writing::new(Run::new(&archive, &observer), &rows, target, false, &report);
+        let to_write = Queue::unattended();
+        let mut writer = Writer::new(&writing, to_write);
         for (name, extents) in [
             ("empty", vec![]),
             ("file", vec![Extent::Slice { object: 0, offset: 0, length: row.chunk_length }]),
@@ -428,12 +482,12 @@ mod tests {
             let meta = Meta { mode: 0o644, ..Meta::default() };
             writer.add(path, meta, &content, None);
         }
-        let (objects, jobs) = (writer.window.take(), std::mem::take(&mut writer.jobs));
+        let (Filled { objects, jobs, first, .. }, _) = writer.fill();
         let next = AtomicU32::new(0);
         // The second begins with the empty files, as the first did, after that has written them all.
         for _ in 0..2 {
-            let (target, hashers, by_name) = (writer.target.clone(), &AtomicUsize::new(0), false);
-            let mut hand = Hand { writer: &writer, target, jobs: &jobs, hashers, by_name };
+            let (target, hashers, by_name) = (writing.target.clone(), &AtomicUsize::new(0), false);
+            let mut hand = Hand { writing: &writing, target, jobs: &jobs, first, hashers, by_name };
             hand.work(&objects, &next, &AtomicU32::new(0));
             assert_eq!(std::fs::read(folder.path().join("file")).unwrap(), b"content");
             assert_eq!(std::fs::read(folder.path().join("empty")).unwrap(), b"");

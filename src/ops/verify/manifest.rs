@@ -29,6 +29,7 @@ pub(super) fn check_entries(
     manifest.left_out()?;
     manifest.reader().check_blocks(Section::Ancillary).map_err(|e| manifest.error(e))?;
     manifest.reader().check_starts().map_err(|e| manifest.error(e))?;
+    let _shared = manifest.chunk_lengths()?;
     // As hashes: a tree may be all links, and their first names long.
     let (salt, mut firsts, mut count) = (RandomState::new(), HashSet::new(), 0);
     for entry in manifest.entries()? {

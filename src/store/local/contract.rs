@@ -30,8 +30,8 @@ impl Store for LocalStore {
         Ok(Box::new(LocalBlob { store: self.clone(), path, seen, file }))
     }
 
-    fn puts_at_once(&self) -> usize {
-        // Four round trips each, and a sync.
+    fn requests_at_once(&self) -> usize {
+        // Four round trips to put one, and a sync.
         if is_remote(&self.root) { 8 } else { 2 }
     }
 

@@ -199,12 +199,6 @@ impl Target {
         }
     }
 
-    /// Forgets the folder used last: something may have taken its place.
-    pub fn forget(&mut self) {
-        self.steps.clear();
-        self.outside.last = None;
-    }
-
     /// As [`Self::parent`], of a path that is about to be changed.
     pub(super) fn parent_to_change(
         &mut self,
