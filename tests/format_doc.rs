@@ -1,4 +1,4 @@
-//! Holds `docs/format.md`, `docs/read_store.py` and the program to each other.
+//! Holds `docs/format.md` with its example, `docs/read_store.py` and the program to each other.
 //!
 //! The document's examples are fenced blocks with a name. `manifest/…` are the parts of one file, in order; `records/…`
 //! go on in its block of entries, and `second/…` is a block after that.
@@ -29,7 +29,7 @@ use weekvault::ops::Run;
 use weekvault::ops::backup::{BackupOptions, Labels, Source, backup};
 use weekvault::store::LocalStore;
 
-const DOC: &str = include_str!("../docs/format.md");
+const DOC: &str = concat!(include_str!("../docs/format.md"), "\n", include_str!("../docs/format-example.md"));
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/read_store.py");
 const CHUNK: &[u8] = b"Hello, weekvault!\n";
 const STORE_ID: &str = "9d3f6a0c5b1e48729f04c7d2a86e13b5";

@@ -31,8 +31,9 @@ impl Store for LocalStore {
     }
 
     fn requests_at_once(&self) -> usize {
+        let ask = || self.waited(|| Ok(is_remote(&self.root))).unwrap_or(false);
         // Four round trips to put one, and a sync.
-        if is_remote(&self.root) { 8 } else { 2 }
+        if *self.shared.is_remote.get_or_init(ask) { 8 } else { 2 }
     }
 
     fn upload(&self) -> Result<Box<dyn Upload>, StoreError> {

@@ -30,6 +30,8 @@ pub(super) struct Shared {
     pub(super) reading: Patience,
     pub(super) folders: Mutex<Folders>,
     pub(super) clock: OnceLock<Clock>,
+    /// Whether it is on another machine, once asked for.
+    pub(super) is_remote: OnceLock<bool>,
     /// It was said that folders cannot be synced here.
     pub(super) unsynced: AtomicBool,
     /// When a server has kept us waiting and has not answered, the last time.
@@ -85,6 +87,7 @@ impl LocalStore {
             reading,
             folders,
             clock,
+            is_remote: OnceLock::new(),
             unsynced,
             unanswered,
             spare,
