@@ -34,13 +34,13 @@ struct Tried {
     between: AtomicUsize,
 }
 
-struct Bench {
+struct Setting {
     sources: Sources,
     judge: Judge,
     begin: Timestamp,
 }
 
-impl Bench {
+impl Setting {
     fn new() -> Self {
         let begin = Timestamp { secs: clock::now().secs / DAY * DAY + DAY / 2, nanos: 0 };
         Self { sources: Sources::new(4), judge: Judge::default(), begin }
@@ -133,13 +133,13 @@ impl Bench {
 
 #[test]
 fn whoever_works_on_the_store_meanwhile_takes_nothing_that_is_needed() {
-    let (began, bench) = (Instant::now(), Bench::new());
-    let start = bench.store();
-    let gc = bench.run("retention and gc", clean_up, "2025-04", 3);
+    let (began, setting) = (Instant::now(), Setting::new());
+    let start = setting.store();
+    let gc = setting.run("retention and gc", clean_up, "2025-04", 3);
     // Its chunks are among what gc retires just then.
-    let again = bench.run("a backup of what there was before", backup, "2025-05", 1);
-    let whole = bench.run("a whole run", whole_run, "2025-04", 0);
-    let back = bench.run("undelete", undelete_the_second_week, "2025-02", 1);
+    let again = setting.run("a backup of what there was before", backup, "2025-05", 1);
+    let whole = setting.run("a whole run", whole_run, "2025-04", 0);
+    let back = setting.run("undelete", undelete_the_second_week, "2025-02", 1);
     let pairs = [
         (&gc, &again),
         (&again, &gc),
@@ -152,11 +152,11 @@ fn whoever_works_on_the_store_meanwhile_takes_nothing_that_is_needed() {
     let (tried, wrong) = (Tried::default(), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for thread in 0..2 {
-            let (bench, start, tried, wrong) = (&bench, &start, &tried, &wrong);
+            let (setting, start, tried, wrong) = (&setting, &start, &tried, &wrong);
             scope.spawn(move || {
                 for (outer, inner) in pairs {
                     for at in (1 + thread..).step_by(2) {
-                        match bench.beside(start, outer, inner, at, tried) {
+                        match setting.beside(start, outer, inner, at, tried) {
                             Ok(false) => break,
                             Ok(true) => {}
                             Err(e) => {

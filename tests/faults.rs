@@ -33,13 +33,13 @@ struct Scene {
     excused: Excused,
 }
 
-struct Bench {
+struct Setting {
     sources: Sources,
     judge: Judge,
     begin: Timestamp,
 }
 
-impl Bench {
+impl Setting {
     fn job(&self, week: &str, state: usize, day: i64) -> Job {
         Job {
             week: week.parse().unwrap(),
@@ -170,7 +170,7 @@ fn visible_hashes(places: &Places) -> BTreeSet<[u8; 32]> {
 const AGAIN: u32 = 3;
 
 fn judge(
-    bench: &Bench,
+    setting: &Setting,
     scene: &Scene,
     fault: &Fault,
     whole: &BTreeSet<String>,
@@ -198,10 +198,10 @@ fn judge(
     if let Some(wrong) = state.wrongs.first() {
         return Err(wrong.clone());
     }
-    let before = bench.judge.check(&scene.start, scene.excused)?;
-    let after = bench.judge.learn(&state.live, &[&bench.sources.trees[scene.state]], scene.excused)?;
+    let before = setting.judge.check(&scene.start, scene.excused)?;
+    let after = setting.judge.learn(&state.live, &[&setting.sources.trees[scene.state]], scene.excused)?;
     let replay = Replay::of(&state.start, &state.log);
-    survives_a_power_cut(bench, scene, &replay).map_err(|e| format!("after a power cut: {e}"))?;
+    survives_a_power_cut(setting, scene, &replay).map_err(|e| format!("after a power cut: {e}"))?;
     let gone =
         |(slot, hash): &(&String, &blake3::Hash)| !after.visible.contains_key(*slot) && !after.in_trash(hash);
     if let Some((slot, _)) = before.visible.iter().find(gone) {
@@ -214,7 +214,7 @@ fn judge(
                 return Err(format!("it reports success, but these are missing: {missing:?}"));
             }
             let least = replay.least();
-            if bench.judge.check(&least, scene.excused)? != after || !whole.is_subset(&paths(&least)) {
+            if setting.judge.check(&least, scene.excused)? != after || !whole.is_subset(&paths(&least)) {
                 return Err("it reports success, but a power cut would undo it".into());
             }
             tried.survived.fetch_add(1, Ordering::Relaxed);
@@ -228,8 +228,15 @@ fn judge(
         }
         Err(_) => {}
     }
-    if publishes_after_an_error(fault, &state.start, &state.log, state.faults.first_hit, bench, scene, &after)
-    {
+    if publishes_after_an_error(
+        fault,
+        &state.start,
+        &state.log,
+        state.faults.first_hit,
+        setting,
+        scene,
+        &after,
+    ) {
         return Err("a manifest was published after an error that stays".into());
     }
     let key = (scene.name, state.live.hashes().1, replay.least().hashes().1);
@@ -238,7 +245,7 @@ fn judge(
         return Ok(());
     }
     tried.recovered.fetch_add(1, Ordering::Relaxed);
-    recovers(bench, scene, &disk)
+    recovers(setting, scene, &disk)
         .map_err(|e| format!("the next run, {}: {e}", result.err().unwrap_or_default()))
 }
 
@@ -248,7 +255,7 @@ fn publishes_after_an_error(
     start: &Image,
     log: &[Effect],
     first_hit: Option<usize>,
-    bench: &Bench,
+    setting: &Setting,
     scene: &Scene,
     after: &Places,
 ) -> bool {
@@ -259,21 +266,21 @@ fn publishes_after_an_error(
     }
     let mut then = start.clone();
     log[..first_hit.unwrap_or(0)].iter().for_each(|effect| then.apply(effect));
-    let then = bench.judge.check(&then, scene.excused).unwrap_or_default();
+    let then = setting.judge.check(&then, scene.excused).unwrap_or_default();
     !visible_hashes(after).is_subset(&visible_hashes(&then))
 }
 
-fn survives_a_power_cut(bench: &Bench, scene: &Scene, replay: &Replay) -> Result<(), String> {
-    bench.judge.check(&replay.least(), scene.excused)?;
+fn survives_a_power_cut(setting: &Setting, scene: &Scene, replay: &Replay) -> Result<(), String> {
+    setting.judge.check(&replay.least(), scene.excused)?;
     for one in replay.naming(".manifest") {
         let fate = |i| if i == one { Fate::Kept } else { Fate::Lost };
-        bench.judge.check(&replay.image(fate, |_| Data::Zeroes), scene.excused)?;
+        setting.judge.check(&replay.image(fate, |_| Data::Zeroes), scene.excused)?;
     }
     Ok(())
 }
 
 /// The disk is well again: a day later everything works.
-fn recovers(bench: &Bench, scene: &Scene, disk: &ModelDisk) -> Result<(), String> {
+fn recovers(setting: &Setting, scene: &Scene, disk: &ModelDisk) -> Result<(), String> {
     let job = Job { now: scene.job.now.plus_seconds(DAY), ..scene.job.clone() };
     disk.state().faults = Faults::default();
     disk.state().clock = job.now;
@@ -282,11 +289,11 @@ fn recovers(bench: &Bench, scene: &Scene, disk: &ModelDisk) -> Result<(), String
     }
     whole_run(disk, &job)?;
     let state = disk.state();
-    let after = bench.judge.learn(&state.live, &[&bench.sources.trees[scene.state]], None)?;
+    let after = setting.judge.learn(&state.live, &[&setting.sources.trees[scene.state]], None)?;
     if let Some(pvc) = NAMES.iter().find(|pvc| !after.visible.contains_key(&format!("{}/{pvc}", job.week))) {
         return Err(format!("{pvc} is not published"));
     }
-    let durable = bench.judge.check(&Replay::of(&state.start, &state.log).least(), None)?;
+    let durable = setting.judge.check(&Replay::of(&state.start, &state.log).least(), None)?;
     // What the run before retired may come back: that was never made durable.
     if let Some((slot, _)) =
         after.visible.iter().find(|(slot, hash)| durable.visible.get(*slot) != Some(*hash))
@@ -309,8 +316,8 @@ fn a_failing_disk_costs_a_run_and_nothing_else() {
     let began = Instant::now();
     // By midday, so that which day's trash is emptied does not depend on the hour.
     let begin = Timestamp { secs: clock::now().secs / DAY * DAY + DAY / 2, nanos: 0 };
-    let bench = Bench { sources: Sources::new(4), judge: Judge::default(), begin };
-    let scenes = bench.scenes();
+    let setting = Setting { sources: Sources::new(4), judge: Judge::default(), begin };
+    let scenes = setting.scenes();
     let whole: Vec<_> = scenes.iter().map(Scene::without_fault).collect();
     let cases: Vec<(&Scene, &BTreeSet<String>, Fault)> = scenes
         .iter()
@@ -324,7 +331,7 @@ fn a_failing_disk_costs_a_run_and_nothing_else() {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
                 while let Some((scene, whole, fault)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if let Err(wrong) = judge(&bench, scene, fault, whole, &tried) {
+                    if let Err(wrong) = judge(&setting, scene, fault, whole, &tried) {
                         tried.wrong.lock().unwrap().push(format!("{}, {fault:?}: {wrong}", scene.name));
                     }
                 }

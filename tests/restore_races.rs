@@ -48,8 +48,8 @@ fn what_is_being_written_is_out_of_everybodys_reach() {
     let mut new = target.create(&path, 0, false).unwrap();
     new.write_at(b"secret", 0).unwrap();
     let made = leftovers(folder.path());
-    let workshop = fs::metadata(folder.path().join(&made[0])).unwrap();
-    assert!(workshop.is_dir() && workshop.permissions().mode() & 0o777 == 0o700, "{made:?}");
+    let staging = fs::metadata(folder.path().join(&made[0])).unwrap();
+    assert!(staging.is_dir() && staging.permissions().mode() & 0o777 == 0o700, "{made:?}");
     // Its parent's owner may move it away and put another in its place: nothing changes for who holds it.
     let moved = folder.path().join("moved");
     fs::rename(folder.path().join(&made[0]), &moved).unwrap();
@@ -69,8 +69,8 @@ fn what_is_written_at_once_can_be_opened_by_nobody() {
     let path = ArchivePath::parse(b"file").unwrap();
     let mut new = target.create(&path, 0, true).unwrap();
     new.write_at(b"secret", 0).unwrap();
-    let workshop = folder.path().join(&leftovers(folder.path())[0]);
-    assert_eq!(fs::read_dir(&workshop).unwrap().count(), 0, "it has no name");
+    let staging = folder.path().join(&leftovers(folder.path())[0]);
+    assert_eq!(fs::read_dir(&staging).unwrap().count(), 0, "it has no name");
     let meta = Meta { mode: 0o640, ..Meta::default() };
     target.finish(new, &path, 9, &meta, None).unwrap();
     let found = fs::metadata(folder.path().join("file")).unwrap();
@@ -146,7 +146,7 @@ fn what_is_made_replaces_nothing_that_was_not_looked_at() {
     let found = fs::metadata(&file).unwrap();
     target.make_node(&path, &link, &meta, Some((found.dev(), found.ino()))).unwrap();
     assert_eq!(fs::read_link(&file).unwrap(), Path::new("x"), "what was looked at is replaced");
-    target.close_workshop();
+    target.close_staging();
     assert_eq!(leftovers(folder.path()), [""; 0]);
 }
 

@@ -77,7 +77,7 @@ pub fn restore_beside(
         restoring.detached_links(manifest, &mut Worker::new(looking)?)?;
         restoring.writer.close()?;
         // Before directories get their times, and before what is extra is told from what is not.
-        restoring.target.close_workshop();
+        restoring.target.close_staging();
         run.go_on()?;
         // The writer goes, and with it the thread that waits for it.
         let Restoring { target, made, detached_links, firsts, .. } = restoring;

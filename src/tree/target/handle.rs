@@ -4,7 +4,7 @@ use super::error::Result;
 use super::loosened::Loosened;
 use super::outside::{IN_STORE, Outside};
 use super::own::OwnFolders;
-use super::workshop::{Homes, Workshop};
+use super::staging::{Homes, Staging};
 use crate::model::{ArchivePath, Name, NodeKind, Stat};
 use crate::tree::exclude::is_cache_tag;
 use crate::tree::root::each_name;
@@ -33,7 +33,7 @@ pub struct Target {
     pub(super) outside: Outside,
     pub(super) own: OwnFolders,
     /// Where new files are made; shared by the clones.
-    pub(super) workshop: Arc<Workshop>,
+    pub(super) staging: Arc<Staging>,
     /// Directories that were made writable; shared by the clones.
     pub(super) loosened: Arc<Loosened>,
 }
@@ -61,7 +61,7 @@ impl Target {
             homes: Homes::default(),
             outside: Outside::default(),
             own: OwnFolders::default(),
-            workshop: Arc::default(),
+            staging: Arc::default(),
         })
     }
 

@@ -12,7 +12,7 @@ mod metadata;
 mod new;
 mod outside;
 mod own;
-mod workshop;
+mod staging;
 
 pub use error::{Inode, Unrestored};
 pub use handle::Target;

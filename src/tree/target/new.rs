@@ -3,7 +3,7 @@
 use super::error::{Inode, Result, Unrestored, swapped, taken};
 use super::handle::Target;
 use super::own::Born;
-use super::workshop::{Bench, sweep};
+use super::staging::{StagingDirectory, sweep};
 use crate::model::{ArchivePath, Kind, Meta, Name, Stat};
 use crate::tree::stat::stat_at;
 use crate::tree::{OwnerMap, SourceError};
@@ -27,8 +27,8 @@ pub struct NewFile {
 
 /// Where a new file is.
 enum Place {
-    /// On a bench, by a name that others open it by, or by none: then it goes with its handle.
-    Bench(Arc<Bench>, Option<String>),
+    /// In a staging directory, by a name that others open it by, or by none: then it goes with its handle.
+    Staging(Arc<StagingDirectory>, Option<String>),
     /// By its own name in a directory that only the restorer can enter, until it is finished.
     Own { folder: Arc<OwnedFd>, name: Name, born: Born, is_finished: bool },
 }
@@ -61,8 +61,8 @@ impl NewFile {
     }
 
     fn discard(&self) {
-        if let Place::Bench(bench, Some(temporary)) = &self.place {
-            let _ = rustix::fs::unlinkat(&bench.folder, temporary.as_str(), AtFlags::empty());
+        if let Place::Staging(staging, Some(temporary)) = &self.place {
+            let _ = rustix::fs::unlinkat(&staging.folder, temporary.as_str(), AtFlags::empty());
         }
     }
 }
@@ -74,8 +74,8 @@ const PUT: &str = "put in place";
 
 impl Target {
     /// Removes the directories in which things were made; what is made after that makes new ones.
-    pub fn close_workshop(&self) {
-        self.workshop.close();
+    pub fn close_staging(&self) {
+        self.staging.close();
     }
 
     /// Removes what a killed restore has left in a directory that is to have so many directories. Only where the number of its
@@ -85,47 +85,51 @@ impl Target {
             return;
         }
         let ours = || rustix::process::geteuid().as_raw();
-        let owner = self.workshop.owner.get().copied().unwrap_or_else(ours);
+        let owner = self.staging.owner.get().copied().unwrap_or_else(ours);
         if let Ok(folder) = self.steps.folder(self.folder.as_fd(), path) {
             sweep(folder.as_fd(), owner);
         }
     }
 
     /// The directory in which what is to stand at `path` is made. `again` where the one that was used is gone.
-    fn bench(&mut self, path: &ArchivePath, again: bool) -> rustix::io::Result<Arc<Bench>> {
+    fn staging_directory(
+        &mut self,
+        path: &ArchivePath,
+        again: bool,
+    ) -> rustix::io::Result<Arc<StagingDirectory>> {
         let (parent, _) = self.parent(path)?;
         let home = self.homes.of(&path.parent().unwrap_or_default(), parent.as_fd())?;
-        let mut benches = self.workshop.benches();
+        let mut directories = self.staging.directories();
         if again {
-            benches.remove(&home.key());
+            directories.remove(&home.key());
         }
-        if let Some(bench) = benches.get(&home.key()) {
-            return Ok(Arc::clone(bench));
+        if let Some(staging) = directories.get(&home.key()) {
+            return Ok(Arc::clone(staging));
         }
         // In a directory that changes anyway: the others keep their times.
-        let bench = Arc::new(Bench::new(&parent)?);
-        let _ = self.workshop.owner.set(bench.owner);
-        sweep(self.folder.as_fd(), bench.owner);
-        benches.insert(home.key(), Arc::clone(&bench));
-        Ok(bench)
+        let staging = Arc::new(StagingDirectory::new(&parent)?);
+        let _ = self.staging.owner.set(staging.owner);
+        sweep(self.folder.as_fd(), staging.owner);
+        directories.insert(home.key(), Arc::clone(&staging));
+        Ok(staging)
     }
 
-    /// Makes something on a bench; once more on a new one where somebody has removed that.
-    fn on_bench<T>(
+    /// Makes something in a staging directory; once more on a new one where somebody has removed that.
+    fn in_staging<T>(
         &mut self,
         path: &ArchivePath,
         operation: &'static str,
         make: impl Fn(BorrowedFd<'_>) -> rustix::io::Result<T>,
-    ) -> Result<(T, Arc<Bench>)> {
+    ) -> Result<(T, Arc<StagingDirectory>)> {
         let failed = |e| SourceError::new(path, operation, e);
         self.parent_to_change(path, "open the folder of")?;
-        let bench = self.bench(path, false).map_err(failed)?;
-        match make(bench.folder.as_fd()) {
+        let staging = self.staging_directory(path, false).map_err(failed)?;
+        match make(staging.folder.as_fd()) {
             Err(Errno::NOENT | Errno::STALE) => {
-                let bench = self.bench(path, true).map_err(failed)?;
-                Ok((make(bench.folder.as_fd()).map_err(failed)?, bench))
+                let staging = self.staging_directory(path, true).map_err(failed)?;
+                Ok((make(staging.folder.as_fd()).map_err(failed)?, staging))
             }
-            made => Ok((made.map_err(failed)?, bench)),
+            made => Ok((made.map_err(failed)?, staging)),
         }
     }
 
@@ -138,12 +142,12 @@ impl Target {
         let own = if at_once { self.create_own(path)? } else { None };
         let (file, place) = match own {
             Some(begun) => begun,
-            None if at_once && !self.workshop.always_names.load(Ordering::Relaxed) => {
+            None if at_once && !self.staging.always_names.load(Ordering::Relaxed) => {
                 self.create_unnamed(path, number)?
             }
             None => self.create_named(path, number)?,
         };
-        if matches!((&*self.owners, &place), (OwnerMap::Nobody, Place::Bench(..))) {
+        if matches!((&*self.owners, &place), (OwnerMap::Nobody, Place::Staging(..))) {
             self.inherit_group(path, file.as_fd())?;
         }
         Ok(NewFile { file: file.into(), place, end: 0 })
@@ -157,7 +161,7 @@ impl Target {
         let file = rustix::fs::openat(&folder, name.as_bytes(), flags, Mode::RUSR | Mode::WUSR);
         let file = file.map_err(|e| taken(path, PUT, e))?;
         let Some(born) = self.own.born(inode, file.as_fd()) else {
-            // It is made anew on a bench, as all others of this directory are from now on.
+            // It is made anew in a staging directory, as all others of this directory are from now on.
             let _ = rustix::fs::unlinkat(&folder, name.as_bytes(), AtFlags::empty());
             return Ok(None);
         };
@@ -169,8 +173,8 @@ impl Target {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR;
         let make = |folder: BorrowedFd<'_>| rustix::fs::openat(folder, temporary.as_str(), flags, mode);
-        let (file, bench) = self.on_bench(path, "create", make)?;
-        Ok((file, Place::Bench(bench, Some(temporary))))
+        let (file, staging) = self.in_staging(path, "create", make)?;
+        Ok((file, Place::Staging(staging, Some(temporary))))
     }
 
     /// A file without a name takes no lock of its directory, which all threads have in common.
@@ -182,10 +186,10 @@ impl Target {
                 Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::ISDIR | Errno::NOSYS) => Ok(None),
                 made => made.map(Some),
             };
-        if let (Some(file), bench) = self.on_bench(path, "create", make)? {
-            return Ok((file, Place::Bench(bench, None)));
+        if let (Some(file), staging) = self.in_staging(path, "create", make)? {
+            return Ok((file, Place::Staging(staging, None)));
         }
-        self.workshop.always_names.store(true, Ordering::Relaxed);
+        self.staging.always_names.store(true, Ordering::Relaxed);
         self.create_named(path, number)
     }
 
@@ -207,11 +211,11 @@ impl Target {
     /// [`SourceError`].
     pub fn reopen(&mut self, path: &ArchivePath, number: u64) -> Result<NewFile> {
         let failed = |e| SourceError::new(path, "open", e);
-        let bench = self.bench(path, false).map_err(failed)?;
+        let staging = self.staging_directory(path, false).map_err(failed)?;
         let temporary = number.to_string();
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(bench.folder.as_fd(), temporary.as_str(), flags, Mode::empty());
-        let place = Place::Bench(bench, Some(temporary));
+        let file = rustix::fs::openat(staging.folder.as_fd(), temporary.as_str(), flags, Mode::empty());
+        let place = Place::Staging(staging, Some(temporary));
         Ok(NewFile { file: file.map_err(failed)?.into(), place, end: 0 })
     }
 
@@ -247,20 +251,20 @@ impl Target {
         if new.end != size {
             new.file.set_len(size).map_err(|e| SourceError::new(path, "write", e))?;
         }
-        let (bench, temporary) = match &mut new.place {
+        let (staging, temporary) = match &mut new.place {
             Place::Own { born, is_finished, .. } => {
                 let set = self.set_born(new.file.as_fd(), path, meta, *born);
                 *is_finished = true;
                 return Ok(set);
             }
-            Place::Bench(bench, temporary) => (Arc::clone(bench), temporary.as_deref()),
+            Place::Staging(staging, temporary) => (Arc::clone(staging), temporary.as_deref()),
         };
         let unrestored = self.set_open(new.file.as_fd(), path, meta, |_| Ok(true)).unwrap_or_default();
         let (folder, name) =
             self.parent(path).map_err(|e| SourceError::new(path, "open the folder of", e))?;
         let put = match temporary {
             Some(name_there) => {
-                let there = (bench.folder.as_fd(), name_there.as_bytes());
+                let there = (staging.folder.as_fd(), name_there.as_bytes());
                 self.put(there, (folder.as_fd(), &name), path, looked)
             }
             None => self.link(new.file.as_fd(), (folder.as_fd(), &name), path),
@@ -295,7 +299,7 @@ impl Target {
         };
         let linked = linked.map_err(|e| match e {
             Errno::PERM | Errno::ACCESS | Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS | Errno::XDEV => {
-                self.workshop.always_names.store(true, Ordering::Relaxed);
+                self.staging.always_names.store(true, Ordering::Relaxed);
                 Errno::XDEV
             }
             e => e,
@@ -306,7 +310,7 @@ impl Target {
     /// Moves what was made to its place.
     fn put(
         &self,
-        (bench, temporary): (BorrowedFd<'_>, &[u8]),
+        (staging, temporary): (BorrowedFd<'_>, &[u8]),
         (folder, name): (BorrowedFd<'_>, &Name),
         path: &ArchivePath,
         looked: Option<Inode>,
@@ -320,28 +324,28 @@ impl Target {
             if stands != looked {
                 return Err(swapped(path, PUT));
             }
-            return rustix::fs::renameat(bench, temporary, folder, name)
+            return rustix::fs::renameat(staging, temporary, folder, name)
                 .map_err(|e| SourceError::new(path, PUT, e));
         }
-        if !self.workshop.always_replaces.load(Ordering::Relaxed) {
-            match rustix::fs::renameat_with(bench, temporary, folder, name, RenameFlags::NOREPLACE) {
+        if !self.staging.always_replaces.load(Ordering::Relaxed) {
+            match rustix::fs::renameat_with(staging, temporary, folder, name, RenameFlags::NOREPLACE) {
                 // NFS and others have no such rename, as kernels before 3.15.
                 Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-                    self.workshop.always_replaces.store(true, Ordering::Relaxed);
+                    self.staging.always_replaces.store(true, Ordering::Relaxed);
                 }
                 put => return put.map_err(|e| taken(path, PUT, e)),
             }
         }
         match stat_at(folder, name) {
-            Err(Errno::NOENT) => rustix::fs::renameat(bench, temporary, folder, name)
+            Err(Errno::NOENT) => rustix::fs::renameat(staging, temporary, folder, name)
                 .map_err(|e| SourceError::new(path, PUT, e)),
             Ok(_) => Err(taken(path, PUT, Errno::EXIST)),
             Err(e) => Err(SourceError::new(path, PUT, e)),
         }
     }
 
-    /// The same where nothing can be moved from the bench to the directory, though they are on one file system (project
-    /// quotas, directories with keys of their own): it is copied to a bench in that very directory.
+    /// The same where nothing can be moved from the staging to the directory, though they are on one file system (project
+    /// quotas, directories with keys of their own): it is copied to a staging directory in that very directory.
     fn put_across(
         &mut self,
         new: &mut NewFile,
@@ -351,7 +355,7 @@ impl Target {
         looked: Option<Inode>,
     ) -> Result<Vec<Unrestored>> {
         let failed = |e: std::io::Error| SourceError::new(path, "put in place", e);
-        let near = Bench::new(folder).map_err(|e| failed(e.into()))?;
+        let near = StagingDirectory::new(folder).map_err(|e| failed(e.into()))?;
         let result = (|| {
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let copy = rustix::fs::openat(&near.folder, "0", flags, Mode::RUSR | Mode::WUSR);
@@ -369,8 +373,8 @@ impl Target {
 
     /// Forgets a file that was begun.
     pub fn abandon(&self, number: u64) {
-        for bench in self.workshop.benches().values() {
-            let _ = rustix::fs::unlinkat(&bench.folder, number.to_string().as_str(), AtFlags::empty());
+        for staging in self.staging.directories().values() {
+            let _ = rustix::fs::unlinkat(&staging.folder, number.to_string().as_str(), AtFlags::empty());
         }
     }
 
@@ -386,8 +390,8 @@ impl Target {
         meta: &Meta,
         looked: Option<Inode>,
     ) -> Result<Vec<Unrestored>> {
-        let temporary = format!("n{}", self.workshop.nodes.fetch_add(1, Ordering::Relaxed));
-        let (_, bench) = self.on_bench(path, "make", |folder| {
+        let temporary = format!("n{}", self.staging.nodes.fetch_add(1, Ordering::Relaxed));
+        let (_, staging) = self.in_staging(path, "make", |folder| {
             let node = |file_type, device| {
                 rustix::fs::mknodat(folder, temporary.as_str(), file_type, Mode::RUSR, device)
             };
@@ -400,15 +404,15 @@ impl Target {
                 Kind::Directory | Kind::File(_) | Kind::HardLink(_) => Err(Errno::INVAL),
             }
         })?;
-        let made = self.set_node(bench.folder.as_fd(), temporary.as_bytes(), path, meta, None);
+        let made = self.set_node(staging.folder.as_fd(), temporary.as_bytes(), path, meta, None);
         let result = made.and_then(|unrestored| {
             let (folder, name) =
                 self.parent(path).map_err(|e| SourceError::new(path, "open the folder of", e))?;
-            self.put((bench.folder.as_fd(), temporary.as_bytes()), (folder.as_fd(), &name), path, looked)?;
+            self.put((staging.folder.as_fd(), temporary.as_bytes()), (folder.as_fd(), &name), path, looked)?;
             Ok(unrestored)
         });
         if result.is_err() {
-            let _ = rustix::fs::unlinkat(&bench.folder, temporary.as_str(), AtFlags::empty());
+            let _ = rustix::fs::unlinkat(&staging.folder, temporary.as_str(), AtFlags::empty());
         }
         result
     }

@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 /// The directories in which a restore makes things: one for each file system that the tree has, since nothing can be moved
 /// from one to another. They are removed when the last clone of the target goes.
 #[derive(Default)]
-pub(super) struct Workshop {
-    benches: Mutex<HashMap<(Option<u64>, u64), Arc<Bench>>>,
+pub(super) struct Staging {
+    directories: Mutex<HashMap<(Option<u64>, u64), Arc<StagingDirectory>>>,
     /// Whom what was made belongs to.
     pub(super) owner: OnceLock<u32>,
     /// Numbers what is made and is not a file.
@@ -49,7 +49,7 @@ impl Homes {
 }
 
 /// A directory that only the restorer can enter.
-pub(super) struct Bench {
+pub(super) struct StagingDirectory {
     pub(super) folder: OwnedFd,
     above: Arc<OwnedFd>,
     name: String,
@@ -57,19 +57,19 @@ pub(super) struct Bench {
     pub(super) owner: u32,
 }
 
-impl Workshop {
-    pub(super) fn benches(&self) -> MutexGuard<'_, HashMap<(Option<u64>, u64), Arc<Bench>>> {
-        self.benches.lock().unwrap_or_else(PoisonError::into_inner)
+impl Staging {
+    pub(super) fn directories(&self) -> MutexGuard<'_, HashMap<(Option<u64>, u64), Arc<StagingDirectory>>> {
+        self.directories.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn close(&self) {
-        for (_, bench) in self.benches().drain() {
-            bench.close();
+        for (_, staging) in self.directories().drain() {
+            staging.close();
         }
     }
 }
 
-impl Drop for Workshop {
+impl Drop for Staging {
     fn drop(&mut self) {
         self.close();
     }
@@ -77,7 +77,7 @@ impl Drop for Workshop {
 
 const BENCH: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-impl Bench {
+impl StagingDirectory {
     /// Makes one in a directory of the tree.
     pub(super) fn new(above: &Arc<OwnedFd>) -> rustix::io::Result<Self> {
         let name = leftover_name()?;
@@ -97,7 +97,7 @@ impl Bench {
     }
 }
 
-impl Bench {
+impl StagingDirectory {
     /// Removes it with the files in it.
     pub(super) fn close(&self) {
         remove(self.above.as_fd(), &self.name, self.folder.as_fd());
