@@ -353,6 +353,7 @@ fn a_failing_disk_costs_a_run_and_nothing_else() {
         tried.failed_but_published.into_inner().unwrap()
     );
     let missed = tried.missed.into_inner();
+    println!("{missed} operations never came");
     assert!(missed * 50 < cases.len(), "{missed} of {} operations never came", cases.len());
     let wrong = tried.wrong.into_inner().unwrap();
     let first: Vec<_> = wrong.iter().take(40).collect();

@@ -75,7 +75,7 @@ impl LocalStore {
     /// Does something once, and notes where that was waiting for nothing.
     pub(super) fn waited<T>(&self, operation: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         let begun = Instant::now();
-        let number = self.shared.next.fetch_add(1, Ordering::Relaxed);
+        let number = self.shared.begun.fetch_add(1, Ordering::Relaxed);
         self.waiting().insert(number, begun);
         let done = operation();
         self.waiting().remove(&number);

@@ -24,7 +24,10 @@ pub struct LocalStore {
 pub(super) struct Shared {
     pub(super) disk: Box<dyn Disk>,
     pub(super) run: RunId,
+    /// Counts unfinished files, for their names.
     pub(super) next: AtomicU64,
+    /// Counts the operations that may have to wait.
+    pub(super) begun: AtomicU64,
     pub(super) patience: Patience,
     /// Of reading what is open: the kernel has much of it in memory, so that it says nothing of the storage.
     pub(super) reading: Patience,
@@ -76,13 +79,14 @@ impl LocalStore {
     pub fn on(disk: Box<dyn Disk>, root: impl Into<PathBuf>, run: RunId) -> Self {
         let (folders, clock) = (Mutex::default(), OnceLock::new());
         let (patience, reading) = (Patience::default(), Patience::default());
-        let (next, unsynced) = (AtomicU64::new(0), AtomicBool::new(false));
+        let (next, begun, unsynced) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
         let (unanswered, spare) = (Mutex::default(), Mutex::default());
         let (open, waiting) = (Mutex::default(), Mutex::default());
         let shared = Shared {
             disk,
             run,
             next,
+            begun,
             patience,
             reading,
             folders,
