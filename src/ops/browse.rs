@@ -133,8 +133,8 @@ pub fn cat(run: Run<'_>, manifest: &Manifest, path: &ArchivePath, out: &mut dyn 
     loop {
         run.go_on()?;
         let read = reader.read_at(&file, at, &mut buffer)?;
-        if read == 0 && at < content.size {
-            return Err(Error::Bug(format!("{path} ends after {at} of {} bytes", content.size)));
+        if read == 0 && at < file.length() {
+            return Err(Error::Bug(format!("{path} ends after {at} of {} bytes", file.length())));
         }
         if read == 0 {
             return out.flush().map_err(failed);

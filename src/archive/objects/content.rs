@@ -1,10 +1,9 @@
 //! A file's content from any place on.
 
-use super::reader::{ObjectReader, SharedTrash};
+use super::reader::ObjectReader;
 use crate::archive::error::ArchiveError;
 use crate::archive::open::Archive;
 use crate::model::{Extent, FileContent, ObjectRow};
-use crate::store::{StoreError, StoreOperation};
 use std::collections::VecDeque;
 
 /// Bytes of chunks that are kept for the next read; the last chunk is kept whatever its length.
@@ -58,9 +57,7 @@ impl ContentReader {
     /// # Errors
     /// [`ArchiveError::Store`] when zstd has no memory.
     pub fn new(archive: &Archive, objects: Vec<ObjectRow>) -> Result<Self, ArchiveError> {
-        let failed = |source| StoreError::at(StoreOperation::Read, archive.location(), source);
-        let reader = ObjectReader::new(archive, SharedTrash::default()).map_err(failed)?;
-        Ok(Self { reader, objects, kept: VecDeque::new() })
+        Ok(Self { reader: ObjectReader::prepared(archive)?, objects, kept: VecDeque::new() })
     }
 
     /// Fills the buffer with the content from `offset` on, as far as the file goes, and returns how many bytes that is.

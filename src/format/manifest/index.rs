@@ -67,6 +67,8 @@ impl Section {
 
 /// The ancillary section that lists what was left out.
 pub(super) const LEFT_OUT: u8 = 128;
+/// The ancillary section that lists what the blocks of entries begin with.
+pub(super) const STARTS: u8 = 129;
 
 /// One sealed block of a manifest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,11 +1,11 @@
 //! Reads a manifest: the small sections whole, the entries one block at a time.
 
 use super::index::{
-    Block, FOOTER_LENGTH, HEADER_LENGTH, LEFT_OUT, ROW_LENGTH, Section, check_header, decode_footer,
+    Block, FOOTER_LENGTH, HEADER_LENGTH, LEFT_OUT, ROW_LENGTH, STARTS, Section, check_header, decode_footer,
     decode_index,
 };
 use super::objects::{Distinct, MAX_OBJECTS, ROW, decode_rows};
-use super::starts::{MAX_STARTS, PART as STARTS_PART, STARTS, decode_starts};
+use super::starts::{MAX_STARTS, PART as STARTS_PART, decode_starts};
 use crate::format::notes::{MAX_LEFT_OUT, check_left_out_order, decode_left_out, decode_problem};
 use crate::format::summary::decode_summary;
 use crate::format::wire::{MAX_RECORD, decode_owners};

@@ -5,8 +5,6 @@ use crate::format::wire::{check_path, decode, encode, path};
 use crate::model::{ArchivePath, Excerpt};
 use serde::{Deserialize, Serialize};
 
-/// The section's number.
-pub(super) const STARTS: u8 = 129;
 /// Plain bytes of the section at most; a manifest that needs more has none.
 pub(super) const MAX_STARTS: usize = 4 << 20;
 

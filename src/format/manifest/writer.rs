@@ -1,10 +1,10 @@
 //! Writes a manifest as a stream: memory holds one block, whatever the tree's size.
 
-use super::index::{Block, LEFT_OUT, Section, encode_index, header};
+use super::index::{Block, LEFT_OUT, STARTS, Section, encode_index, header};
 use super::objects::{MAX_OBJECTS, check_distinct, check_row, encode_row};
 use super::reader::MAX_PROBLEMS;
 use super::sequence::{Sequence, check_slice, invalid};
-use super::starts::{STARTS, StartsWriter};
+use super::starts::StartsWriter;
 use crate::format::notes::{MAX_LEFT_OUT, check_left_out_order, encode_left_out, encode_problem};
 use crate::format::summary::{decode_summary, encode_summary};
 use crate::format::wire::{

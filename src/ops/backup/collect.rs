@@ -1,7 +1,6 @@
 //! Last stage: turn rows into entries of the new manifest, and chunks into rows of its object table.
 
 use super::cut::{Class, Content, Row};
-
 use super::previous::Previous;
 use super::put::{Packed, StoredChunk};
 use crate::archive::{ArchiveError, PendingManifest};

@@ -50,7 +50,7 @@ pub(super) fn mend(
             mended += 1;
         }
     }
-    previous.judge(packer.inventory)?;
+    previous.judge(packer.putter.inventory)?;
     run.observer.warn(&format!(
         "the store has lost {total} of the objects that {} needs; the source still had all of {mended}, which are stored again",
         previous.manifest.id()
@@ -60,7 +60,7 @@ pub(super) fn mend(
 
 /// The lost objects, with all of the files' slices of them.
 fn lost(previous: &Previous, packer: &Packer<'_>) -> Result<Vec<(ObjectRow, Vec<Slice>)>, Error> {
-    let rows = previous.lost(packer.inventory)?.into_iter();
+    let rows = previous.lost(packer.putter.inventory)?.into_iter();
     let mut lost: BTreeMap<u32, (ObjectRow, Vec<Slice>)> =
         rows.map(|(at, row)| (at, (row, Vec::new()))).collect();
     if lost.is_empty() {

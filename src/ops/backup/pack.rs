@@ -19,7 +19,6 @@ enum Found {
 
 /// Sees to it that the store has a chunk.
 pub(super) struct Packer<'a> {
-    pub(super) inventory: &'a Inventory,
     pub(super) seals: Seals,
     sealer: Sealer,
     reader: ObjectReader,
@@ -97,7 +96,7 @@ impl<'a> Packer<'a> {
         let reader = ObjectReader::new(run.archive, Arc::clone(trash));
         let reader = reader.map_err(Error::system("prepare decompression"))?;
         let putter = Putter { inventory, dry_run: options.dry_run, observer: run.observer };
-        Ok(Self { inventory, seals, sealer, reader, buffer: Vec::new(), putter })
+        Ok(Self { seals, sealer, reader, buffer: Vec::new(), putter })
     }
 
     /// Stores a chunk whose hash is `id`, where the store has it not.
@@ -111,17 +110,17 @@ impl<'a> Packer<'a> {
     /// Claims a chunk whose hash is `id`, and compresses it where the store has it not.
     fn seal(&mut self, id: ObjectId, chunk: &[u8]) -> Result<Found, Error> {
         let chunk_length = chunk.len() as u32;
-        let (object, claim) = self.inventory.claim(&id, chunk_length);
+        let (object, claim) = self.putter.inventory.claim(&id, chunk_length);
         let it = StoredChunk { object, chunk_length, written: None };
         match claim {
             Claim::Known => return Ok(Found::There(it)),
             Claim::Unproven if self.reader.is_intact(&id, chunk_length, &mut self.buffer) => {
-                self.inventory.prove(object);
+                self.putter.inventory.prove(object);
                 return Ok(Found::There(it));
             }
             // What a crashed run left may be kept if it holds the chunk.
             Claim::Orphan if self.reader.is_intact(&id, chunk_length, &mut self.buffer) => {
-                if self.putter.dry_run || self.inventory.adopt(&id, object)? {
+                if self.putter.dry_run || self.putter.inventory.adopt(&id, object)? {
                     return Ok(Found::There(it));
                 }
             }

@@ -14,7 +14,7 @@ use crate::ops::{Error, Run};
 use crate::tree::{Inode, NewFile, SourceError, Target};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// A file that is to be written.
 struct Job {
@@ -147,7 +147,7 @@ pub(super) struct Writing<'a> {
     trash: SharedTrash,
     threads: usize,
     /// A thread has panicked.
-    bug: Mutex<Option<String>>,
+    bug: OnceLock<String>,
 }
 
 /// Bytes that objects may take which are fetched at once, of the longest that there are.
@@ -161,7 +161,7 @@ impl<'a> Writing<'a> {
         sparse: bool,
         report: &'a Report<'a>,
     ) -> Self {
-        let (trash, bug) = (SharedTrash::default(), Mutex::default());
+        let (trash, bug) = (SharedTrash::default(), OnceLock::new());
         // An object in memory is what was stored, and the chunk in it.
         let longest = 2 * run.archive.config().chunks.max as usize;
         let at_once = run.archive.requests_at_once().min(FETCHED / longest.max(1));
@@ -170,8 +170,7 @@ impl<'a> Writing<'a> {
     }
 
     fn check(&self) -> Result<(), Error> {
-        let bug = self.bug.lock().unwrap_or_else(PoisonError::into_inner);
-        bug.clone().map_or(Ok(()), |said| Err(Error::Bug(said)))
+        self.bug.get().map_or(Ok(()), |said| Err(Error::Bug(said.clone())))
     }
 
     /// Writes a window.
@@ -187,7 +186,7 @@ impl<'a> Writing<'a> {
         }
         if let Err(bug) = passed {
             let said = if let Error::Bug(said) = bug { said } else { bug.to_string() };
-            self.bug.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(said);
+            self.bug.get_or_init(|| said);
         }
     }
 
