@@ -201,8 +201,10 @@ impl<'a> Writing<'a> {
                 let mut hand = Hand { writing: self, target, jobs, first: *first, hashers, by_name };
                 hand.work(objects, next, next_empty);
             };
-            // This thread does its part, so that all is written even where there are no others.
-            let _ = threads.start_some("write", (1..self.threads).map(|_| work));
+            // This thread does its part, so that all is written even where there are no others; and no more than have something
+            // to do.
+            let needed = self.threads.min(objects.len().max(jobs.len()));
+            let _ = threads.start_some("write", (1..needed).map(|_| work));
             work();
             Ok(())
         });
