@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
-/// A place that keeps files by key. Every back end passes the same conformance tests (`tests/store.rs`).
+/// A place that keeps files by key. Every back end passes the same conformance tests (`tests/stores/contract.rs`).
 ///
 /// Files are immutable once put: they are replaced whole, moved or deleted, never changed. There are two sorts of them. What an
 /// *object* holds follows from its key, so that any two files of that key are as good as each other once they are whole. Every

@@ -1,7 +1,7 @@
 //! Moving files where storage has no rename: in steps, between which other processes do theirs.
 //!
 //! A model of one object, one backup, two gcs and a retention, with each step on its own and each process allowed to die, loses
-//! nothing under three rules, and an object without any one of them (`tests/interleavings` has each of these losses):
+//! nothing under three rules, and an object without any one of them (`tests/protocol/interleavings` has each of these losses):
 //!
 //! 1. What comes back is copied. Nothing but age deletes from the trash.
 //! 2. An object is deleted only when a copy of it was read back and found whole. What is not whole stays.

@@ -1,7 +1,5 @@
 //! A store and a source for tests of the engine, without the program around it.
 
-#![allow(dead_code, reason = "each test uses its own part of this")]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,8 +1,6 @@
 //! Trees that are changed at random: what is done to them, as proptest makes it up.
 
-#![allow(dead_code, reason = "each test uses its own part of this")]
-
-use super::common::is_root;
+use super::is_root;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags};

@@ -5,7 +5,13 @@
 
 #![allow(dead_code, unused_imports, reason = "each test uses its own part of this")]
 
+pub(crate) mod bench;
+pub(crate) mod edits;
+pub(crate) mod fate;
 mod place;
+pub(crate) mod prometheus;
+pub(crate) mod pushgateway;
+pub(crate) mod raw_manifest;
 
 pub(crate) use place::Place;
 

@@ -48,6 +48,14 @@ impl Place {
         self.vault.store.clone()
     }
 
+    pub(crate) fn source(&self) -> PathBuf {
+        self.path("source")
+    }
+
+    pub(crate) fn target(&self) -> PathBuf {
+        self.path("target")
+    }
+
     /// Writes a file, and the folders above it.
     pub(crate) fn write(&self, path: &str, content: impl AsRef<[u8]>) {
         let path = self.path(path);

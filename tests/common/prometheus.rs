@@ -18,7 +18,7 @@ pub(crate) fn program(name: &str) -> PathBuf {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let fixtures = std::env::var_os("WEEKVAULT_FIXTURES").filter(|v| !v.is_empty());
         let folder = root.join(fixtures.unwrap_or_else(|| "target/fixtures".into())).join("bin");
-        let script = root.join("tests/deploy/get-prometheus.sh");
+        let script = root.join("tests/deployment/deploy/get-prometheus.sh");
         let output = Command::new(script).arg(&folder).output().unwrap();
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "this test needs Debian's package prometheus: {error}");

@@ -1,7 +1,5 @@
 //! A real Pushgateway for a test's use.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
-
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;

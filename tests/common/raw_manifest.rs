@@ -1,7 +1,5 @@
 //! Manifests byte by byte, as `docs/format.md` lays them down: such, too, as the program's own writer refuses.
 
-#![allow(dead_code, reason = "each test uses its own part of this")]
-
 use weekvault::format::{Seals, encode_objects, encode_summary};
 use weekvault::model::{Completeness, Counts, ObjectRow, Summary, Timestamp};
 

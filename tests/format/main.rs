@@ -1,0 +1,8 @@
+//! The bytes of a store: `docs/format.md` by hand, stores of earlier versions, and manifests made to harm.
+#![cfg(test)]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod evil_manifests;
+mod format_doc;
+mod golden;
