@@ -3,8 +3,8 @@
 use weekvault::data::{Change, Compare, ContentStream, Cut, CutSizes, Merge, Merged, Window};
 use weekvault::format::{ManifestReader, ManifestWriter, RandomRead, Seals};
 use weekvault::model::{
-    ArchivePath, Completeness, ContentHash, Counts, Entry, Extent, FileContent, Kind, Meta, Name, NodeKind,
-    ObjectId, ObjectRow, Owners, Stat, Summary, Timestamp,
+    ArchivePath, Completeness, ContentHash, Counts, Details, Entry, Extent, FileContent, Kind, Meta, Name,
+    NodeKind, ObjectId, ObjectRow, Owners, Stat, Summary, Timestamp,
 };
 
 fn main() {
@@ -104,16 +104,18 @@ fn manifest(entries: &[Entry]) -> std::io::Result<Vec<u8>> {
     let summary = Summary {
         week: "2025-14".parse().map_err(|e| invalid(&e))?,
         pvc: "bench".parse().map_err(|e| invalid(&e))?,
-        source: "/".into(),
-        host: String::new(),
-        tool: String::new(),
         store: String::new(),
-        excludes: Vec::new(),
         started: Timestamp::default(),
         finished: Timestamp::default(),
-        compared_with: None,
         completeness: Completeness::Complete,
-        counts: Counts::default(),
+        details: Some(Details {
+            source: "/".into(),
+            host: String::new(),
+            tool: String::new(),
+            excludes: Vec::new(),
+            compared_with: None,
+            counts: Counts::default(),
+        }),
     };
     Ok(writer.finish(&Owners::default(), objects, &summary)?.0)
 }

@@ -2,8 +2,8 @@
 
 use super::error::ArchiveError;
 use super::id::ManifestId;
-use crate::format::{ChunkLengths, ManifestReader, RandomRead, ReadError, Seals};
-use crate::model::{ArchivePath, Completeness, Entry, LeftOut, ObjectRow, Owners, Problem, Summary};
+use crate::format::{ChunkLengths, FormatError, ManifestReader, RandomRead, ReadError, Seals};
+use crate::model::{ArchivePath, Completeness, Details, Entry, LeftOut, ObjectRow, Owners, Problem, Summary};
 use crate::store::{Blob, Version};
 use std::io;
 use std::sync::Arc;
@@ -68,6 +68,15 @@ impl Manifest {
     /// What the manifest says about itself.
     pub fn summary(&self) -> &Summary {
         &self.0.summary
+    }
+
+    /// What it says about its source.
+    ///
+    /// # Errors
+    /// [`ArchiveError`], naming the file, where that takes a key that is not there.
+    pub fn details(&self) -> Result<&Details, ArchiveError> {
+        let details = self.0.summary.details.as_ref();
+        details.ok_or_else(|| self.error(FormatError::NoKey("what it says about its source").into()))
     }
 
     /// The object table.

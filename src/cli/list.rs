@@ -4,7 +4,7 @@ use super::context::Context;
 use super::failure::{DONE, FAILED, Failure, UNCHECKED};
 use super::human::{bytes, table};
 use super::options::{UNCHECKED as UNCHECKED_MEANING, help_end};
-use crate::model::{Completeness, PvcName};
+use crate::model::{Completeness, Counts, PvcName};
 use crate::ops::browse::{self, Listed, NoSummary};
 use crate::ops::clock;
 use crate::ops::gc::TRASH_DAYS;
@@ -65,16 +65,23 @@ fn row(listed: &Listed) -> Vec<String> {
     let mut row = vec![listed.id.week.to_string(), listed.id.pvc.to_string()];
     match &listed.summary {
         Ok(summary) => {
-            let c = &summary.counts;
+            let counts = summary.counts();
             let mut state = match summary.completeness {
                 Completeness::Complete => "complete".to_owned(),
                 Completeness::Partial { missing } => format!("PARTIAL: {missing} not read"),
             };
-            if c.changed_while_read > 0 {
-                state.push_str(&format!(", {} changed while read", c.changed_while_read));
+            if let Some(counts) = counts.filter(|counts| counts.changed_while_read > 0) {
+                state.push_str(&format!(", {} changed while read", counts.changed_while_read));
             }
-            row.extend([clock::rfc3339(summary.started), c.files.to_string(), bytes(c.bytes)]);
-            row.extend([bytes(c.new_stored_bytes.saturating_add(listed.length)), state]);
+            // Without a key that is not known.
+            let told = |told: fn(&Counts) -> String| counts.map_or_else(|| "-".to_owned(), told);
+            row.extend([
+                clock::rfc3339(summary.started),
+                told(|c| c.files.to_string()),
+                told(|c| bytes(c.bytes)),
+            ]);
+            let new = counts.map(|counts| bytes(counts.new_stored_bytes.saturating_add(listed.length)));
+            row.extend([new.unwrap_or_else(|| "-".to_owned()), state]);
         }
         Err(why) => {
             row.extend(["-"; 4].map(str::to_owned));
@@ -90,6 +97,8 @@ fn row(listed: &Listed) -> Vec<String> {
 
 fn document(listed: &Listed) -> Value {
     let (week, pvc) = (listed.id.week.to_string(), listed.id.pvc.as_str());
+    let details = listed.summary.as_ref().ok().and_then(|summary| summary.details.as_ref());
+    let counts = details.map(|details| details.counts);
     match &listed.summary {
         Err(NoSummary::Damaged(error)) => {
             json!({ "week": week, "pvc": pvc, "partial": listed.id.partial, "damaged": error })
@@ -110,15 +119,15 @@ fn document(listed: &Listed) -> Value {
             },
             "started": clock::rfc3339(summary.started),
             "finished": clock::rfc3339(summary.finished),
-            "host": summary.host,
-            "tool": summary.tool,
-            "source": summary.source.display().to_string(),
-            "entries": summary.counts.entries,
-            "files": summary.counts.files,
-            "bytes": summary.counts.bytes,
-            "new_stored_bytes": summary.counts.new_stored_bytes,
+            "host": details.map(|d| &d.host),
+            "tool": details.map(|d| &d.tool),
+            "source": details.map(|d| d.source.display().to_string()),
+            "entries": counts.map(|c| c.entries),
+            "files": counts.map(|c| c.files),
+            "bytes": counts.map(|c| c.bytes),
+            "new_stored_bytes": counts.map(|c| c.new_stored_bytes),
             "manifest_bytes": listed.length,
-            "changed_while_read": summary.counts.changed_while_read,
+            "changed_while_read": counts.map(|c| c.changed_while_read),
         }),
     }
 }

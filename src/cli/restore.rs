@@ -95,7 +95,7 @@ pub(super) fn run(context: &Context, args: &RestoreArgs) -> Result<u8, Failure> 
     let archive = context.open_to_read()?;
     let manifest = context.manifest(&args.which, &archive)?;
     let selection = selection.of(&manifest)?;
-    let source = &manifest.summary().source;
+    let source = &manifest.details()?.source;
     let target = match &args.target {
         Some(target) => {
             place::check(target).map_err(|wrong| Failure::Usage(format!("--target {target:?} {wrong}")))?;
@@ -116,7 +116,7 @@ pub(super) fn run(context: &Context, args: &RestoreArgs) -> Result<u8, Failure> 
     };
     let RestoreArgs { delete, dry_run, verify, .. } = *args;
     let options = RestoreOptions { selection, delete, dry_run, verify, ..args.how.options(target) };
-    announce(context, args, &manifest, &options);
+    announce(context, args, &manifest, &options)?;
     if !dry_run && !args.yes {
         confirm(context, args, &archive, &manifest, &options)?;
     }
@@ -124,8 +124,13 @@ pub(super) fn run(context: &Context, args: &RestoreArgs) -> Result<u8, Failure> 
 }
 
 /// Says what is about to go where.
-fn announce(context: &Context, args: &RestoreArgs, manifest: &Manifest, options: &RestoreOptions) {
-    let (id, counts) = (manifest.id(), &manifest.summary().counts);
+fn announce(
+    context: &Context,
+    args: &RestoreArgs,
+    manifest: &Manifest,
+    options: &RestoreOptions,
+) -> Result<(), Failure> {
+    let (id, counts) = (manifest.id(), &manifest.details()?.counts);
     let what = match options.selection.is_all() {
         true => format!("{} files, {}", counts.files, bytes(counts.bytes)),
         false => "the selected paths".to_owned(),
@@ -135,6 +140,7 @@ fn announce(context: &Context, args: &RestoreArgs, manifest: &Manifest, options:
     let target = Shown::path(&options.target);
     let about = if options.dry_run { "what a restore would do" } else { "restoring" };
     context.progress.note(&format!("{about}: {}/{} to {target}{whence}: {what}{delete}", id.week, id.pvc));
+    Ok(())
 }
 
 /// Asks where a restore looks like a mistake; without a terminal it is refused.

@@ -68,8 +68,11 @@ fn row(trashed: &Trashed, summary: &Result<Summary, String>, days: u32) -> Vec<S
     match summary {
         Ok(summary) => {
             let state = if id.partial { "PARTIAL" } else { "complete" };
-            row.extend([clock::rfc3339(summary.finished), day, until, summary.counts.files.to_string()]);
-            row.extend([bytes(summary.counts.bytes), state.to_owned()]);
+            let (files, size) = match summary.counts() {
+                Some(counts) => (counts.files.to_string(), bytes(counts.bytes)),
+                None => ("-".to_owned(), "-".to_owned()),
+            };
+            row.extend([clock::rfc3339(summary.finished), day, until, files, size, state.to_owned()]);
         }
         Err(error) => {
             row.extend(["-".to_owned(), day, until, "-".to_owned(), "-".to_owned()]);
@@ -91,8 +94,8 @@ fn document(trashed: &Trashed, summary: &Result<Summary, String>, of_day: Value)
         Ok(s) => json!({
             "started": clock::rfc3339(s.started),
             "finished": clock::rfc3339(s.finished),
-            "files": s.counts.files,
-            "bytes": s.counts.bytes,
+            "files": s.counts().map(|c| c.files),
+            "bytes": s.counts().map(|c| c.bytes),
         }),
         Err(error) => json!({ "damaged": error }),
     };

@@ -47,6 +47,9 @@ pub enum FormatError {
         /// The number of the scheme.
         scheme: u8,
     },
+    /// The part is encrypted, and none of the keys that were given opens it.
+    #[error("{0} is encrypted, and no key that opens it was given")]
+    NoKey(&'static str),
     /// The bytes decode to something that the format rules out.
     #[error("{part} is invalid: {reason}")]
     Invalid {

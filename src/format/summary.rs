@@ -1,7 +1,7 @@
 //! The summary section: JSON, so that a later version may add to it without a new format.
 
 use super::FormatError;
-use crate::model::{Completeness, Counts, Digest, Summary, Timestamp};
+use crate::model::{Completeness, Counts, Details, Digest, Summary, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -72,31 +72,33 @@ counts!(
     changed_while_read,
 );
 
-/// The bytes of the summary section.
+/// The bytes of the summary section of a plain store, which has its details.
 ///
 /// # Errors
-/// [`FormatError::TooLarge`].
+/// [`FormatError::TooLarge`]; [`FormatError::Invalid`] for a summary without details.
 pub fn encode_summary(summary: &Summary) -> Result<Vec<u8>, FormatError> {
+    let details = summary.details.as_ref();
+    let details = details.ok_or_else(|| FormatError::invalid(PART, "it has no details"))?;
     let missing = match summary.completeness {
         Completeness::Complete => 0,
         Completeness::Partial { missing } => missing,
     };
-    let text = summary.source.to_str();
+    let text = details.source.to_str();
     let record = SummaryRecord {
         week: summary.week.to_string(),
         pvc: summary.pvc.to_string(),
-        source: summary.source.to_string_lossy().into_owned(),
-        source_bytes: text.is_none().then(|| summary.source.as_os_str().as_bytes().to_vec()),
-        host: summary.host.clone(),
-        tool: summary.tool.clone(),
+        source: details.source.to_string_lossy().into_owned(),
+        source_bytes: text.is_none().then(|| details.source.as_os_str().as_bytes().to_vec()),
+        host: details.host.clone(),
+        tool: details.tool.clone(),
         store: summary.store.clone(),
-        excludes: summary.excludes.clone(),
+        excludes: details.excludes.clone(),
         started: (summary.started.secs, summary.started.nanos),
         finished: (summary.finished.secs, summary.finished.nanos),
-        compared_with: summary.compared_with.map(|d| d.to_string()),
+        compared_with: details.compared_with.map(|d| d.to_string()),
         complete: summary.completeness == Completeness::Complete,
         missing,
-        counts: (&summary.counts).into(),
+        counts: (&details.counts).into(),
     };
     let bytes = serde_json::to_vec_pretty(&record).map_err(|e| FormatError::json(PART, &e))?;
     if bytes.len() > MAX_SUMMARY {
@@ -134,18 +136,20 @@ pub fn decode_summary(bytes: &[u8]) -> Result<Summary, FormatError> {
     Ok(Summary {
         week: record.week.parse().map_err(|e| invalid(format!("{e}")))?,
         pvc: record.pvc.parse().map_err(|e| invalid(format!("{e}")))?,
-        source,
-        host: record.host,
-        tool: record.tool,
         store: record.store,
-        excludes: record.excludes,
         started: time(record.started)?,
         finished: time(record.finished)?,
-        compared_with: compared_with.map_err(|e| invalid(e.to_string()))?,
         completeness: match record.complete {
             true => Completeness::Complete,
             false => Completeness::Partial { missing: record.missing },
         },
-        counts: record.counts.into(),
+        details: Some(Details {
+            source,
+            host: record.host,
+            tool: record.tool,
+            excludes: record.excludes,
+            compared_with: compared_with.map_err(|e| invalid(e.to_string()))?,
+            counts: record.counts.into(),
+        }),
     })
 }

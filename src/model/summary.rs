@@ -10,26 +10,40 @@ pub struct Summary {
     pub week: Week,
     /// The source's name.
     pub pvc: PvcName,
+    /// The id of the store that it was made for; empty where that was not recorded.
+    pub store: String,
+    /// When the walk began; change detection measures raciness against it.
+    pub started: Timestamp,
+    /// When the last entry was written.
+    pub finished: Timestamp,
+    /// Whether everything could be read.
+    pub completeness: Completeness,
+    /// What a sealed store keeps from whoever has no key; none without one.
+    pub details: Option<Details>,
+}
+
+/// What a manifest says about its source.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Details {
     /// Where the source was mounted; the default target of a restore. Empty where that is not known.
     pub source: PathBuf,
     /// The machine that made the manifest.
     pub host: String,
     /// `weekvault` and its version.
     pub tool: String,
-    /// The id of the store that it was made for; empty where that was not recorded.
-    pub store: String,
     /// Patterns of what was left out on request.
     pub excludes: Vec<String>,
-    /// When the walk began; change detection measures raciness against it.
-    pub started: Timestamp,
-    /// When the last entry was written.
-    pub finished: Timestamp,
     /// The manifest that this one was compared with, if any.
     pub compared_with: Option<Digest>,
-    /// Whether everything could be read.
-    pub completeness: Completeness,
     /// What the run found and did.
     pub counts: Counts,
+}
+
+impl Summary {
+    /// What the run found and did, where that can be read.
+    pub fn counts(&self) -> Option<&Counts> {
+        self.details.as_ref().map(|details| &details.counts)
+    }
 }
 
 /// Whether a manifest holds all of its source.

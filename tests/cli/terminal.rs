@@ -131,11 +131,12 @@ const LINES: [&str; 24] = [
 fn names_and_summaries_are_text_and_nothing_else() {
     let scene = Scene::new();
     scene.publish(|summary| {
-        summary.source = format!("/nowhere/x{EVIL}").into();
-        summary.host = EVIL.into();
-        summary.tool = EVIL.into();
         summary.store = EVIL.into();
-        summary.excludes = vec![EVIL.into(), format!("[{EVIL}")];
+        let details = summary.details.as_mut().unwrap();
+        details.source = format!("/nowhere/x{EVIL}").into();
+        details.host = EVIL.into();
+        details.tool = EVIL.into();
+        details.excludes = vec![EVIL.into(), format!("[{EVIL}")];
     });
     for line in LINES {
         scene.run(line);

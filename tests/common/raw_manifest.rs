@@ -1,7 +1,7 @@
 //! Manifests byte by byte, as `docs/format.md` lays them down: such, too, as the program's own writer refuses.
 
 use weekvault::format::{Seals, encode_objects, encode_summary};
-use weekvault::model::{Completeness, Counts, ObjectRow, Summary, Timestamp};
+use weekvault::model::{Completeness, Counts, Details, ObjectRow, Summary, Timestamp};
 
 /// An unsigned number.
 pub(crate) fn number(n: u64) -> Vec<u8> {
@@ -134,16 +134,18 @@ pub(crate) fn summary(blocks: &[Block]) -> Summary {
     Summary {
         week: "2025-14".parse().unwrap(),
         pvc: "pvc".parse().unwrap(),
-        source: "/nowhere".into(),
-        host: "host".into(),
-        tool: "a test".into(),
         store: String::new(),
-        excludes: Vec::new(),
         started: now,
         finished: now,
-        compared_with: None,
         completeness: Completeness::Complete,
-        counts: Counts { entries, ..Counts::default() },
+        details: Some(Details {
+            source: "/nowhere".into(),
+            host: "host".into(),
+            tool: "a test".into(),
+            excludes: Vec::new(),
+            compared_with: None,
+            counts: Counts { entries, ..Counts::default() },
+        }),
     }
 }
 

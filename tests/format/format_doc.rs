@@ -20,9 +20,9 @@ use weekvault::format::{
     stored_bound,
 };
 use weekvault::model::{
-    ArchivePath, Completeness, ContentHash, Counts, DeviceNumber, Entry, Extent, FileContent, Kind, LeftOut,
-    LeftOutReason, Meta, Name, ObjectId, ObjectRow, Owners, Problem, RunId, Silent, Summary, Timestamp,
-    Xattr,
+    ArchivePath, Completeness, ContentHash, Counts, Details, DeviceNumber, Entry, Extent, FileContent, Kind,
+    LeftOut, LeftOutReason, Meta, Name, ObjectId, ObjectRow, Owners, Problem, RunId, Silent, Summary,
+    Timestamp, Xattr,
 };
 use weekvault::ops::Run;
 use weekvault::ops::backup::{BackupOptions, Labels, Source, backup};
@@ -249,27 +249,29 @@ fn summary() -> Summary {
     Summary {
         week: "2025-14".parse().unwrap(),
         pvc: "enigma".parse().unwrap(),
-        source: "/src/enigma".into(),
-        host: "backup-29065890-x7k2p".into(),
-        tool: "weekvault 0.1.0".into(),
         store: STORE_ID.into(),
-        excludes: vec!["*.tmp".into()],
         started: RUN,
         finished: Timestamp { secs: RUN.secs + 1, nanos: 250_000_000 },
-        compared_with: None,
         completeness: Completeness::Complete,
-        counts: Counts {
-            entries: 4,
-            files: 1,
-            folders: 1,
-            bytes: 18,
-            new: 1,
-            bytes_read: 18,
-            new_objects: 1,
-            new_chunk_bytes: 18,
-            new_stored_bytes: 27,
-            ..Counts::default()
-        },
+        details: Some(Details {
+            source: "/src/enigma".into(),
+            host: "backup-29065890-x7k2p".into(),
+            tool: "weekvault 0.1.0".into(),
+            excludes: vec!["*.tmp".into()],
+            compared_with: None,
+            counts: Counts {
+                entries: 4,
+                files: 1,
+                folders: 1,
+                bytes: 18,
+                new: 1,
+                bytes_read: 18,
+                new_objects: 1,
+                new_chunk_bytes: 18,
+                new_stored_bytes: 27,
+                ..Counts::default()
+            },
+        }),
     }
 }
 
@@ -576,8 +578,8 @@ fn the_summary_is_as_documented() {
     let mut older = with("\"store\"", "\"other\"").unwrap();
     assert_eq!(std::mem::replace(&mut older.store, STORE_ID.into()), "");
     assert_eq!(older, summary());
-    assert_eq!(with("\"excludes\"", "\"other\"").unwrap().excludes, [""; 0]);
-    assert_eq!(with("\"removed\"", "\"other\"").unwrap().counts, summary().counts);
+    assert_eq!(with("\"excludes\"", "\"other\"").unwrap().details.unwrap().excludes, [""; 0]);
+    assert_eq!(with("\"removed\"", "\"other\"").unwrap().counts(), summary().counts());
     assert_refused(with("\"missing\": 0", "\"missing\": 1"), "missing");
     assert_refused(with("\"complete\": true", "\"complete\": false"), "missing");
     let partial = documented.replace("\"complete\": true", "\"complete\": false");
@@ -787,7 +789,7 @@ fn lists_are_no_longer_than_documented() {
     assert!(summary(4 << 20).is_err() && summary((4 << 20) - 2000).is_ok());
     let mut large = summary((4 << 20) - 2000).unwrap();
     assert!(encode_summary(&large).is_ok());
-    large.tool = "t".repeat(5000);
+    large.details.as_mut().unwrap().tool = "t".repeat(5000);
     assert!(encode_summary(&large).is_err(), "the writer refuses more");
 
     // 32 blocks, each of 1 MiB.

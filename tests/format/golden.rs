@@ -304,7 +304,7 @@ fn list_and_ls(vault: &Vault, manifests: &[Manifest]) {
     let listed = vault.run(["list", "--json"]).expect(0).json();
     assert_eq!(listed.as_array().unwrap().len(), manifests.len(), "{listed}");
     for (listed, manifest) in listed.as_array().unwrap().iter().zip(manifests) {
-        let (id, counts) = (manifest.id(), manifest.summary().counts);
+        let (id, counts) = (manifest.id(), *manifest.summary().counts().unwrap());
         assert_eq!(listed["week"], id.week.to_string());
         assert_eq!(listed["pvc"], id.pvc.to_string());
         assert_eq!((&listed["partial"], &listed["files"]), (&json!(id.partial), &json!(counts.files)));
@@ -387,7 +387,7 @@ fn assert_tree(manifest: &Manifest, target: &Path) {
             }
         }
     }
-    assert_eq!(files, manifest.summary().counts.files);
+    assert_eq!(files, manifest.details().unwrap().counts.files);
 }
 
 /// Lets others than root see what is there.
@@ -428,7 +428,11 @@ fn golden_stores_take_new_backups() {
             let new = WeekRef::Exact(NEXT.parse().unwrap());
             let new = archive.open_manifest(&archive.find_manifest(new, &old.id().pvc).unwrap()).unwrap();
             let place = format!("{} {}", golden.name, new.id());
-            assert_eq!(new.summary().compared_with, Some(old.reader().digest()), "{place}");
+            assert_eq!(
+                new.summary().details.as_ref().unwrap().compared_with,
+                Some(old.reader().digest()),
+                "{place}"
+            );
             assert_all_say(restorable(&new, able), &restorable(old, able), &place);
         }
     }

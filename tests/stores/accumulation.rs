@@ -64,7 +64,7 @@ impl Bomb {
 
     fn manifest(mut self) -> Vec<u8> {
         let mut told = summary(&self.blocks);
-        told.excludes = self.excludes;
+        told.details.as_mut().unwrap().excludes = self.excludes;
         let missing = self.missing.iter().map(|block| u64::from(block.items)).sum();
         if missing > 0 {
             told.completeness = Completeness::Partial { missing };

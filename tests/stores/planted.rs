@@ -159,7 +159,8 @@ fn an_object_that_others_brought_is_read_before_new_data_relies_on_it() {
         let row = scene.object(FALSE, Some(ObjectId::of(TRUE)));
         let block = Block::entries(b"", &[root()]);
         let mut said = summary(std::slice::from_ref(&block));
-        (said.pvc, said.counts) = (pvc.parse().unwrap(), Counts { entries: 1, ..Counts::default() });
+        said.pvc = pvc.parse().unwrap();
+        said.details.as_mut().unwrap().counts = Counts { entries: 1, ..Counts::default() };
         let planted = assemble(&[
             block,
             Block::new(3, 1, &[0, 0]),

@@ -7,7 +7,7 @@ use crate::cli::failure::Failure;
 use crate::cli::gc::collected_json;
 use crate::cli::human::{bytes, path_json, table};
 use crate::edge::{BackupReport, SourceReport, StoreReport};
-use crate::model::{Completeness, Timestamp, Week};
+use crate::model::{Completeness, Summary, Timestamp, Week};
 use crate::ops::backup::{BackedUp, MissingSource};
 use crate::ops::{browse, clock};
 use serde_json::{Value, json};
@@ -167,7 +167,8 @@ fn source_report(source: &BackedUp) -> SourceReport {
 fn store_report(archive: &Archive) -> Option<StoreReport> {
     let listing = archive.list_objects().ok()?;
     let manifests = browse::list(archive, None).ok()?;
-    let logical: u64 = manifests.iter().filter_map(|m| m.summary.as_ref().ok()).map(|s| s.counts.bytes).sum();
+    let summaries = manifests.iter().filter_map(|m| m.summary.as_ref().ok());
+    let logical: u64 = summaries.filter_map(Summary::counts).map(|counts| counts.bytes).sum();
     let bytes = listing.bytes() + manifests.iter().map(|m| m.length).sum::<u64>();
     let weeks: BTreeSet<Week> = manifests.iter().map(|m| m.id.week).collect();
     let dedup_ratio = if bytes == 0 { 0.0 } else { logical as f64 / bytes as f64 };

@@ -9,7 +9,7 @@ use super::previous::Previous;
 use super::result::BackedUp;
 use super::sources::{Before, Source, check_folder, check_likely, check_still_there, recorded};
 use crate::archive::{Inventory, Manifest, ManifestId, PendingManifest, SharedTrash};
-use crate::model::{ArchivePath, Completeness, Owners, Summary, Timestamp};
+use crate::model::{ArchivePath, Completeness, Details, Owners, Summary, Timestamp};
 use crate::ops::clock::now;
 use crate::ops::{Error, Run};
 use crate::tree::{OwnerNames, SourceError, SourceReader, SourceRoot};
@@ -185,22 +185,25 @@ impl Preparing<'_> {
         let pvc = result.pvc.clone();
         let partial = result.completeness != Completeness::Complete;
         let based_on = previous.filter(|p| p.names_all(&objects)).map(|p| p.manifest.clone());
-        let summary = Summary {
-            week,
-            pvc: pvc.clone(),
+        let details = Details {
             source: match origin {
                 Origin::Live => recorded(&self.source.path),
                 Origin::Copy { of } => of,
             },
             host,
             tool,
-            store: self.run.archive.config().id.clone(),
             excludes,
+            compared_with: previous.map(Previous::digest),
+            counts: result.counts,
+        };
+        let summary = Summary {
+            week,
+            pvc: pvc.clone(),
+            store: self.run.archive.config().id.clone(),
             started: result.started,
             finished: result.finished,
-            compared_with: previous.map(Previous::digest),
             completeness: result.completeness,
-            counts: result.counts,
+            details: Some(details),
         };
         let owners = OwnerNames::of_this_machine().of(&collected.uids, &collected.gids);
         Ok(Ready { manifest, id: ManifestId { week, pvc, partial }, owners, objects, summary, based_on })

@@ -229,7 +229,7 @@ pub(super) fn check_likely(
     if counts.entries <= 1 && before.entries() > 1 && !rules.allow_empty {
         return Err(Error::EmptySource { pvc, path, entries: before.entries() });
     }
-    let Before::Read(before) = before else { return Ok(()) };
+    let Before::Read(Summary { details: Some(before), .. }) = before else { return Ok(()) };
     // The root itself is always there.
     let (entries, removed) = (before.counts.entries.saturating_sub(1), counts.removed);
     let remaining = entries.saturating_sub(removed);
@@ -264,7 +264,7 @@ impl Before<'_> {
         match self {
             Self::Nothing => 0,
             Self::Unreadable => u64::MAX,
-            Self::Read(summary) => summary.counts.entries,
+            Self::Read(summary) => summary.counts().map_or(u64::MAX, |counts| counts.entries),
         }
     }
 }

@@ -47,7 +47,7 @@ impl<'a> Clearing<'a> {
                 Completeness::Complete => true,
                 Completeness::Partial { missing } => missing == problems.len() as u64,
             };
-        let excluded = Excludes::new(summary.excludes.iter().map(String::as_str));
+        let excluded = Excludes::new(manifest.details()?.excludes.iter().map(String::as_str));
         let Some(excluded) = excluded.ok().filter(|_| all_listed) else {
             observer.warn("the manifest does not say all that the backup left out: nothing extra is deleted");
             return Ok(nothing);

@@ -40,7 +40,7 @@ pub(super) fn check_entries(
         }
         count += 1;
     }
-    let said = manifest.summary().counts.entries;
+    let said = manifest.details()?.counts.entries;
     if count != said {
         return Err(invalid(format!("{count} entries where the summary says {said}")));
     }

@@ -22,16 +22,18 @@ fn summary() -> Summary {
     Summary {
         week: "2025-14".parse().unwrap(),
         pvc: "enigma".parse().unwrap(),
-        source: "/src/enigma".into(),
-        host: "pod".into(),
-        tool: "weekvault test".into(),
         store: "00112233445566778899aabbccddeeff".into(),
-        excludes: vec!["*.tmp".into()],
         started: Timestamp { secs: 1_744_081_800, nanos: 5 },
         finished: Timestamp { secs: 1_744_081_804, nanos: 0 },
-        compared_with: Some(Digest([7; 32])),
         completeness: Completeness::Partial { missing: 1 },
-        counts: Counts { entries: 3, bytes: 12, ..Counts::default() },
+        details: Some(Details {
+            source: "/src/enigma".into(),
+            host: "pod".into(),
+            tool: "weekvault test".into(),
+            excludes: vec!["*.tmp".into()],
+            compared_with: Some(Digest([7; 32])),
+            counts: Counts { entries: 3, bytes: 12, ..Counts::default() },
+        }),
     }
 }
 
