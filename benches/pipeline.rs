@@ -99,8 +99,12 @@ fn manifest(entries: &[Entry]) -> std::io::Result<Vec<u8>> {
         writer.entry(entry)?;
     }
     let invalid = |e: &dyn std::fmt::Display| std::io::Error::other(e.to_string());
-    let objects =
-        [ObjectRow { id: ObjectId([1; 32]), chunk_length: 4 << 20, stored_length: 1 << 20, used: 4 << 20 }];
+    let objects = [ObjectRow {
+        id: ObjectId::plain(weekvault::model::ChunkId([1; 32])),
+        chunk_length: 4 << 20,
+        stored_length: 1 << 20,
+        used: 4 << 20,
+    }];
     let summary = Summary {
         week: "2025-14".parse().map_err(|e| invalid(&e))?,
         pvc: "bench".parse().map_err(|e| invalid(&e))?,

@@ -3,11 +3,13 @@
 //! ```text
 //! store.json   objects/<h>/<64 hex>.zst   <YYYY-WW>/<pvc>[.partial].manifest
 //! trash/<YYYY-MM-DD>[.<n>]/<the same paths>, and damaged/objects/<h>/<64 hex>.zst   tmp/   lock
+//! in sealed stores also objects/<h>/<64 hex>.<32 hex>.<16 hex>.age
 //! ```
 
-use crate::model::{ObjectId, PvcName, RunId, Week};
+use crate::model::{ChunkId, ObjectId, PvcName, RunId, Week};
 use crate::store::Key;
 use jiff::civil::Date;
+use std::fmt;
 use std::path::Path;
 
 /// The folder of the objects.
@@ -15,6 +17,7 @@ pub(super) const OBJECTS: &str = "objects";
 /// In a day's trash, the folder of the objects that were found damaged.
 pub(super) const DAMAGED: &str = "damaged";
 const OBJECT_ENDING: &str = ".zst";
+const SEALED_ENDING: &str = ".age";
 const MANIFEST_ENDING: &str = ".manifest";
 const PARTIAL_ENDING: &str = ".partial.manifest";
 
@@ -39,27 +42,71 @@ pub(super) fn object_folders(base: &Key) -> impl Iterator<Item = Key> {
     (0..16u32).map(move |digit| objects.child(&char::from_digit(digit, 16).unwrap_or('0').to_string()))
 }
 
-/// The folder that an object is in.
-pub(super) fn object_folder(id: &ObjectId) -> Key {
-    object(id).parent()
+/// What an object's file is called.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct ObjectName {
+    pub(super) id: ObjectId,
+    /// Proves that whoever stored the file had the naming key; only sealed stores' files have it, else it is 0.
+    pub(super) tag: Tag,
 }
 
-/// Where an object is, below `base`.
-pub(super) fn object_below(base: &Key, id: &ObjectId) -> Key {
-    let hex = id.to_string();
-    base.child(OBJECTS).child(hex.get(..1).unwrap_or_default()).child(&format!("{hex}{OBJECT_ENDING}"))
+/// The tag of a file in a sealed store.
+pub(super) type Tag = [u8; 8];
+
+impl ObjectName {
+    /// The object's file, in its place.
+    pub(super) fn key(&self) -> Key {
+        self.key_below(&Key::root())
+    }
+
+    /// The object's file, below `base`.
+    pub(super) fn key_below(&self, base: &Key) -> Key {
+        let name = self.to_string();
+        base.child(OBJECTS).child(name.get(..1).unwrap_or_default()).child(&name)
+    }
+
+    /// Whether `folder` is one that has this object's place.
+    pub(super) fn belongs_in(&self, folder: &Key) -> bool {
+        folder.as_str().ends_with(self.key().parent().as_str())
+    }
 }
 
-/// Where an object is.
-pub(super) fn object(id: &ObjectId) -> Key {
-    object_below(&Key::root(), id)
+impl fmt::Display for ObjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, tag } = self;
+        match id.sum() {
+            None => write!(f, "{id}{OBJECT_ENDING}"),
+            Some(_) => write!(f, "{id}.{:016x}{SEALED_ENDING}", u64::from_be_bytes(*tag)),
+        }
+    }
 }
 
 /// The object that a file in one of the object folders is, if its name says so.
-pub(super) fn parse_object(name: &str) -> Option<ObjectId> {
-    let id: ObjectId = name.strip_suffix(OBJECT_ENDING)?.parse().ok()?;
+pub(super) fn parse_object(name: &str) -> Option<ObjectName> {
+    let parsed = match name.strip_suffix(OBJECT_ENDING) {
+        Some(hex) => ObjectName { id: ObjectId::plain(ChunkId(bytes(hex)?)), tag: Tag::default() },
+        None => {
+            let mut parts = name.strip_suffix(SEALED_ENDING)?.split('.');
+            let (chunk, sum, tag) = (parts.next()?, parts.next()?, parts.next()?);
+            ObjectName { id: ObjectId::sealed(ChunkId(bytes(chunk)?), bytes(sum)?), tag: bytes(tag)? }
+        }
+    };
     // Hex of the other case would be a second name for one object.
-    (id.to_string() == name.get(..64)?).then_some(id)
+    (parsed.to_string() == name).then_some(parsed)
+}
+
+/// What so many hexadecimal digits stand for.
+fn bytes<const N: usize>(hex: &str) -> Option<[u8; N]> {
+    let (pairs, rest) = hex.as_bytes().as_chunks::<2>();
+    let mut bytes = [0; N];
+    if pairs.len() != N || !rest.is_empty() {
+        return None;
+    }
+    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        let digit = |c: &u8| char::from(*c).to_digit(16);
+        *byte = (digit(high)? << 4 | digit(low)?) as u8;
+    }
+    Some(bytes)
 }
 
 /// A week's folder, below `base`.
@@ -132,14 +179,27 @@ mod tests {
 
     #[test]
     fn names_read_back() {
-        let id = ObjectId::of(b"x");
-        let key = object(&id);
-        let (folder, name) = key.as_str().rsplit_once('/').unwrap();
-        assert_eq!(parse_object(name), Some(id));
-        assert!(object_folders(&Key::root()).any(|f| f.as_str() == folder));
+        let (plain, chunk) = (ObjectId::of(b"x"), *ObjectId::of(b"x").chunk());
+        let (sealed, tag) = (ObjectId::sealed(chunk, [0xfe; 16]), [0, 0, 0, 0, 0xab, 0, 0, 1]);
+        for (object, length) in
+            [(ObjectName { id: plain, tag: Tag::default() }, 68), (ObjectName { id: sealed, tag }, 118)]
+        {
+            let key = object.key();
+            let (folder, name) = key.as_str().rsplit_once('/').unwrap();
+            assert_eq!((parse_object(name), name.len()), (Some(object), length));
+            assert!(object_folders(&Key::root()).any(|f| f.as_str() == folder && object.belongs_in(&f)));
+            let upper = name.to_uppercase().replace(".ZST", ".zst").replace(".AGE", ".age");
+            for other in [
+                &upper,
+                &name.replace(".zst", ".x").replace(".age", ".zst").replace(".x", ".age"),
+                &format!("{name}.age"),
+            ] {
+                assert_eq!(parse_object(other), None, "{other}");
+            }
+        }
         assert_eq!(object_folders(&Key::root()).count(), 16);
-        let upper = name.to_uppercase().replace(".ZST", ".zst");
-        assert_eq!(parse_object(&upper), None);
+        let unsummed = format!("{plain}.{}.{}.age", "0".repeat(32), "0".repeat(16));
+        assert_eq!(parse_object(&unsummed), None, "another name of a plain object");
         let pvc: PvcName = "a.manifest".parse().unwrap();
         for partial in [false, true] {
             assert_eq!(parse_manifest(&manifest_name(&pvc, partial)), Some((pvc.clone(), partial)));

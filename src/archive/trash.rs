@@ -2,20 +2,20 @@
 
 use super::error::ArchiveError;
 use super::id::{ManifestId, ManifestRef};
-use super::layout;
+use super::layout::{self, ObjectName};
 use super::manifest::Manifest;
 use super::open::Archive;
 use crate::model::{ObjectId, PvcName, Timestamp, Week};
 use crate::store::{ItemKind, Key};
 use jiff::civil::Date;
 
-/// Copies of objects that the trash holds. Takes 40 bytes of memory for each.
+/// Copies of objects that the trash holds. Takes 60 bytes of memory for each.
 #[derive(Default, Debug)]
 pub struct Trash {
     /// The folders that hold them: first those of retired objects, of these the newest first.
     folders: Vec<Key>,
     /// Each with its folder, sorted.
-    copies: Vec<(ObjectId, u32)>,
+    copies: Vec<(ObjectName, u32)>,
 }
 
 impl Trash {
@@ -38,17 +38,30 @@ impl Trash {
         folders.append(&mut damaged);
         let mut copies = Vec::new();
         for (folder, base) in (0..).zip(&folders) {
-            copies.extend(archive.list_objects_below(base)?.iter().map(|file| (file.id, folder)));
+            copies.extend(archive.list_objects_below(base)?.iter().map(|file| (file.name, folder)));
         }
         copies.sort_unstable();
         Ok(Self { folders, copies })
     }
 
-    /// Where copies of an object are: those that were whole when they were retired first, and of these the newest.
-    pub fn copies(&self, id: &ObjectId) -> impl Iterator<Item = Key> {
-        let first = self.copies.partition_point(|(other, _)| other < id);
-        let these = self.copies.iter().skip(first).take_while(move |(other, _)| other == id);
-        these.filter_map(|(id, folder)| Some(layout::object_below(self.folders.get(*folder as usize)?, id)))
+    /// Whether there is a file that is to hold the object's chunk.
+    pub fn has(&self, id: &ObjectId) -> bool {
+        self.copies(id).next().is_some()
+    }
+
+    /// Where copies of an object are: those that were whole when they were retired first, and of these the newest. Files that
+    /// hold the same chunk come after them.
+    pub(super) fn copies(&self, id: &ObjectId) -> impl Iterator<Item = (ObjectName, Key)> {
+        let first = self.copies.partition_point(|(other, _)| other.id.chunk() < id.chunk());
+        let its = |copy: &&(ObjectName, u32)| copy.0.id.chunk() == id.chunk();
+        let these = self.copies.get(first..).unwrap_or_default();
+        let these = these.get(..these.iter().take_while(its).count()).unwrap_or_default();
+        let own = these.iter().filter(move |(name, _)| name.id == *id);
+        let others = these.iter().filter(move |(name, _)| name.id != *id);
+        let place = |(name, folder): &(ObjectName, u32)| {
+            Some((*name, name.key_below(self.folders.get(*folder as usize)?)))
+        };
+        own.chain(others).filter_map(place)
     }
 }
 

@@ -51,8 +51,8 @@ macro_rules! hash_type {
 }
 
 hash_type! {
-    /// Names an object: the BLAKE3 hash of the chunk that it holds.
-    ObjectId
+    /// What a chunk is called: its BLAKE3 hash, in a sealed store one that takes the naming key.
+    ChunkId
 }
 hash_type! {
     /// The BLAKE3 hash of a whole file's content, holes counted as zeros; see [`super::ContentHasher`] for very large ones.
@@ -61,6 +61,58 @@ hash_type! {
 hash_type! {
     /// Identifies a manifest: the hash in its trailer, which covers all of its bytes.
     Digest
+}
+
+/// Names an object: the chunk that it holds and, in a sealed store, where a chunk may have several files, which of them.
+///
+/// Shown as in the file's name: 64 hexadecimal digits, and in a sealed store a full stop and 32 more.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectId {
+    chunk: ChunkId,
+    /// Zeros in a plain store, where one file is as good as another.
+    sum: [u8; 16],
+}
+
+impl ObjectId {
+    /// The object of a plain store that holds this chunk.
+    pub fn of(chunk: &[u8]) -> Self {
+        Self::plain(ChunkId::of(chunk))
+    }
+
+    /// The object of a plain store that holds the chunk of this name.
+    pub const fn plain(chunk: ChunkId) -> Self {
+        Self { chunk, sum: [0; 16] }
+    }
+
+    /// The object of a sealed store that holds the chunk of this name, and whose file's BLAKE3 hash begins with `sum`.
+    pub const fn sealed(chunk: ChunkId, sum: [u8; 16]) -> Self {
+        Self { chunk, sum }
+    }
+
+    /// What the chunk is called.
+    pub fn chunk(&self) -> &ChunkId {
+        &self.chunk
+    }
+
+    /// What the file's BLAKE3 hash begins with, in a sealed store.
+    pub fn sum(&self) -> Option<&[u8; 16]> {
+        (self.sum != [0; 16]).then_some(&self.sum)
+    }
+}
+
+impl fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.chunk)?;
+        let Some(sum) = self.sum() else { return Ok(()) };
+        f.write_str(".")?;
+        sum.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ObjectId({self})")
+    }
 }
 
 /// The id of one run of the program; names its unfinished writes in `tmp/`.
@@ -79,9 +131,12 @@ mod tests {
 
     #[test]
     fn hex_round_trip() {
-        let id = ObjectId::of(b"abc");
-        assert_eq!(id.to_string().parse::<ObjectId>().unwrap(), id);
+        let id = Digest::of(b"abc");
+        assert_eq!(id.to_string().parse::<Digest>().unwrap(), id);
         assert!(id.to_string().starts_with("6437b3ac38465133ffb63b75273a8db5"));
-        assert!("zz".parse::<ObjectId>().is_err());
+        assert!("zz".parse::<Digest>().is_err());
+        assert_eq!(ObjectId::of(b"abc").to_string(), id.to_string());
+        let sealed = ObjectId::sealed(ChunkId(*id.as_bytes()), [0xa1; 16]);
+        assert_eq!(sealed.to_string(), format!("{id}.{}", "a1".repeat(16)));
     }
 }

@@ -62,7 +62,7 @@ fn freed(run: Run<'_>, ids: &[ManifestId]) -> Result<Freed, Error> {
     }
     let freed = alone.iter().filter(|(_, alone)| **alone);
     let (objects, bytes) = freed.fold((0, 0), |(objects, bytes), (id, _)| {
-        (objects + 1, bytes + alone.listing().stored_length(id).unwrap_or(0))
+        (objects + 1, bytes + alone.listing().stored_length(&id).unwrap_or(0))
     });
     let manifests: u64 = theirs.iter().map(|m| m.length).sum();
     Ok(Freed { objects, bytes: bytes + manifests })

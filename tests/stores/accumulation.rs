@@ -33,7 +33,12 @@ fn gone(count: u32) -> Vec<ObjectRow> {
     let row = |n: u32| {
         let mut id = [0; 32];
         id[..4].copy_from_slice(&n.to_be_bytes());
-        ObjectRow { id: ObjectId(id), chunk_length: 1 << 20, stored_length: 1000, used: 1 << 20 }
+        ObjectRow {
+            id: ObjectId::plain(weekvault::model::ChunkId(id)),
+            chunk_length: 1 << 20,
+            stored_length: 1000,
+            used: 1 << 20,
+        }
     };
     (0..count).map(row).collect()
 }

@@ -3,9 +3,9 @@
 use super::map::ObjectMap;
 use crate::archive::error::ArchiveError;
 use crate::archive::id::{ManifestId, ManifestRef};
-use crate::archive::layout;
 use crate::archive::open::Archive;
 use crate::model::{ObjectId, ObjectRow};
+use crate::store::Key;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -175,12 +175,17 @@ impl Inventory {
     /// # Errors
     /// [`ArchiveError::Store`]; then the run must publish nothing.
     pub fn store(&self, id: &ObjectId, stored: &[u8]) -> Result<(), ArchiveError> {
-        let key = layout::object(id);
+        let key = self.key_of(id)?;
         match self.archive.store.put(&key, stored) {
             // What the file system says it lost is written anew, to another file.
             Err(error) if error.is_passing() => Ok(self.archive.store.put(&key, stored)?),
             result => Ok(result?),
         }
+    }
+
+    fn key_of(&self, id: &ObjectId) -> Result<Key, ArchiveError> {
+        let name = self.archive.name_of(id)?;
+        name.map(|name| name.key()).ok_or(ArchiveError::Vanished { missing: 1, example: *id })
     }
 
     /// Forgets all claims of objects that were not stored: whoever had them has given up.
@@ -204,7 +209,7 @@ impl Inventory {
     /// # Errors
     /// [`ArchiveError::Store`].
     pub fn adopt(&self, id: &ObjectId, number: u32) -> Result<bool, ArchiveError> {
-        let is_there = self.archive.store.is_there(&layout::object(id))?;
+        let is_there = self.archive.store.is_there(&self.key_of(id)?)?;
         if is_there {
             let length = self.objects().stored_length(number);
             self.stored(number, length);
@@ -239,5 +244,5 @@ fn row(objects: &ObjectMap<Known>, number: u32, used: u32) -> Option<ObjectRow> 
     let Known { chunk_length, stored_length, .. } = *objects.get(number)?;
     // Files of the same content may share a slice: more than all of a chunk is all of it.
     let used = used.min(chunk_length);
-    (stored_length > 0).then_some(ObjectRow { id: *objects.id(number)?, chunk_length, stored_length, used })
+    (stored_length > 0).then_some(ObjectRow { id: objects.id(number)?, chunk_length, stored_length, used })
 }

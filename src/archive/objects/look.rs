@@ -1,7 +1,7 @@
 //! Looking at the objects' folders.
 
 use crate::archive::error::ArchiveError;
-use crate::archive::layout;
+use crate::archive::layout::{self, ObjectName};
 use crate::archive::listing::{Listing, ObjectFile, ObjectFolder};
 use crate::archive::open::Archive;
 use crate::model::ObjectId;
@@ -44,9 +44,19 @@ impl Archive {
         let mut objects = Vec::new();
         let are_there = self.list(&base.child(layout::OBJECTS))?;
         for folder in layout::object_folders(base).filter(|folder| is_folder_of(&are_there, folder)) {
-            objects.extend_from_slice(&self.list_folder(&folder)?.files);
+            objects.extend(self.list_folder(&folder)?.iter());
         }
         Ok(objects)
+    }
+
+    /// What an object's file is called. In a sealed store that takes a look at the objects, or the naming key; none where
+    /// neither tells.
+    pub(in crate::archive) fn name_of(&self, id: &ObjectId) -> Result<Option<ObjectName>, ArchiveError> {
+        if id.sum().is_none() {
+            return Ok(Some(ObjectName { id: *id, tag: layout::Tag::default() }));
+        }
+        let listing = self.last_listing()?;
+        Ok(listing.position(id).and_then(|position| listing.at(position)).map(|file| file.name))
     }
 
     fn list_folder(&self, folder: &Key) -> Result<ObjectFolder, ArchiveError> {
@@ -60,12 +70,10 @@ impl Archive {
             Listed::Item(_, ItemKind::Folder) => {}
             Listed::Item(name, ItemKind::File { length, .. }) => {
                 // An object in another's folder is not where a reader looks for it.
-                let is_here = |id: &ObjectId| folder.as_str().ends_with(layout::object_folder(id).as_str());
-                let id = layout::parse_object(name).filter(is_here);
-                files.extend(id.map(|id| ObjectFile::new(id, length)));
+                let parsed = layout::parse_object(name).filter(|object| object.belongs_in(folder));
+                files.extend(parsed.map(|object| ObjectFile::new(object, length)));
             }
         })?;
-        files.sort_unstable();
-        Ok(ObjectFolder { files: files.into(), strange: strange.into() })
+        Ok(ObjectFolder::new(files, strange))
     }
 }

@@ -69,10 +69,10 @@ impl<T: Clone + Default> ObjectMap<T> {
     }
 
     /// The object of a number.
-    pub fn id(&self, number: u32) -> Option<&ObjectId> {
+    pub fn id(&self, number: u32) -> Option<ObjectId> {
         match self.listing.at(number) {
-            Some(file) => Some(&file.id),
-            None => self.others.get((number as usize).checked_sub(self.listed.len())?).map(|(id, _)| id),
+            Some(file) => Some(file.name.id),
+            None => self.others.get((number as usize).checked_sub(self.listed.len())?).map(|(id, _)| *id),
         }
     }
 
@@ -107,39 +107,43 @@ impl<T: Clone + Default> ObjectMap<T> {
     }
 
     /// All objects with what is known of them, by number.
-    pub fn iter(&self) -> impl Iterator<Item = (&ObjectId, &T)> {
+    pub fn iter(&self) -> impl Iterator<Item = (ObjectId, &T)> {
         let listed = self.listing.iter().map(|(id, _)| id).zip(&self.listed);
-        listed.chain(self.others.iter().map(|(id, known)| (id, known)))
+        listed.chain(self.others.iter().map(|(id, known)| (*id, known)))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::archive::layout::{ObjectName, Tag};
     use crate::archive::listing::{ObjectFile, ObjectFolder};
+    use crate::model::ChunkId;
 
     fn listing(ids: impl IntoIterator<Item = ObjectId>) -> Listing {
         let mut folders = vec![Vec::new(); 16];
         for id in ids {
-            folders[usize::from(id.0[0] >> 4)].push(ObjectFile::new(id, 9));
+            let name = ObjectName { id, tag: Tag::default() };
+            folders[usize::from(id.chunk().as_bytes()[0] >> 4)].push(ObjectFile::new(name, 9));
         }
-        let folder = |mut files: Vec<ObjectFile>| {
-            files.sort_unstable();
-            ObjectFolder { files: files.into(), ..ObjectFolder::default() }
-        };
-        Listing::new(folders.into_iter().map(folder).collect())
+        Listing::new(folders.into_iter().map(|files| ObjectFolder::new(files, Vec::new())).collect())
     }
 
     #[test]
     fn finds_what_is_listed_and_what_was_added() {
-        // Spread as hashes are, and crowded as somebody could make them.
+        // Spread as hashes are, crowded as somebody could make them, and several files of each chunk.
         let hashes = (0..20_000u32).map(|n| ObjectId::of(&n.to_le_bytes()));
         let crowded = (0..20_000u32).map(|n| {
             let mut id = [0x30; 32];
             id[28..].copy_from_slice(&n.to_be_bytes());
-            ObjectId(id)
+            ObjectId::plain(ChunkId(id))
         });
-        for ids in [hashes.collect::<Vec<_>>(), crowded.collect()] {
+        let sealed = (0..20_000u32).map(|n| {
+            let mut sum = [0; 16];
+            sum[..4].copy_from_slice(&(n + 1).to_le_bytes());
+            ObjectId::sealed(*ObjectId::of(&(n / 3).to_le_bytes()).chunk(), sum)
+        });
+        for ids in [hashes.collect::<Vec<_>>(), crowded.collect(), sealed.collect()] {
             let (listed, others) = ids.split_at(12_000);
             let mut map = ObjectMap::<u32>::new(listing(listed.iter().copied()));
             assert!(others.iter().all(|id| map.number(id).is_none()));
@@ -147,7 +151,7 @@ mod tests {
                 let number = map.add(id);
                 assert_eq!(
                     (map.id(number), map.is_listed(number)),
-                    (Some(id), listed.contains(id) || value <= 12_000)
+                    (Some(*id), listed.contains(id) || value <= 12_000)
                 );
                 *map.get_mut(number).unwrap() = value;
                 assert_eq!(map.add(id), number);

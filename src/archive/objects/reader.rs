@@ -2,7 +2,7 @@
 
 use crate::archive::damage::{Copies, Damage};
 use crate::archive::error::ArchiveError;
-use crate::archive::layout;
+use crate::archive::layout::ObjectName;
 use crate::archive::open::Archive;
 use crate::archive::trash::Trash;
 use crate::format::{MAX_CHUNK_LENGTH, Opener, stored_bound};
@@ -85,7 +85,7 @@ impl ObjectReader {
     }
 
     fn find(&mut self, id: &ObjectId, chunk_length: u32) -> Result<(), ArchiveError> {
-        if let Err(damage) = self.open_at(&layout::object(id), id, chunk_length) {
+        if let Err(damage) = self.open_own(id, chunk_length) {
             // A gc may carry an object from where we are about to look to where we have looked, and back.
             let mut found = self.in_trash(id, chunk_length, false)?;
             for _ in 0..LOOKS {
@@ -93,7 +93,7 @@ impl ObjectReader {
                     break;
                 }
                 found = self.in_trash(id, chunk_length, true)?;
-                if !found.is_whole() && self.open_at(&layout::object(id), id, chunk_length).is_ok() {
+                if !found.is_whole() && self.open_own(id, chunk_length).is_ok() {
                     found = Copies::Whole;
                 }
             }
@@ -116,7 +116,7 @@ impl ObjectReader {
     /// # Errors
     /// The damage.
     pub fn intact(&mut self, id: &ObjectId, chunk_length: u32) -> Result<&[u8], Damage> {
-        self.open_at(&layout::object(id), id, chunk_length)?;
+        self.open_own(id, chunk_length)?;
         Ok(&self.plain)
     }
 
@@ -149,7 +149,7 @@ impl ObjectReader {
     /// The damage.
     pub fn intact_orphan(&mut self, id: &ObjectId) -> Result<(), Damage> {
         let limit = stored_bound(MAX_CHUNK_LENGTH as usize) as u64;
-        let stored = self.read(&layout::object(id), limit)?;
+        let stored = self.read(&self.key_of(id)?, limit)?;
         self.holds(&stored, id)
     }
 
@@ -177,21 +177,20 @@ impl ObjectReader {
                 Some(known) if !again => known,
                 _ => Trash::list(&self.archive)?,
             };
-            trash.insert(known).copies(id).collect::<Vec<Key>>()
+            trash.insert(known).copies(id).collect::<Vec<_>>()
         };
-        Ok(self.first_whole(copies.into_iter(), id, chunk_length))
+        Ok(self.first_whole(copies.into_iter(), chunk_length))
     }
 
     /// Opens the first of some files that holds the chunk.
     pub(in crate::archive) fn first_whole(
         &mut self,
-        keys: impl Iterator<Item = Key>,
-        id: &ObjectId,
+        copies: impl Iterator<Item = (ObjectName, Key)>,
         chunk_length: u32,
     ) -> Copies {
         let mut found = Copies::None;
-        for key in keys {
-            match self.open_at(&key, id, chunk_length) {
+        for (name, key) in copies {
+            match self.open_at(&key, &name.id, chunk_length) {
                 Ok(()) => return Copies::Whole,
                 Err(Damage::Unreadable(reason) | Damage::Unreachable(reason)) => {
                     found = Copies::Unreadable(reason);
@@ -200,6 +199,18 @@ impl ObjectReader {
             }
         }
         found
+    }
+
+    /// Where the object's own file is.
+    fn key_of(&self, id: &ObjectId) -> Result<Key, Damage> {
+        match self.archive.name_of(id) {
+            Ok(name) => name.map(|name| name.key()).ok_or(Damage::Missing),
+            Err(error) => Err(Damage::Unreachable(error.to_string())),
+        }
+    }
+
+    fn open_own(&mut self, id: &ObjectId, chunk_length: u32) -> Result<(), Damage> {
+        self.open_at(&self.key_of(id)?, id, chunk_length)
     }
 
     fn open_at(&mut self, key: &Key, id: &ObjectId, chunk_length: u32) -> Result<(), Damage> {

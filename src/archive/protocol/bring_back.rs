@@ -18,7 +18,7 @@ impl Archive {
         trash: &Trash,
         reader: &mut ObjectReader,
     ) -> Copies {
-        reader.first_whole(trash.copies(id), id, chunk_length)
+        reader.first_whole(trash.copies(id), chunk_length)
     }
 
     /// Brings a copy of an object in the trash that is whole back to its place. False where there is none, and none in
@@ -33,11 +33,11 @@ impl Archive {
         trash: &Trash,
         reader: &mut ObjectReader,
     ) -> Result<bool, ArchiveError> {
-        for key in trash.copies(id) {
-            if reader.intact_at(&key, id, chunk_length).is_err() {
+        for (name, key) in trash.copies(id) {
+            if reader.intact_at(&key, &name.id, chunk_length).is_err() {
                 continue;
             }
-            match self.store.bring_back(&key, &layout::object(id)) {
+            match self.store.bring_back(&key, &name.key()) {
                 Ok(()) => return Ok(true),
                 // Someone else brought it back.
                 Err(e) if e.is_not_found() => {}
@@ -52,9 +52,11 @@ impl Archive {
     /// # Errors
     /// [`ArchiveError::Store`].
     pub fn set_aside(&self, id: &ObjectId, now: Timestamp) -> Result<(), ArchiveError> {
-        let below = |day: &Key| layout::object_below(&day.child(layout::DAMAGED), id);
+        // What no look shows is not in the way.
+        let Some(name) = self.name_of(id)? else { return Ok(()) };
+        let below = |day: &Key| name.key_below(&day.child(layout::DAMAGED));
         let place = self.trash_place(now, below)?;
-        match self.store.withdraw(&layout::object(id), &place) {
+        match self.store.withdraw(&name.key(), &place) {
             // Another run has moved or replaced it.
             Err(e) if e.is_not_found() || e.is_taken() => Ok(()),
             moved => Ok(moved?),

@@ -2,7 +2,7 @@
 
 use crate::archive::error::ArchiveError;
 use crate::archive::id::ManifestRef;
-use crate::archive::layout;
+use crate::archive::layout::{self, ObjectName};
 use crate::archive::listing::Listing;
 use crate::archive::manifests::Weeks;
 use crate::archive::objects::{ObjectMap, ObjectReader};
@@ -121,7 +121,7 @@ impl Live {
     }
 
     /// What manifests reference and a look at the objects did not show.
-    fn lacks(&self, there: &Listing) -> impl Iterator<Item = (&ObjectId, &u32)> {
+    fn lacks(&self, there: &Listing) -> impl Iterator<Item = (ObjectId, &u32)> {
         self.rows.iter().filter(|(id, length)| **length > 0 && there.stored_length(id).is_none())
     }
 }
@@ -218,7 +218,7 @@ impl Gc<'_> {
         let trash = Trash::list(archive)?;
         let mut reader = ObjectReader::prepared(archive)?;
         for (id, chunk_length) in missing {
-            match archive.bring_back(id, *chunk_length, &trash, &mut reader) {
+            match archive.bring_back(&id, *chunk_length, &trash, &mut reader) {
                 Ok(is_back) => self.report.brought_back += u64::from(is_back),
                 // Every reader finds it in the trash.
                 Err(ArchiveError::Store(e)) => drop(self.is_done(Err(e))?),
@@ -230,8 +230,7 @@ impl Gc<'_> {
 
     /// Moves what nothing references to the trash.
     fn retire(&mut self, listing: &Listing, live: &Live, seen: &Weeks) -> Result<(), ArchiveError> {
-        let mut unreferenced: Vec<_> = listing.iter().filter(|(id, _)| !live.has(id)).collect();
-        unreferenced.sort_unstable();
+        let unreferenced: Vec<_> = listing.files().filter(|file| !live.has(&file.name.id)).collect();
         (self.report.retired, self.report.retired_bytes, self.report.stuck) = (0, 0, 0);
         if unreferenced.is_empty() {
             return Ok(());
@@ -239,15 +238,15 @@ impl Gc<'_> {
         seen.check()?;
         let today = self.archive.trash_folders(self.options.now)?.next().unwrap_or_else(layout::trash);
         let mut reader = ObjectReader::prepared(self.archive)?;
-        for (id, length) in unreferenced {
+        for file in unreferenced {
             if self.is_asked_to_stop() {
                 break;
             }
-            if !self.options.dry_run && !self.retire_one(id, &today, &mut reader)? {
+            if !self.options.dry_run && !self.retire_one(&file.name, &today, &mut reader)? {
                 continue;
             }
             self.report.retired += 1;
-            self.report.retired_bytes += length;
+            self.report.retired_bytes += u64::from(file.length);
         }
         Ok(())
     }
@@ -255,11 +254,11 @@ impl Gc<'_> {
     /// Moves an object to this folder of the trash. Returns whether it is gone from its place.
     fn retire_one(
         &mut self,
-        id: &ObjectId,
+        name: &ObjectName,
         folder: &Key,
         reader: &mut ObjectReader,
     ) -> Result<bool, ArchiveError> {
-        let (object, place) = (layout::object(id), layout::object_below(folder, id));
+        let (object, place, id) = (name.key(), name.key_below(folder), &name.id);
         let retired = self.archive.store.retire(&object, &place, &mut |copy| reader.holds(copy, id).is_ok());
         match retired {
             // Another gc was faster.
@@ -334,7 +333,9 @@ impl Gc<'_> {
                 }
                 self.remove_empty(key, is_empty)
             }
-            ItemKind::File { .. } if layout::parse_object(&item.name).is_some_and(|id| spared(&id)) => {
+            ItemKind::File { .. }
+                if layout::parse_object(&item.name).is_some_and(|object| spared(&object.id)) =>
+            {
                 Ok(false)
             }
             ItemKind::File { .. } | ItemKind::Other => {

@@ -2,7 +2,7 @@
 
 use super::Section;
 use crate::format::{FormatError, MAX_CHUNK_LENGTH};
-use crate::model::{ObjectId, ObjectRow};
+use crate::model::{ChunkId, ObjectId, ObjectRow};
 
 /// Rows of a table at most; some 4 TB of data.
 pub(super) const MAX_OBJECTS: usize = 4_000_000;
@@ -11,7 +11,7 @@ pub(super) const ROW: usize = 44;
 
 /// Appends a row's bytes.
 pub(super) fn encode_row(row: &ObjectRow, bytes: &mut Vec<u8>) {
-    bytes.extend_from_slice(row.id.as_bytes());
+    bytes.extend_from_slice(row.id.chunk().as_bytes());
     for number in [row.chunk_length, row.stored_length, row.used] {
         bytes.extend_from_slice(&number.to_le_bytes());
     }
@@ -54,7 +54,7 @@ pub(super) fn decode_rows(
         let (id, numbers) = row.split_first_chunk::<32>().unwrap_or((&[0; 32], &[]));
         let mut values = numbers.as_chunks::<4>().0.iter().map(|n| u32::from_le_bytes(*n));
         let [chunk_length, stored_length, used] = [(); 3].map(|()| values.next().unwrap_or(0));
-        let row = ObjectRow { id: ObjectId(*id), chunk_length, stored_length, used };
+        let row = ObjectRow { id: ObjectId::plain(ChunkId(*id)), chunk_length, stored_length, used };
         check_row(&row)?;
         take(row);
     }
@@ -123,7 +123,7 @@ impl Doubtful {
 }
 
 fn prefix(id: &ObjectId) -> u64 {
-    id.as_bytes().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+    id.chunk().as_bytes().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
 #[cfg(test)]
@@ -135,7 +135,7 @@ mod tests {
         let id = |first: u8, last: u8| {
             let mut id = [7; 32];
             (id[0], id[31]) = (first, last);
-            ObjectId(id)
+            ObjectId::plain(ChunkId(id))
         };
         assert!(
             check_distinct([id(1, 1), id(1, 2), id(2, 1)].into_iter()).is_ok(),

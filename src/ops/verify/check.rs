@@ -176,7 +176,7 @@ impl<'a> Check<'a> {
             Extent::Slice { object, .. } => numbers.get(object as usize),
             Extent::Hole { .. } => None,
         });
-        first.and_then(|number| self.objects.id(*number)).is_none_or(|id| slice.contains(id))
+        first.and_then(|number| self.objects.id(*number)).is_none_or(|id| slice.contains(&id))
     }
 
     fn read(&mut self, last: Option<(Vec<u32>, Vec<u32>)>) -> Result<(), Error> {
@@ -191,19 +191,19 @@ impl<'a> Check<'a> {
         result.referenced = needed.len() as u64;
         let id = |number: &u32| self.objects.id(*number);
         let in_slice =
-            |n: &u32| self.options.slice.is_none_or(|slice| id(n).is_some_and(|id| slice.contains(id)));
+            |n: &u32| self.options.slice.is_none_or(|slice| id(n).is_some_and(|id| slice.contains(&id)));
         let mut orphans: Vec<u32> = Vec::new();
         if !narrowed {
             orphans.extend(self.objects.listed().filter(|number| !is_needed(number)));
             let theirs: BTreeSet<&ObjectId> = result.foreign.iter().flat_map(|f| &f.objects).collect();
-            let is_theirs = |n: &&u32| id(n).is_some_and(|id| theirs.contains(id));
+            let is_theirs = |n: &&u32| id(n).is_some_and(|id| theirs.contains(&id));
             result.unreferenced = orphans.iter().filter(|n| !is_theirs(n)).count() as u64;
         }
         orphans.retain(in_slice);
         needed.retain(in_slice);
         result.objects = (needed.len() + orphans.len()) as u64;
         let ids = needed.iter().chain(&orphans).filter_map(id);
-        let bytes = ids.filter_map(|id| self.objects.listing().stored_length(id)).sum();
+        let bytes = ids.filter_map(|id| self.objects.listing().stored_length(&id)).sum();
         self.run.observer.phase("checking objects", (!self.options.quick).then_some(bytes));
         if self.options.quick {
             return self.lengths(&needed);

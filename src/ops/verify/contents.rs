@@ -100,7 +100,7 @@ impl Contents {
                 if number(object).and_then(|n| objects.get(n)).is_some_and(|o| o.chunk_length == length) =>
             {
                 let id = number(object).and_then(|n| objects.get(n)).map(|o| o.id);
-                self.judge(claim, id.is_some_and(|id| id.0 == content.hash.0));
+                self.judge(claim, id.is_some_and(|id| id.chunk().0 == content.hash.0));
                 return false;
             }
             _ => {}

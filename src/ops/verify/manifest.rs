@@ -91,7 +91,7 @@ pub(super) fn blame(
             manifest => manifest?,
         };
         let numbers = objects.number(&manifest)?;
-        let is_damaged = |number: &u32| objects.id(*number).and_then(|id| find(&damaged, id));
+        let is_damaged = |number: &u32| objects.id(*number).and_then(|id| find(&damaged, &id));
         let concerned = numbers.iter().any(|number| is_damaged(number).is_some());
         if !concerned && contents.found.wrong.is_empty() {
             continue;
@@ -107,7 +107,7 @@ pub(super) fn blame(
             let rows: BTreeSet<u32> = content.extents.iter().filter_map(row).collect();
             for row in rows {
                 let object = numbers.get(row as usize).and_then(|number| objects.id(*number));
-                let found = object.and_then(|object| find(&damaged, object));
+                let found = object.and_then(|object| find(&damaged, &object));
                 let Some(damaged) = found.and_then(|found| damaged.get_mut(found)) else { continue };
                 damaged.hurts.add(id, &path, &mut room);
             }

@@ -57,13 +57,12 @@ impl Objects {
     /// A row for an object that a manifest names.
     pub(super) fn get(&self, number: u32) -> Option<ObjectRow> {
         let Lengths { chunk, stored } = *self.map.get(number)?;
-        let row =
-            ObjectRow { id: *self.map.id(number)?, chunk_length: chunk, stored_length: stored, used: 0 };
+        let row = ObjectRow { id: self.map.id(number)?, chunk_length: chunk, stored_length: stored, used: 0 };
         (chunk > 0).then_some(row)
     }
 
     /// The object of a number, whether or not a manifest names it.
-    pub(super) fn id(&self, number: u32) -> Option<&ObjectId> {
+    pub(super) fn id(&self, number: u32) -> Option<ObjectId> {
         self.map.id(number)
     }
 

@@ -14,7 +14,7 @@ pub struct Slice {
 impl Slice {
     /// Whether an object is in the part. Names are hashes, so the parts are of about one size.
     pub fn contains(&self, id: &ObjectId) -> bool {
-        let key = id.as_bytes().first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+        let key = id.chunk().as_bytes().first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));
         // The range of keys in `of` equal parts, so that a part is a run of neighbouring names.
         (u128::from(key) * u128::from(self.of)) >> 64 == u128::from(self.part.saturating_sub(1))
     }

@@ -88,7 +88,7 @@ impl Steps<'_> {
 
     fn orphan(&mut self) -> Option<Step> {
         let number = self.orphans.next()?;
-        let object = Object::Orphan(*self.objects.id(number)?);
+        let object = Object::Orphan(self.objects.id(number)?);
         Some(Step { object, counts: true, singles: 0..0, feeds: Vec::new(), turn: 0 })
     }
 

@@ -66,7 +66,12 @@ fn meta() -> impl Strategy<Value = Meta> {
 }
 
 fn table() -> Vec<ObjectRow> {
-    let row = |i: u8| ObjectRow { id: ObjectId([i; 32]), chunk_length: 1 << 20, stored_length: 77, used: 9 };
+    let row = |i: u8| ObjectRow {
+        id: ObjectId::plain(ChunkId([i; 32])),
+        chunk_length: 1 << 20,
+        stored_length: 77,
+        used: 9,
+    };
     (0..4).map(row).collect()
 }
 
