@@ -1,6 +1,6 @@
 //! The stages of a backup, each alone: `cargo bench`.
 
-use weekvault::data::{Change, Compare, ContentStream, Cut, CutSizes, Merge, Merged, Window};
+use weekvault::data::{Change, Compare, ContentStream, Cut, CutKey, CutSizes, Merge, Merged, Window};
 use weekvault::format::{ManifestReader, ManifestWriter, RandomRead, Seals};
 use weekvault::model::{
     ArchivePath, Completeness, ContentHash, Counts, Details, Entry, Extent, FileContent, Kind, Meta, Name,
@@ -25,9 +25,16 @@ fn text() -> Vec<u8> {
     bytes
 }
 
-#[divan::bench]
-fn cut(bencher: divan::Bencher<'_, '_>) {
+/// As plain and as sealed stores cut.
+#[divan::bench(args = [false, true])]
+fn cut(bencher: divan::Bencher<'_, '_>, sealed: bool) {
     let text = text();
+    let mut x = 1u64;
+    let gear = std::array::from_fn(|_| {
+        x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        x ^ (x >> 29)
+    });
+    let key = sealed.then_some(CutKey { gear, key: [1; 32] });
     let sizes = CutSizes { min: 256 << 10, avg: 1 << 20, max: 4 << 20 };
     bencher.counter(divan::counter::BytesCount::new(LENGTH)).bench(|| {
         let mut chunks = 0;
@@ -36,7 +43,7 @@ fn cut(bencher: divan::Bencher<'_, '_>) {
             Ok::<_, ()>(())
         };
         let spare = || Vec::with_capacity(4 << 20);
-        let mut stream = ContentStream::new(sizes, &spare);
+        let mut stream = ContentStream::new(sizes, key.as_ref(), &spare);
         let done = stream.append(&text, &mut out).and_then(|()| stream.cut_here(&mut out));
         (done, chunks)
     });

@@ -7,7 +7,7 @@ mod plan;
 mod stream;
 
 pub use compare::{Change, Compare};
-pub use cut::CutSizes;
+pub use cut::{CutKey, CutSizes};
 pub use merge::{Along, Merge, Merged, Placed};
 pub use plan::{Placement, Window};
 pub use stream::{Chunk, ContentStream, Cut, Ranges, StreamExtent};

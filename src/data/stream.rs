@@ -1,6 +1,6 @@
 //! The content stream: the bytes of all files that are read in a run, end to end, cut into chunks.
 
-use super::cut::{CutSizes, Cutter};
+use super::cut::{CutKey, CutSizes, Cutter};
 use std::collections::VecDeque;
 
 /// A piece of the content stream.
@@ -92,7 +92,7 @@ struct Placed {
 pub struct ContentStream<'a, T> {
     /// Where the memory for a chunk comes from; it is empty, and best of the largest chunk's capacity.
     spare: &'a dyn Fn() -> Vec<u8>,
-    cutter: Cutter,
+    cutter: Cutter<'a>,
     /// What has not been cut yet: at most one chunk.
     buffer: Vec<u8>,
     /// So far there is no place to cut in the buffer.
@@ -114,11 +114,11 @@ const MAX_WAITING: usize = 32 << 10;
 const LOOK: usize = 128 << 10;
 
 impl<'a, T> ContentStream<'a, T> {
-    /// An empty stream. `spare` gives the empty vectors that become chunks.
-    pub fn new(sizes: CutSizes, spare: &'a dyn Fn() -> Vec<u8>) -> Self {
+    /// An empty stream, which a sealed store cuts by its key. `spare` gives the empty vectors that become chunks.
+    pub fn new(sizes: CutSizes, key: Option<&'a CutKey>, spare: &'a dyn Fn() -> Vec<u8>) -> Self {
         Self {
             spare,
-            cutter: Cutter::new(sizes),
+            cutter: Cutter::new(sizes, key),
             buffer: Vec::new(),
             searched: 0,
             look_at: LOOK.min(sizes.max),
@@ -268,7 +268,7 @@ mod tests {
 
     fn run(files: &[Vec<u8>]) -> (Vec<Vec<u8>>, Vec<Vec<StreamExtent>>) {
         let (mut chunks, mut extents) = (Vec::new(), Vec::new());
-        let mut stream = ContentStream::new(SIZES, &Vec::new);
+        let mut stream = ContentStream::new(SIZES, None, &Vec::new);
         let mut out = |cut: Cut<usize>| {
             match cut {
                 Cut::Chunk(chunk) => {
@@ -347,7 +347,7 @@ mod tests {
 
     #[test]
     fn many_items_do_not_wait_for_ever() {
-        let mut stream = ContentStream::new(SIZES, &Vec::new);
+        let mut stream = ContentStream::new(SIZES, None, &Vec::new);
         let mut seen = 0;
         let mut out = |cut: Cut<usize>| {
             seen += usize::from(matches!(cut, Cut::Item(..)));

@@ -28,7 +28,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// Outside crates and their rooms, so that what one is used for can be changed in one place.
 const CRATES: &[(&str, &[&str])] = &[
     ("bincode", &["format"]),
-    ("blake3", &["cache", "format", "model", "ops"]),
+    ("blake3", &["cache", "data", "format", "model", "ops"]),
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
     ("clap_mangen", &["cli"]),

@@ -113,7 +113,7 @@ impl<'a, R> Cutting<'a, R> {
         spare: &'a dyn Fn() -> Vec<u8>,
     ) -> Self {
         Self {
-            stream: ContentStream::new(sizes, spare),
+            stream: ContentStream::new(sizes, None, spare),
             pool,
             known,
             out: Out { work, rows: Vec::new() },

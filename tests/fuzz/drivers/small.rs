@@ -91,7 +91,7 @@ fn cuts_with(sizes: CutSizes) {
         }
         Ok::<_, ()>(())
     };
-    let mut stream = ContentStream::new(sizes, &Vec::new);
+    let mut stream = ContentStream::new(sizes, None, &Vec::new);
     stream.append(&content, &mut out).unwrap();
     let mut ranges = Ranges::default();
     ranges.data(0, content.len() as u64);
