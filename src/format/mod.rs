@@ -3,6 +3,7 @@
 //! Bytes are input: each length is checked before it is believed, each hash before what it covers is decoded.
 
 mod error;
+pub mod keys;
 mod manifest;
 mod notes;
 mod seal;

@@ -46,7 +46,7 @@ impl ChunkSizes {
         sizes.is_valid().then_some(sizes)
     }
 
-    fn is_valid(&self) -> bool {
+    pub(super) fn is_valid(&self) -> bool {
         // The ranges that FastCDC is defined for; its scan goes by pairs of bytes, hence the even sizes.
         let even = [self.min, self.avg, self.max].iter().all(|s| s.is_multiple_of(2));
         even && self.min >= 64

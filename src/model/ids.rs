@@ -1,4 +1,4 @@
-//! Identifiers: 32-byte BLAKE3 hashes with a type each, and the id of a run.
+//! Identifiers: 32-byte BLAKE3 hashes with a type each, and the ids of a store and of a run.
 
 use std::fmt;
 use std::str::FromStr;
@@ -125,6 +125,37 @@ impl fmt::Display for RunId {
     }
 }
 
+/// Tells a store from all others: 16 random bytes, written as 32 lower-case hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StoreId(pub [u8; 16]);
+
+/// A text that is not a store's id.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("\"{}\" is not the id of a store, which has 32 lower-case hexadecimal digits", super::Excerpt(.0.as_bytes()))]
+pub struct InvalidStoreId(pub String);
+
+impl fmt::Display for StoreId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for StoreId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StoreId({self})")
+    }
+}
+
+impl FromStr for StoreId {
+    type Err = InvalidStoreId;
+
+    fn from_str(s: &str) -> Result<Self, InvalidStoreId> {
+        let digits = s.len() == 32 && s.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let number = digits.then(|| u128::from_str_radix(s, 16).ok()).flatten();
+        number.map(|number| Self(number.to_be_bytes())).ok_or_else(|| InvalidStoreId(super::names::first(s)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,5 +169,16 @@ mod tests {
         assert_eq!(ObjectId::of(b"abc").to_string(), id.to_string());
         let sealed = ObjectId::sealed(ChunkId(*id.as_bytes()), [0xa1; 16]);
         assert_eq!(sealed.to_string(), format!("{id}.{}", "a1".repeat(16)));
+    }
+
+    #[test]
+    fn ids_of_stores_have_one_form() {
+        let text = "00112233445566778899aabbccddeeff";
+        assert_eq!(text.parse::<StoreId>().unwrap().to_string(), text);
+        let (upper, long) = (text.to_uppercase(), format!("{text}0"));
+        for bad in ["", &upper, &long, &text[1..], &format!("+{}", &text[1..]), "🔑🔑🔑🔑🔑🔑🔑🔑"]
+        {
+            assert!(bad.parse::<StoreId>().is_err(), "{bad:?}");
+        }
     }
 }

@@ -16,7 +16,7 @@ mod week;
 
 pub use content_hash::{ContentHasher, HASHED_ZEROS};
 pub use entry::{DeviceNumber, Entry, Extent, FileContent, Kind, Meta, ObjectRow, Owners, Timestamp, Xattr};
-pub use ids::{ChunkId, ContentHash, Digest, ObjectId, RunId};
+pub use ids::{ChunkId, ContentHash, Digest, InvalidStoreId, ObjectId, RunId, StoreId};
 pub use names::{InvalidName, PvcName};
 pub use observer::{Observer, Silent};
 pub use path::{ArchivePath, Excerpt, InvalidComponent, Name, PathStack};

@@ -27,12 +27,15 @@ const ROOMS: &[(&str, &[&str])] = &[
 
 /// Outside crates and their rooms, so that what one is used for can be changed in one place.
 const CRATES: &[(&str, &[&str])] = &[
+    ("age", &["format"]),
+    ("bech32", &["format"]),
     ("bincode", &["format"]),
     ("blake3", &["cache", "data", "format", "model", "ops"]),
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
     ("clap_mangen", &["cli"]),
     ("crossbeam_channel", &["cache", "ops"]),
+    ("ed25519_dalek", &["format"]),
     ("fastcdc", &["data"]),
     ("globset", &["ops"]),
     ("hashbrown", &["archive"]),
@@ -43,7 +46,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("nix", &["sys", "tree", "store"]),
     ("prometheus", &["edge"]),
     ("reqwest", &["edge"]),
-    ("rustix", &["cache", "cli", "model", "store", "sys", "tree"]),
+    ("rustix", &["cache", "cli", "format", "model", "store", "sys", "tree"]),
     ("serde", &["format"]),
     ("serde_bytes", &["format"]),
     ("serde_json", &["cli", "format", "model"]),
@@ -53,6 +56,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tracing", &["cache", "edge", "ops", "store"]),
     ("tracing_subscriber", &["cli"]),
     ("walkdir", &["tree"]),
+    ("zeroize", &["format"]),
     ("zstd", &["format"]),
 ];
 
