@@ -127,8 +127,9 @@ fn manifest(entries: &[Entry]) -> std::io::Result<Vec<u8>> {
             compared_with: None,
             counts: Counts::default(),
         }),
+        head: None,
     };
-    Ok(writer.finish(&Owners::default(), objects, &summary)?.0)
+    Ok(writer.finish(&Owners::default(), objects, &summary)?.out)
 }
 
 #[divan::bench]

@@ -20,6 +20,14 @@ pub enum ArchiveError {
         /// What is wrong with it.
         source: FormatError,
     },
+    /// A manifest was not made by anybody whom this store's keys trust.
+    #[error("{path} is not used: {reason}")]
+    NotTrusted {
+        /// The file.
+        path: String,
+        /// Who made it, and why that is not enough.
+        reason: String,
+    },
     /// There is no store.
     #[error(
         "no store at {0}: there is no store.json; is its share mounted? `weekvault init`, or a first `weekvault backup`, \
@@ -129,6 +137,11 @@ pub enum ArchiveError {
 }
 
 impl ArchiveError {
+    /// Whether all that is missing is a key.
+    pub fn is_no_key(&self) -> bool {
+        matches!(self, Self::Format { source: FormatError::NoKey(_), .. })
+    }
+
     /// Whether the storage did not let us read: no verdict on what is stored.
     pub fn is_access(&self) -> bool {
         match self {

@@ -2,8 +2,11 @@
 
 use super::error::ArchiveError;
 use super::id::ManifestId;
-use crate::format::{ChunkLengths, FormatError, ManifestReader, RandomRead, ReadError, Seals};
-use crate::model::{ArchivePath, Completeness, Details, Entry, LeftOut, ObjectRow, Owners, Problem, Summary};
+use crate::format::keys::WriterId;
+use crate::format::{ChunkLengths, FormatError, ManifestReader, RandomRead, ReadError, Seals, Signed};
+use crate::model::{
+    ArchivePath, Completeness, Details, Entry, LeftOut, ObjectRow, Owners, Problem, StoreId, Summary,
+};
 use crate::store::{Blob, Version};
 use std::io;
 use std::sync::Arc;
@@ -33,6 +36,20 @@ struct Opened {
     summary: Summary,
 }
 
+/// Checks that a manifest of a sealed store is signed by the writer that it names. Whether anybody trusts that one is another
+/// question.
+fn check_signature(reader: &ManifestReader<StoredFile>, summary: &Summary) -> Result<(), FormatError> {
+    let Some(Signed { by, signature }) = reader.signed() else { return Ok(()) };
+    let store = summary.store.parse::<StoreId>().ok();
+    match store.is_some_and(|store| by.verify(&store, &reader.digest(), signature)) {
+        true => Ok(()),
+        false => {
+            let reason = format!("it is not what writer {by} has signed");
+            Err(FormatError::Invalid { part: "the manifest's signature", reason })
+        }
+    }
+}
+
 impl Manifest {
     /// Opens a file as the manifest that it says it is; its header, footer, index and summary are checked.
     pub(super) fn open(file: Box<dyn Blob>, path: String, seals: &Seals) -> Result<Self, ArchiveError> {
@@ -40,9 +57,20 @@ impl Manifest {
         let version = file.version();
         let reader = ManifestReader::open(StoredFile(file), seals).map_err(failed)?;
         let summary = reader.summary().map_err(failed)?;
+        check_signature(&reader, &summary).map_err(|e| failed(e.into()))?;
         let partial = summary.completeness != Completeness::Complete;
         let id = ManifestId { week: summary.week, pvc: summary.pvc.clone(), partial };
         Ok(Self(Arc::new(Opened { id, version, path, reader, summary })))
+    }
+
+    /// The writer that has signed it, in a sealed store.
+    pub fn writer(&self) -> Option<WriterId> {
+        self.0.reader.signed().map(|signed| signed.by)
+    }
+
+    /// For messages: where it is.
+    pub(super) fn path(&self) -> &str {
+        &self.0.path
     }
 
     /// Which one it is.

@@ -155,6 +155,12 @@ impl Archive {
             let source = FormatError::Invalid { part: "the manifest", reason: format!("it is that of {is}") };
             return Err(ArchiveError::Format { path: self.full_path(key), source });
         }
+        let (summary, store) = (manifest.summary(), &self.config().id);
+        if manifest.writer().is_some() && summary.store != *store && !store.is_empty() {
+            let reason = format!("it is that of another store, {}", summary.store);
+            let source = FormatError::Invalid { part: "the manifest", reason };
+            return Err(ArchiveError::Format { path: self.full_path(key), source });
+        }
         Ok(manifest)
     }
 
@@ -171,6 +177,8 @@ impl Archive {
         let ManifestRef { id, length, modified } = manifest;
         let store = &self.config().id;
         let key = format!("summary/{store}/{id}/{length}/{}.{:09}", modified.secs, modified.nanos);
+        // What a sealed store keeps from others is not left in a cache.
+        let cache = cache.filter(|_| !self.seals().is_sealed());
         let cached = cache.and_then(|c| c.get(key.as_bytes())).and_then(|bytes| decode_summary(&bytes).ok());
         if let Some(summary) = cached {
             return Ok(summary);

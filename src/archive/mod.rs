@@ -17,6 +17,7 @@ mod protocol;
 mod seen;
 mod strange;
 mod trash;
+mod trust;
 
 pub use alike::{alike_pvcs, told_of_alike};
 pub use damage::{Copies, Damage};

@@ -5,7 +5,7 @@ use super::layout;
 use super::listing::{Listing, ObjectFolder};
 use super::manifest::Manifest;
 use super::seen::Seen;
-use crate::format::{ChunkSizes, FormatError, Seals, StoreConfig, decode_store, encode_store};
+use crate::format::{ChunkSizes, FormatError, Keys, Seals, StoreConfig, decode_store, encode_store};
 use crate::model::{Timestamp, Week};
 use crate::store::{Item, ItemKind, Key, Store};
 use crate::tree::StorePlace;
@@ -157,19 +157,15 @@ impl Archive {
     }
 
     fn new(store: Arc<dyn Store>, config: StoreConfig) -> Self {
+        Self::new_with(store, Arc::new(config), Seals::default())
+    }
+
+    fn new_with(store: Arc<dyn Store>, config: Arc<StoreConfig>, seals: Seals) -> Self {
         let folders = Arc::new(Seen::new(FOLDERS));
         let objects = Arc::new(Seen::new(OBJECT_FOLDERS));
         let manifests = Arc::new(Seen::new(MANIFESTS));
         let last_listing = Arc::default();
-        Self {
-            store,
-            config: Arc::new(config),
-            seals: Seals::default(),
-            folders,
-            objects,
-            manifests,
-            last_listing,
-        }
+        Self { store, config, seals, folders, objects, manifests, last_listing }
     }
 
     /// What is directly in a folder of the store.
@@ -180,7 +176,12 @@ impl Archive {
 
     /// The same store; what is written to it from now on is compressed at this level of zstd.
     pub fn at_level(&self, level: i32) -> Self {
-        Self { seals: Seals::zstd(level), ..self.clone() }
+        Self { seals: self.seals.at_level(level), ..self.clone() }
+    }
+
+    /// The same store, with these keys.
+    pub fn with_keys(&self, keys: Keys) -> Self {
+        Self::new_with(Arc::clone(&self.store), Arc::clone(&self.config), Seals::with_keys(keys))
     }
 
     /// How its objects and manifests are sealed and named.

@@ -131,6 +131,12 @@ fn text(args: &VerifyArgs, verified: &Verified) -> String {
             "{objects} in the trash though needed; the next backup or gc brings such back\n"
         ));
     }
+    if !verified.stand_ins.is_empty() {
+        let objects = count(verified.stand_ins.len() as u64, "object");
+        text.push_str(&format!(
+            "{objects} lost or damaged, for which another file of the same content stands in\n"
+        ));
+    }
     // A damaged manifest may need them.
     if verified.unreferenced > 0 && verified.damaged_manifests.is_empty() {
         let objects = count(verified.unreferenced, "object");
@@ -288,11 +294,13 @@ fn document(args: &VerifyArgs, verified: &Verified, code: u8, seconds: f64) -> V
         "referenced_objects": verified.referenced,
         "unreferenced_objects": verified.unreferenced,
         "read_bytes": verified.read_bytes,
+        "stand_in_objects": verified.stand_ins.iter().take(MAX_NAMED).map(ToString::to_string).collect::<Vec<_>>(),
         "displaced_objects": verified.displaced.iter().take(MAX_NAMED).map(ToString::to_string).collect::<Vec<_>>(),
         "damaged_objects": objects.collect::<Vec<_>>(),
         "unnamed_objects": {
             "damaged": unnamed(verified.damaged_objects.len()),
             "displaced": unnamed(verified.displaced.len()),
+            "stand_ins": unnamed(verified.stand_ins.len()),
             "repaired": unnamed(verified.repaired.len()),
             "unchecked": unnamed(verified.unchecked_objects.len()),
         },

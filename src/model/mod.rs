@@ -23,6 +23,8 @@ pub use path::{ArchivePath, Excerpt, InvalidComponent, Name, PathStack};
 pub use patience::{Patience, is_passing};
 pub use stat::{NodeKind, Stat};
 pub use stats::{Counter, Counters, Stats};
-pub use summary::{Completeness, Counts, Details, LeftOut, LeftOutReason, Problem, Summary};
+pub use summary::{
+    Completeness, Counts, Details, Head, LeftOut, LeftOutReason, Lineage, MAX_BEFORE, Problem, Summary,
+};
 pub use text::{Shown, json_line, lines, one_line};
 pub use week::{InvalidWeek, Week, WeekRef};

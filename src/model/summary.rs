@@ -20,7 +20,57 @@ pub struct Summary {
     pub completeness: Completeness,
     /// What a sealed store keeps from whoever has no key; none without one.
     pub details: Option<Details>,
+    /// Of a sealed store: where it stands among the manifests of its writer and pvc.
+    pub head: Option<Head>,
 }
+
+/// Where a manifest of a sealed store stands among those of its writer and pvc: what tells, without a key, that one is missing or
+/// was replaced by an older one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Head {
+    /// Counted from 1.
+    pub sequence: u64,
+    /// The manifests before it, newest first: their sequence numbers and digests; at most 64.
+    pub before: Vec<(u64, Digest)>,
+    /// A keyed hash of what it says of the source: that of another manifest that says the same.
+    pub same: [u8; 32],
+    /// When the first run began that recorded this state.
+    pub since: Timestamp,
+    /// Whether the source had nothing in it.
+    pub is_empty: bool,
+}
+
+/// The manifests that a new one of a writer and pvc comes after.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Lineage {
+    /// Newest first: their sequence numbers and digests.
+    pub before: Vec<(u64, Digest)>,
+    /// Of the newest one: [`Head::same`] and [`Head::since`].
+    pub last: Option<([u8; 32], Timestamp)>,
+}
+
+impl Lineage {
+    /// That of a manifest that comes after one with this digest.
+    pub fn after(digest: Digest, head: &Head) -> Self {
+        let before = std::iter::once((head.sequence, digest)).chain(head.before.iter().copied());
+        Self { before: before.take(MAX_BEFORE).collect(), last: Some((head.same, head.since)) }
+    }
+
+    /// Where a manifest stands that comes next.
+    pub fn head(&self, same: [u8; 32], summary: &Summary) -> Head {
+        let last = self.last.filter(|(last, _)| *last == same);
+        Head {
+            sequence: self.before.first().map_or(0, |(sequence, _)| *sequence).saturating_add(1),
+            before: self.before.clone(),
+            same,
+            since: last.map_or(summary.started, |(_, since)| since),
+            is_empty: summary.counts().is_some_and(|counts| counts.entries <= 1),
+        }
+    }
+}
+
+/// So many manifests before it a manifest of a sealed store names at most.
+pub const MAX_BEFORE: usize = 64;
 
 /// What a manifest says about its source.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -127,6 +127,8 @@ pub fn cat(run: Run<'_>, manifest: &Manifest, path: &ArchivePath, out: &mut dyn 
         };
         return Err(Error::WrongKind { path: path.clone(), what });
     };
+    run.archive.check_trusted(manifest)?;
+    run.archive.check_readable(manifest)?;
     let mut reader = ContentReader::new(run.archive, manifest.objects()?)?;
     let (file, mut buffer, mut at) = (Extents::new(&content), vec![0; READ], 0);
     let failed = Error::system("write the output");

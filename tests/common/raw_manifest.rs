@@ -146,6 +146,7 @@ pub(crate) fn summary(blocks: &[Block]) -> Summary {
             compared_with: None,
             counts: Counts { entries, ..Counts::default() },
         }),
+        head: None,
     }
 }
 

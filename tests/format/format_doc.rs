@@ -272,6 +272,7 @@ fn summary() -> Summary {
                 ..Counts::default()
             },
         }),
+        head: None,
     }
 }
 
@@ -284,7 +285,7 @@ fn write(entries: &[Entry], problems: &[Problem]) -> Vec<u8> {
     for problem in problems {
         writer.problem(problem.clone());
     }
-    writer.finish(&owners(), [object()], &summary()).unwrap().0
+    writer.finish(&owners(), [object()], &summary()).unwrap().out
 }
 
 fn read(manifest: Vec<u8>) -> Vec<Entry> {
@@ -773,7 +774,7 @@ fn lists_are_no_longer_than_documented() {
         let summary = decode_summary(&bytes("manifest/summary")).unwrap();
         writer.finish(owners, [] as [ObjectRow; 0], &summary)
     };
-    let manifest = finish(&owners(250_000)).unwrap().0;
+    let manifest = finish(&owners(250_000)).unwrap().out;
     assert_eq!(open(manifest.clone()).owners().unwrap(), owners(250_000));
     assert!(finish(&owners(250_001)).is_err(), "the writer refuses one more");
     let mut plain = section(&manifest, Section::Owners);
@@ -843,7 +844,7 @@ fn places_left_out_are_encoded_as_documented() {
         let mut writer = ManifestWriter::new(Vec::new(), &Seals::zstd(3)).unwrap();
         small_tree().iter().for_each(|entry| writer.entry(entry).unwrap());
         writer.left_out(places.to_vec());
-        writer.finish(&owners(), [object()], &summary()).map(|(bytes, ..)| bytes)
+        writer.finish(&owners(), [object()], &summary()).map(|written| written.out)
     };
     let written = open(write(&places).unwrap());
     let block = *written.blocks().last().unwrap();
@@ -898,7 +899,7 @@ fn starts_are_encoded_as_documented() {
     let write = |tree: &[Entry]| {
         let mut writer = ManifestWriter::new(Vec::new(), &Seals::zstd(3)).unwrap();
         tree.iter().for_each(|entry| writer.entry(entry).unwrap());
-        writer.finish(&owners(), [] as [ObjectRow; 0], &summary()).unwrap().0
+        writer.finish(&owners(), [] as [ObjectRow; 0], &summary()).unwrap().out
     };
     let written = write(&tree);
     let block = *open(written.clone()).blocks().last().unwrap();

@@ -104,7 +104,7 @@ impl Base {
             ..current.summary().clone()
         };
         let bytes =
-            writer.finish(&current.owners().unwrap(), current.objects().unwrap(), &partial).unwrap().0;
+            writer.finish(&current.owners().unwrap(), current.objects().unwrap(), &partial).unwrap().out;
         fs::create_dir(vault.store.join(PARTIAL)).unwrap();
         fs::write(vault.store.join(PARTIAL).join("pvc.partial.manifest"), bytes).unwrap();
         vault.verify();

@@ -11,5 +11,6 @@ mod damage;
 mod full_disk;
 mod planted;
 mod retention;
+mod sealed;
 mod store_by_other_paths;
 mod trash;

@@ -4,7 +4,7 @@ use super::map::ObjectMap;
 use crate::archive::error::ArchiveError;
 use crate::archive::id::{ManifestId, ManifestRef};
 use crate::archive::open::Archive;
-use crate::model::{ObjectId, ObjectRow};
+use crate::model::{ChunkId, ObjectId, ObjectRow};
 use crate::store::Key;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -20,7 +20,7 @@ pub enum Claim {
     /// It is not: the caller stores it, and says so with [`Inventory::stored`].
     Mine,
     /// A file of that name is there, but no manifest vouches for it: the caller compares it, then says
-    /// [`Inventory::stored`], or stores it anew.
+    /// [`Inventory::adopt`], or stores it anew.
     Orphan,
 }
 
@@ -38,9 +38,10 @@ pub struct Inventory {
 
 #[derive(Clone, Copy, Default)]
 struct Known {
-    /// 0 where nothing is known: no manifest vouches for the object, and no thread has claimed it.
+    /// 0 where it is not known: no manifest vouches for the object, or only such of a sealed store as do not tell it, and no
+    /// thread has claimed it.
     chunk_length: u32,
-    /// 0 until it is stored.
+    /// 0 until it is stored, or a manifest vouches for it.
     stored_length: u32,
     /// The last source whose own earlier manifest has it, [`PROVEN`], or 0.
     trust: u32,
@@ -75,9 +76,11 @@ impl Inventory {
             for (number, chunk_length) in vouched {
                 let stored_length = objects.stored_length(number);
                 let Some(known) = objects.get_mut(number) else { continue };
-                if known.chunk_length != 0 && known.chunk_length != chunk_length {
+                let told = |length: u32| length != 0;
+                if told(known.chunk_length) && told(chunk_length) && known.chunk_length != chunk_length {
                     contradicted.push(number);
                 }
+                let chunk_length = chunk_length.max(known.chunk_length);
                 *known = Known { chunk_length, stored_length, trust: 0 };
             }
         }
@@ -98,6 +101,7 @@ impl Inventory {
     ) -> Result<Vec<(u32, u32)>, ArchiveError> {
         let mut vouched = Vec::new();
         if let Some(manifest) = archive.open_listed(id)? {
+            archive.check_trusted(&manifest)?;
             manifest.each_object(|row| {
                 let number = objects.number(&row.id);
                 let number = number.filter(|number| objects.stored_length(*number) == row.stored_length);
@@ -124,7 +128,8 @@ impl Inventory {
         let source = self.source.fetch_add(1, Ordering::Relaxed) + 1;
         let mut objects = self.objects();
         for number in own {
-            if let Some(known) = objects.get_mut(*number).filter(|k| k.chunk_length != 0 && k.trust != PROVEN)
+            if let Some(known) =
+                objects.get_mut(*number).filter(|k| k.stored_length != 0 && k.trust != PROVEN)
             {
                 known.trust = source;
             }
@@ -133,17 +138,21 @@ impl Inventory {
 
     /// Says that an object was read and found whole.
     pub fn prove(&self, number: u32) {
-        self.set_trust(number, PROVEN);
+        let mut objects = self.objects();
+        let listed = objects.id(number).and_then(|id| objects.listing().stored_length(&id));
+        if let Some(known) = objects.get_mut(number).filter(|known| known.chunk_length != 0) {
+            known.trust = PROVEN;
+            // What was claimed in a sealed store is a file that is there.
+            if known.stored_length == 0 {
+                known.stored_length = listed.map_or(0, |length| length as u32);
+            }
+        }
     }
 
     /// Says that an object was read and is not whole: the next to claim it finds it unproven.
     pub fn doubt(&self, number: u32) {
-        self.set_trust(number, 0);
-    }
-
-    fn set_trust(&self, number: u32, trust: u32) {
         if let Some(known) = self.objects().get_mut(number).filter(|known| known.chunk_length != 0) {
-            known.trust = trust;
+            known.trust = 0;
         }
     }
 
@@ -151,23 +160,87 @@ impl Inventory {
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The number of an object that an earlier manifest names, or of another file of its chunk where that one is lost and this run
+    /// has stored the chunk anew.
+    pub fn number_now(&self, id: &ObjectId) -> u32 {
+        let mut objects = self.objects();
+        let number = objects.add(id);
+        let is_there = |number: &u32| objects.get(*number).is_some_and(|known| known.stored_length > 0);
+        let other = || {
+            objects.listed_of(id.chunk()).find(is_there).or_else(|| objects.other(id.chunk(), |o| o != id))
+        };
+        match is_there(&number) {
+            true => number,
+            false => other().filter(is_there).unwrap_or(number),
+        }
+    }
+
     /// An object that a manifest names or this run has stored, so that it can be relied on: its name and lengths, `used` aside.
     pub fn row(&self, number: u32) -> Option<ObjectRow> {
         row(&self.objects(), number, 0)
     }
 
-    /// Asks for an object, and takes the duty to store it where it is not there. Returns its number too.
-    pub fn claim(&self, id: &ObjectId, chunk_length: u32) -> (u32, Claim) {
+    /// Asks for the object of a chunk, and takes the duty to store it where it is not there. Returns its number too.
+    pub fn claim(&self, chunk: &ChunkId, chunk_length: u32) -> (u32, Claim) {
         let mut objects = self.objects();
-        let number = objects.add(id);
+        if self.archive.seals().is_sealed() {
+            return self.claim_sealed(&mut objects, chunk, chunk_length);
+        }
+        let number = objects.add(&ObjectId::plain(*chunk));
         let is_listed = objects.is_listed(number);
         let Some(known) = objects.get_mut(number) else { return (number, Claim::Mine) };
         if known.chunk_length == chunk_length {
-            let is_trusted = known.trust == PROVEN || known.trust == self.source.load(Ordering::Relaxed);
-            return (number, if is_trusted { Claim::Known } else { Claim::Unproven });
+            return (number, if self.is_trusted(known) { Claim::Known } else { Claim::Unproven });
         }
         *known = Known { chunk_length, stored_length: 0, trust: PROVEN };
         (number, if is_listed { Claim::Orphan } else { Claim::Mine })
+    }
+
+    /// The same in a sealed store, where a file is never replaced and a chunk may have several. What has to be looked at gets a
+    /// number of its own, which in the end is that of the file that was found whole, or of a new one.
+    fn claim_sealed(
+        &self,
+        objects: &mut ObjectMap<Known>,
+        chunk: &ChunkId,
+        chunk_length: u32,
+    ) -> (u32, Claim) {
+        let state = |number: &u32| objects.get(*number).copied().unwrap_or_default();
+        let fits = |known: &Known| known.chunk_length == 0 || known.chunk_length == chunk_length;
+        let is_vouched = |number: &u32| state(number).stored_length > 0 && fits(&state(number));
+        let listed = || objects.listed_of(chunk);
+        if let Some(number) = listed().find(|number| is_vouched(number) && self.is_trusted(&state(number))) {
+            return (number, Claim::Known);
+        }
+        let mine = objects.other(chunk, |_| true);
+        if let Some(number) = mine.filter(|number| state(number).trust == PROVEN) {
+            return (number, Claim::Known);
+        }
+        let seals = self.archive.seals();
+        let has_tag = |number: &u32| {
+            objects.listing().at(*number).is_some_and(|file| seals.tag(&file.name.id) == Some(file.name.tag))
+        };
+        let unproven = listed().find(is_vouched);
+        let candidate = unproven.or_else(|| listed().find(has_tag)).and_then(|number| objects.id(number));
+        let number = mine.unwrap_or_else(|| objects.add(&ObjectId::plain(*chunk)));
+        if let Some(known) = objects.get_mut(number) {
+            *known = Known { chunk_length, stored_length: 0, trust: PROVEN };
+        }
+        objects.rename(number, candidate.unwrap_or(ObjectId::plain(*chunk)));
+        let claim = match (candidate, unproven) {
+            (None, _) => Claim::Mine,
+            (Some(_), Some(_)) => Claim::Unproven,
+            (Some(_), None) => Claim::Orphan,
+        };
+        (number, claim)
+    }
+
+    fn is_trusted(&self, known: &Known) -> bool {
+        known.trust == PROVEN || known.trust == self.source.load(Ordering::Relaxed)
+    }
+
+    /// The object that has a number now.
+    pub fn id(&self, number: u32) -> Option<ObjectId> {
+        self.objects().id(number)
     }
 
     /// Writes a claimed object, durably but for its name.
@@ -197,8 +270,10 @@ impl Inventory {
     }
 
     /// Says that a claimed object now is there, with a file of this length.
-    pub fn stored(&self, number: u32, stored_length: u32) {
-        if let Some(known) = self.objects().get_mut(number) {
+    pub fn stored(&self, number: u32, id: &ObjectId, stored_length: u32) {
+        let mut objects = self.objects();
+        objects.rename(number, *id);
+        if let Some(known) = objects.get_mut(number) {
             (known.stored_length, known.trust) = (stored_length, PROVEN);
         }
     }
@@ -211,8 +286,8 @@ impl Inventory {
     pub fn adopt(&self, id: &ObjectId, number: u32) -> Result<bool, ArchiveError> {
         let is_there = self.archive.store.is_there(&self.key_of(id)?)?;
         if is_there {
-            let length = self.objects().stored_length(number);
-            self.stored(number, length);
+            let length = self.objects().listing().stored_length(id).unwrap_or(0);
+            self.stored(number, id, length as u32);
         }
         Ok(is_there)
     }

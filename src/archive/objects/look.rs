@@ -55,8 +55,23 @@ impl Archive {
         if id.sum().is_none() {
             return Ok(Some(ObjectName { id: *id, tag: layout::Tag::default() }));
         }
+        if let Some(tag) = self.seals().tag(id) {
+            return Ok(Some(ObjectName { id: *id, tag }));
+        }
         let listing = self.last_listing()?;
         Ok(listing.position(id).and_then(|position| listing.at(position)).map(|file| file.name))
+    }
+
+    /// Other files that were there at the last look and are to hold an object's chunk, each with whether somebody who had the
+    /// naming key has stored it; none where that takes a key to know.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Store`].
+    pub fn others_of(&self, id: &ObjectId) -> Result<Vec<(ObjectId, Option<bool>)>, ArchiveError> {
+        let (listing, seals) = (self.last_listing()?, self.seals());
+        let files = listing.of_chunk(id.chunk()).filter_map(|at| listing.at(at)).map(|file| file.name);
+        let others = files.filter(|name| name.id != *id && name.id.sum().is_some());
+        Ok(others.map(|name| (name.id, seals.tag(&name.id).map(|tag| tag == name.tag))).collect())
     }
 
     fn list_folder(&self, folder: &Key) -> Result<ObjectFolder, ArchiveError> {

@@ -1,9 +1,10 @@
 //! Something that is known of each of many objects.
 
 use crate::archive::listing::Listing;
-use crate::model::ObjectId;
+use crate::model::{ChunkId, ObjectId};
 use hashbrown::HashTable;
 use std::hash::{BuildHasher, RandomState};
+use std::ops::Range;
 
 /// Maps objects to what is known of them. Of those that a look at the store showed this takes the memory of a `T`, since the
 /// listing has their ids already; of all others, that of a `T` and some 40 bytes.
@@ -48,11 +49,34 @@ impl<T: Clone + Default> ObjectMap<T> {
 
     /// The number of an object, if it is listed or was added.
     pub fn number(&self, id: &ObjectId) -> Option<u32> {
-        self.listing.position(id).or_else(|| {
-            let hash = self.hasher.hash_one(id);
-            let is_it = |place: &u32| self.others.get(*place as usize).is_some_and(|(other, _)| other == id);
-            self.places.find(hash, is_it).map(|place| self.listed.len() as u32 + place)
-        })
+        self.listing.position(id).or_else(|| self.other(id.chunk(), |other| other == id))
+    }
+
+    /// The numbers of what was listed and is to hold a chunk.
+    pub(in crate::archive) fn listed_of(&self, chunk: &ChunkId) -> Range<u32> {
+        self.listing.of_chunk(chunk)
+    }
+
+    /// The number of an object that was added, is to hold a chunk, and is wanted.
+    pub(in crate::archive) fn other(
+        &self,
+        chunk: &ChunkId,
+        wanted: impl Fn(&ObjectId) -> bool,
+    ) -> Option<u32> {
+        let hash = self.hasher.hash_one(chunk);
+        let is_it = |place: &u32| {
+            let other = self.others.get(*place as usize);
+            other.is_some_and(|(other, _)| other.chunk() == chunk && wanted(other))
+        };
+        self.places.find(hash, is_it).map(|place| self.listed.len() as u32 + place)
+    }
+
+    /// Gives an object that was added another file of its chunk.
+    pub(super) fn rename(&mut self, number: u32, id: ObjectId) {
+        let place = (number as usize).checked_sub(self.listed.len());
+        if let Some((other, _)) = place.and_then(|place| self.others.get_mut(place)) {
+            *other = id;
+        }
     }
 
     /// The number of an object, which is added with the default if it is not there.
@@ -63,8 +87,9 @@ impl<T: Clone + Default> ObjectMap<T> {
         let place = self.others.len() as u32;
         self.others.push((*id, T::default()));
         let (others, hasher) = (&self.others, &self.hasher);
-        let hash_of = |place: &u32| others.get(*place as usize).map_or(0, |(id, _)| hasher.hash_one(id));
-        self.places.insert_unique(hasher.hash_one(id), place, hash_of);
+        let hash_of =
+            |place: &u32| others.get(*place as usize).map_or(0, |(id, _)| hasher.hash_one(id.chunk()));
+        self.places.insert_unique(hasher.hash_one(id.chunk()), place, hash_of);
         self.listed.len() as u32 + place
     }
 

@@ -5,7 +5,7 @@ use crate::archive::error::ArchiveError;
 use crate::archive::layout::ObjectName;
 use crate::archive::open::Archive;
 use crate::archive::trash::Trash;
-use crate::format::{MAX_CHUNK_LENGTH, Opener, stored_bound};
+use crate::format::{FormatError, MAX_CHUNK_LENGTH, Opener, Seal, sum_of};
 use crate::model::ObjectId;
 use crate::store::{Key, StoreError, StoreOperation};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,6 +25,8 @@ pub struct ObjectReader {
     bytes_read: u64,
     /// Whether a chunk is compared with its name.
     by_name: bool,
+    /// Whether the object that was read last was opened, so that its chunk is there.
+    is_open: bool,
 }
 
 impl ObjectReader {
@@ -34,7 +36,7 @@ impl ObjectReader {
     /// When zstd has no memory.
     pub fn new(archive: &Archive, trash: SharedTrash) -> std::io::Result<Self> {
         let (archive, opener) = (archive.clone(), archive.seals().opener()?);
-        Ok(Self { archive, opener, plain: Vec::new(), trash, bytes_read: 0, by_name: true })
+        Ok(Self { archive, opener, plain: Vec::new(), trash, bytes_read: 0, by_name: true, is_open: false })
     }
 
     /// A reader that shares its look at the trash with none.
@@ -85,7 +87,14 @@ impl ObjectReader {
     }
 
     fn find(&mut self, id: &ObjectId, chunk_length: u32) -> Result<(), ArchiveError> {
+        if !self.archive.seals().can_open(id) {
+            let source = FormatError::NoKey("an object");
+            return Err(ArchiveError::Format { path: self.archive.location(), source });
+        }
         if let Err(damage) = self.open_own(id, chunk_length) {
+            if self.open_stand_in(id, chunk_length)? {
+                return Ok(());
+            }
             // A gc may carry an object from where we are about to look to where we have looked, and back.
             let mut found = self.in_trash(id, chunk_length, false)?;
             for _ in 0..LOOKS {
@@ -109,15 +118,15 @@ impl ObjectReader {
     }
 
     /// Whether the object's own file, in `objects/` alone, is *intact*: its bytes are those that were stored. Whoever looks
-    /// after a store asks that, and needs no key for it. A store without keys can tell it by the content alone, so here the
-    /// answer comes with the chunk, and is also that to whether the content is *right*, which [`Self::fetch`] asks: whether
-    /// it has the object's name.
+    /// after a store asks that, and needs no key for it. Where it can be opened, the answer comes with the chunk, and is also
+    /// that to whether the content is *right*, which [`Self::fetch`] asks: whether it has the object's name. Of a plain object
+    /// both are one.
     ///
     /// # Errors
     /// The damage.
-    pub fn intact(&mut self, id: &ObjectId, chunk_length: u32) -> Result<&[u8], Damage> {
+    pub fn intact(&mut self, id: &ObjectId, chunk_length: u32) -> Result<Option<&[u8]>, Damage> {
         self.open_own(id, chunk_length)?;
-        Ok(&self.plain)
+        Ok(self.is_open.then_some(&self.plain))
     }
 
     /// Whether [`Self::intact`] finds the object whole; `room` is memory for its chunk.
@@ -148,8 +157,7 @@ impl ObjectReader {
     /// # Errors
     /// The damage.
     pub fn intact_orphan(&mut self, id: &ObjectId) -> Result<(), Damage> {
-        let limit = stored_bound(MAX_CHUNK_LENGTH as usize) as u64;
-        let stored = self.read(&self.key_of(id)?, limit)?;
+        let stored = self.read(&self.key_of(id)?, bound(id, MAX_CHUNK_LENGTH))?;
         self.holds(&stored, id)
     }
 
@@ -158,6 +166,9 @@ impl ObjectReader {
     /// # Errors
     /// The damage.
     pub(in crate::archive) fn holds(&mut self, stored: &[u8], id: &ObjectId) -> Result<(), Damage> {
+        if id.sum().is_some() {
+            return has_sum(stored, id);
+        }
         let length = Opener::plain_length(stored, MAX_CHUNK_LENGTH);
         let length = length
             .ok_or_else(|| Damage::Undecodable("its frame has no length that a chunk can have".into()))?;
@@ -209,13 +220,25 @@ impl ObjectReader {
         }
     }
 
+    /// Opens another file of the object's chunk that is in `objects/`, if there is one that somebody with the naming key has stored.
+    fn open_stand_in(&mut self, id: &ObjectId, chunk_length: u32) -> Result<bool, ArchiveError> {
+        if id.sum().is_none() {
+            return Ok(false);
+        }
+        for (other, is_right) in self.archive.others_of(id)? {
+            if is_right == Some(true) && self.open_own(&other, chunk_length).is_ok() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     fn open_own(&mut self, id: &ObjectId, chunk_length: u32) -> Result<(), Damage> {
         self.open_at(&self.key_of(id)?, id, chunk_length)
     }
 
     fn open_at(&mut self, key: &Key, id: &ObjectId, chunk_length: u32) -> Result<(), Damage> {
-        let limit = stored_bound(chunk_length.min(MAX_CHUNK_LENGTH) as usize) as u64;
-        let stored = self.read(key, limit)?;
+        let stored = self.read(key, bound(id, chunk_length))?;
         self.open(&stored, id, chunk_length)
     }
 
@@ -231,12 +254,40 @@ impl ObjectReader {
     }
 
     fn open(&mut self, stored: &[u8], id: &ObjectId, chunk_length: u32) -> Result<(), Damage> {
-        let opened = self.opener.open_into(stored, chunk_length, "it", &mut self.plain);
+        self.is_open = false;
+        let is_sealed = id.sum().is_some();
+        if is_sealed {
+            self.plain.clear();
+            has_sum(stored, id)?;
+            // How long the chunk is, too, takes a key to know.
+            if !self.archive.seals().can_open(id) || chunk_length == 0 {
+                return Ok(());
+            }
+        }
+        let seal = if is_sealed { Seal::Age } else { Seal::Zstd };
+        let opened = self.opener.object(seal, stored, chunk_length, "it", &mut self.plain);
         opened.map_err(|e| Damage::Undecodable(e.to_string()))?;
-        if !self.by_name || self.archive.seals().name(&self.plain) == *id {
+        self.is_open = true;
+        // The name is what commits an encrypted file to its content.
+        if (!self.by_name && !is_sealed) || self.archive.seals().name(&self.plain) == Some(*id.chunk()) {
             Ok(())
         } else {
             Err(Damage::Content)
         }
+    }
+}
+
+/// The most bytes that an object's file can have, whose chunk has so many, or 0 where that is not known.
+fn bound(id: &ObjectId, chunk_length: u32) -> u64 {
+    let seal = if id.sum().is_some() { Seal::Age } else { Seal::Zstd };
+    let length = if chunk_length == 0 { MAX_CHUNK_LENGTH } else { chunk_length.min(MAX_CHUNK_LENGTH) };
+    seal.stored_bound(length as usize) as u64
+}
+
+/// Whether these are the bytes that a sealed object's name has the sum of.
+fn has_sum(stored: &[u8], id: &ObjectId) -> Result<(), Damage> {
+    match id.sum() == Some(&sum_of(stored)) {
+        true => Ok(()),
+        false => Err(Damage::Content),
     }
 }

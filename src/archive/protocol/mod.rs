@@ -1,6 +1,7 @@
 //! Publishing and giving up, in an order that loses nothing; see `docs/reliability.md`.
 
 mod bring_back;
+mod lineage;
 mod publish;
 mod retain;
 mod retire;

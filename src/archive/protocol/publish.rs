@@ -5,7 +5,7 @@ use crate::archive::id::ManifestId;
 use crate::archive::objects::ObjectReader;
 use crate::archive::open::Archive;
 use crate::archive::trash::{Trash, Trashed};
-use crate::format::{Block, FormatError, ManifestWriter, Section};
+use crate::format::{Block, FormatError, ManifestWriter, Section, Written};
 use crate::model::{Digest, Entry, LeftOut, ObjectRow, Owners, Problem, Summary, Timestamp};
 use crate::store::{Over, StoreError, StoreOperation, Upload, Version};
 use std::io::{self, BufWriter, Write};
@@ -78,12 +78,14 @@ impl PendingManifest {
         objects: impl Iterator<Item = ObjectRow> + Clone,
         summary: &Summary,
     ) -> Result<FinishedManifest, ArchiveError> {
-        let Self { archive, path, writer, written } = self;
+        let Self { archive, path, mut writer, written } = self;
+        writer.lineage(archive.lineage(&id.pvc)?);
         let failed = |e| write_error(&path, e);
-        let (out, digest, blocks) = writer.finish(owners, objects, summary).map_err(failed)?;
+        let Written { out, digest, blocks, same } =
+            writer.finish(owners, objects, summary).map_err(failed)?;
         let Counted(upload, _) = out.into_inner().map_err(|e| failed(e.into_error()))?;
         let length = written.load(Ordering::Relaxed);
-        Ok(FinishedManifest { archive, id, upload, digest, blocks, length })
+        Ok(FinishedManifest { archive, id, upload, digest, blocks, same, length })
     }
 }
 
@@ -94,6 +96,8 @@ pub struct FinishedManifest {
     upload: Box<dyn Upload>,
     digest: Digest,
     blocks: Vec<Block>,
+    /// In a sealed store, where the blocks of two manifests that say the same differ.
+    same: Option<[u8; 32]>,
     length: u64,
 }
 
@@ -109,9 +113,9 @@ impl FinishedManifest {
     /// # Errors
     /// [`ArchiveError`]; then it is not visible, or was published whole and only the report of it failed.
     pub fn publish(self, now: Timestamp) -> Result<(Digest, u64), ArchiveError> {
-        let Self { archive, id, mut upload, digest, blocks, length } = self;
+        let Self { archive, id, mut upload, digest, blocks, same, length } = self;
         archive.replace(|archive| {
-            let over = match archive.says_the_same(&id, &blocks) {
+            let over = match archive.says_the_same(&id, &blocks, same) {
                 Some(version) => Over::This(version),
                 None => archive.keep_replaced(&id, now)?,
             };
@@ -164,13 +168,18 @@ impl Archive {
     }
 
     /// The version of the manifest that stands at `id`, if it says the same as one with these blocks, but for when it was made.
-    fn says_the_same(&self, id: &ManifestId, blocks: &[Block]) -> Option<Version> {
+    fn says_the_same(&self, id: &ManifestId, blocks: &[Block], same: Option<[u8; 32]>) -> Option<Version> {
         let told = |blocks: &[Block]| -> Vec<Block> {
             blocks.iter().filter(|block| block.section != Section::Summary).copied().collect()
         };
         // One that cannot be read is kept.
         let stands = self.open_manifest(id).ok()?;
-        (told(stands.reader().blocks()) == told(blocks)).then(|| stands.version().clone())
+        let is_same = match (same, &stands.summary().head) {
+            (Some(same), Some(head)) => same == head.same && self.check_trusted(&stands).is_ok(),
+            (None, None) => told(stands.reader().blocks()) == told(blocks),
+            _ => false,
+        };
+        is_same.then(|| stands.version().clone())
     }
 
     /// Keeps a manifest that is about to be replaced in the trash, so that there is no moment without one. Returns what may be

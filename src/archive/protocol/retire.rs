@@ -8,7 +8,7 @@ use crate::archive::manifests::Weeks;
 use crate::archive::objects::{ObjectMap, ObjectReader};
 use crate::archive::open::Archive;
 use crate::archive::trash::{Trash, day_of};
-use crate::model::{ObjectId, Observer, Timestamp};
+use crate::model::{ChunkId, ObjectId, Observer, Timestamp};
 use crate::store::{Item, ItemKind, Key, StoreError, StoreOperation};
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -88,7 +88,7 @@ pub fn collect(
         }
         archive.store.sync()?;
     }
-    gc.report.live = live.rows.iter().filter(|(_, length)| **length > 0).count() as u64;
+    gc.report.live = live.rows.iter().filter(|(_, reference)| reference.is_there).count() as u64;
     // What was retired now has made another day's folder.
     let old = if options.empty_trash { gc.old_days()? } else { old };
     gc.empty(&old, &live, &seen)?;
@@ -104,25 +104,42 @@ pub fn collect(
 
 /// The objects that manifests reference.
 struct Live {
-    /// Their chunks' lengths; 0 for those that none references.
-    rows: ObjectMap<u32>,
+    /// Of all that are there or referenced.
+    rows: ObjectMap<Reference>,
     /// What foreign copies of manifests need: it stays where it is, in the trash too.
     foreign: HashSet<ObjectId>,
 }
 
+/// Whether manifests reference an object.
+#[derive(Clone, Copy, Default)]
+struct Reference {
+    is_there: bool,
+    /// The length of its chunk, 0 where it takes a key to know.
+    chunk_length: u32,
+}
+
 impl Live {
+    /// Whether an object is needed. Every file of a chunk is that a manifest needs: it may have to stand in for another.
     fn has(&self, id: &ObjectId) -> bool {
-        self.length(id).is_some() || self.foreign.contains(id)
+        self.length(id).is_some() || self.foreign.contains(id) || self.needs_chunk(id.chunk())
+    }
+
+    fn needs_chunk(&self, chunk: &ChunkId) -> bool {
+        let is_referenced = |number: u32| self.rows.get(number).is_some_and(|reference| reference.is_there);
+        self.rows.listed_of(chunk).any(is_referenced) || self.rows.other(chunk, |_| true).is_some()
     }
 
     /// The length of its chunk, if a manifest references it.
     fn length(&self, id: &ObjectId) -> Option<u32> {
-        self.rows.of(id).copied().filter(|length| *length > 0)
+        self.rows.of(id).filter(|reference| reference.is_there).map(|reference| reference.chunk_length)
     }
 
     /// What manifests reference and a look at the objects did not show.
-    fn lacks(&self, there: &Listing) -> impl Iterator<Item = (ObjectId, &u32)> {
-        self.rows.iter().filter(|(id, length)| **length > 0 && there.stored_length(id).is_none())
+    fn lacks(&self, there: &Listing) -> impl Iterator<Item = (ObjectId, u32)> {
+        let lacking = |(id, reference): &(ObjectId, &Reference)| {
+            reference.is_there && there.stored_length(id).is_none()
+        };
+        self.rows.iter().filter(lacking).map(|(id, reference)| (id, reference.chunk_length))
     }
 }
 
@@ -145,8 +162,9 @@ fn add_live(
             Ok(Some(opened)) => {
                 opened.each_object(|row| {
                     let number = live.rows.add(&row.id);
-                    if let Some(length) = live.rows.get_mut(number) {
-                        *length = row.chunk_length;
+                    if let Some(reference) = live.rows.get_mut(number) {
+                        let chunk_length = row.chunk_length.max(reference.chunk_length);
+                        *reference = Reference { is_there: true, chunk_length };
                     }
                 })?;
             }
@@ -218,7 +236,7 @@ impl Gc<'_> {
         let trash = Trash::list(archive)?;
         let mut reader = ObjectReader::prepared(archive)?;
         for (id, chunk_length) in missing {
-            match archive.bring_back(&id, *chunk_length, &trash, &mut reader) {
+            match archive.bring_back(&id, chunk_length, &trash, &mut reader) {
                 Ok(is_back) => self.report.brought_back += u64::from(is_back),
                 // Every reader finds it in the trash.
                 Err(ArchiveError::Store(e)) => drop(self.is_done(Err(e))?),

@@ -27,6 +27,7 @@ mod text;
 mod writer_file;
 
 pub use age_file::MAX_PLAIN;
+pub(super) use age_file::{HeaderLimits, header};
 pub use age_key::{CompareKey, CompareRecipient, ReadKey, ReadRecipient};
 pub use error::KeyError;
 pub use identities::{Identities, MAX_WORK_FACTOR};

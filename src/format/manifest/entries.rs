@@ -19,12 +19,13 @@ impl<R: RandomRead> ManifestReader<R> {
     /// # Errors
     /// [`ReadError`] when the block is damaged.
     pub fn block_entries(&self, block: &Block) -> Result<Vec<Entry>, ReadError> {
-        check_entries(block)?;
+        check_entries(block.items)?;
         let mut plain = Vec::new();
-        self.plain(block, &mut self.opener()?, &mut plain)?;
+        let items = self.plain(block, &mut self.opener()?, &mut plain)?;
+        check_entries(items)?;
         let mut at = decode_context(&plain)?.1;
         let mut entries = Vec::new();
-        while entries.len() < block.items as usize {
+        while entries.len() < items as usize {
             let (entry, used) = decode_entry(plain.get(at..).unwrap_or_default())?;
             at += used;
             entries.push(entry);
@@ -80,7 +81,7 @@ impl<R: RandomRead> ManifestReader<R> {
         let Some(starts) = self.read_starts()? else { return Ok(()) };
         let (mut opener, mut plain) = (self.opener()?, Vec::new());
         for (said, block) in starts.iter().zip(self.entry_blocks()) {
-            check_start(said, &self.block_start(block, &mut opener, &mut plain)?)?;
+            check_start(said, &self.block_start(block, &mut opener, &mut plain)?.0)?;
         }
         Ok(())
     }
@@ -91,22 +92,22 @@ impl<R: RandomRead> ManifestReader<R> {
         blocks.get(..blocks.partition_point(|b| b.section == Section::Entries)).unwrap_or_default()
     }
 
-    /// The path that a block begins with.
+    /// The path that a block begins with, and how many items it has.
     fn block_start(
         &self,
         block: &Block,
         opener: &mut Opener,
         plain: &mut Vec<u8>,
-    ) -> Result<ArchivePath, ReadError> {
-        self.plain(block, opener, plain)?;
+    ) -> Result<(ArchivePath, u32), ReadError> {
+        let items = self.plain(block, opener, plain)?;
         let (folder, used) = decode_context(plain)?;
         let (entry, _) = decode_entry(plain.get(used..).unwrap_or_default())?;
-        Ok(entry.name.map_or_else(ArchivePath::root, |name| folder.child(&name)))
+        Ok((entry.name.map_or_else(ArchivePath::root, |name| folder.child(&name)), items))
     }
 }
 
-fn check_entries(block: &Block) -> Result<(), FormatError> {
-    match block.items {
+fn check_entries(items: u32) -> Result<(), FormatError> {
+    match items {
         0..=MAX_ENTRIES => Ok(()),
         items => Err(invalid(format!("a block has {items} entries, more than {MAX_ENTRIES}"))),
     }
@@ -126,8 +127,8 @@ pub struct Entries<'a, R> {
     sequence: Sequence,
     /// What blocks begin with, as they themselves say.
     found: BTreeMap<usize, ArchivePath>,
-    /// The block that was asked last, and its plain bytes: mostly it is the next one to open.
-    asked: Option<(usize, Vec<u8>)>,
+    /// The block that was asked last, its plain bytes and how many items they are: mostly it is the next one to open.
+    asked: Option<(usize, Vec<u8>, u32)>,
 }
 
 impl<R: RandomRead> Entries<'_, R> {
@@ -171,10 +172,10 @@ impl<R: RandomRead> Entries<'_, R> {
             return Some(found.clone());
         }
         let block = self.reader.entry_blocks().get(at)?;
-        let (_, mut plain) = self.asked.take().unwrap_or_default();
-        let start = self.reader.block_start(block, &mut self.opener, &mut plain).ok()?;
+        let (_, mut plain, _) = self.asked.take().unwrap_or_default();
+        let (start, items) = self.reader.block_start(block, &mut self.opener, &mut plain).ok()?;
         self.found.insert(at, start.clone());
-        self.asked = Some((at, plain));
+        self.asked = Some((at, plain, items));
         Some(start)
     }
 
@@ -202,11 +203,15 @@ impl<R: RandomRead> Entries<'_, R> {
     }
 
     fn open_block(&mut self, at: usize, block: &Block) -> Result<(), ReadError> {
-        check_entries(block)?;
-        match self.asked.take() {
-            Some((asked, plain)) if asked == at => self.plain = plain,
+        check_entries(block.items)?;
+        let items = match self.asked.take() {
+            Some((asked, plain, items)) if asked == at => {
+                self.plain = plain;
+                items
+            }
             _ => self.reader.plain(block, &mut self.opener, &mut self.plain)?,
-        }
+        };
+        check_entries(items)?;
         let (folder, used) = decode_context(&self.plain)?;
         // The context only repeats what the entries say: it is for readers that begin here.
         self.sequence.resume(&folder);
@@ -220,7 +225,7 @@ impl<R: RandomRead> Entries<'_, R> {
             return Err(invalid(format!("a block in {folder} begins at depth {depth}")).into());
         }
         self.at = used;
-        self.left = block.items;
+        self.left = items;
         Ok(())
     }
 }

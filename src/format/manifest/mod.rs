@@ -21,10 +21,10 @@ mod starts;
 mod writer;
 
 pub use entries::Entries;
-pub use index::{Block, Section};
+pub use index::{Block, Section, Signed, Version};
 pub use objects::{decode_objects, encode_objects};
 pub use reader::{ChunkLengths, MAX_PROBLEMS, ManifestReader, RandomRead, ReadError};
-pub use writer::ManifestWriter;
+pub use writer::{ManifestWriter, Written};
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,5 @@
-//! The object table: rows of 44 bytes, little endian.
+//! The object table, little endian: in a plain store rows of 44 bytes; in a sealed one public rows of 52, by chunk, and private
+//! ones of 12, in the order in which files need them.
 
 use super::Section;
 use crate::format::{FormatError, MAX_CHUNK_LENGTH};
@@ -8,6 +9,8 @@ use crate::model::{ChunkId, ObjectId, ObjectRow};
 pub(super) const MAX_OBJECTS: usize = 4_000_000;
 /// Bytes of a row.
 pub(super) const ROW: usize = 44;
+pub(super) const PUBLIC_ROW: usize = 52;
+pub(super) const PRIVATE_ROW: usize = 12;
 
 /// Appends a row's bytes.
 pub(super) fn encode_row(row: &ObjectRow, bytes: &mut Vec<u8>) {
@@ -59,6 +62,72 @@ pub(super) fn decode_rows(
         take(row);
     }
     Ok(before + rows.len())
+}
+
+/// Appends a public row's bytes.
+pub(super) fn encode_public(row: &ObjectRow, bytes: &mut Vec<u8>) {
+    bytes.extend_from_slice(row.id.chunk().as_bytes());
+    bytes.extend_from_slice(row.id.sum().unwrap_or(&[0; 16]));
+    bytes.extend_from_slice(&row.stored_length.to_le_bytes());
+}
+
+/// Hands on the public rows of a part of a table; `last` is the chunk before them, and becomes the last one of theirs. What it
+/// takes a key to know, the rows do not say.
+pub(super) fn decode_public(
+    bytes: &[u8],
+    last: &mut Option<ChunkId>,
+    mut take: impl FnMut(ObjectRow),
+) -> Result<(), FormatError> {
+    let invalid = |reason: &str| FormatError::invalid(Section::Objects.part(), reason);
+    let (rows, rest) = bytes.as_chunks::<PUBLIC_ROW>();
+    if !rest.is_empty() {
+        return Err(invalid("it has bytes left over"));
+    }
+    for row in rows {
+        let (chunk, row) = row.split_first_chunk::<32>().unwrap_or((&[0; 32], &[]));
+        let (sum, row) = row.split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
+        let stored_length = row.first_chunk().map_or(0, |length| u32::from_le_bytes(*length));
+        let chunk = ChunkId(*chunk);
+        if last.is_some_and(|last| last >= chunk) || *sum == [0; 16] || stored_length == 0 {
+            return Err(invalid("its rows are not those of distinct objects in order"));
+        }
+        *last = Some(chunk);
+        take(ObjectRow { id: ObjectId::sealed(chunk, *sum), chunk_length: 0, stored_length, used: 0 });
+    }
+    Ok(())
+}
+
+/// What a private row says: which public row it belongs to, counted from 0, and what of its object's chunk.
+pub(super) struct PrivateRow {
+    pub(super) public: u32,
+    pub(super) chunk_length: u32,
+    pub(super) used: u32,
+}
+
+/// Appends a private row's bytes.
+pub(super) fn encode_private(row: &PrivateRow, bytes: &mut Vec<u8>) {
+    for number in [row.public + 1, row.chunk_length, row.used] {
+        bytes.extend_from_slice(&number.to_le_bytes());
+    }
+}
+
+/// Hands on the private rows of a part of a table.
+pub(super) fn decode_private(
+    bytes: &[u8],
+    mut take: impl FnMut(PrivateRow) -> Result<(), FormatError>,
+) -> Result<(), FormatError> {
+    let invalid = |reason: &str| FormatError::invalid(Section::PrivateObjects.part(), reason);
+    let (rows, rest) = bytes.as_chunks::<PRIVATE_ROW>();
+    if !rest.is_empty() {
+        return Err(invalid("it has bytes left over"));
+    }
+    for row in rows {
+        let mut numbers = row.as_chunks::<4>().0.iter().map(|n| u32::from_le_bytes(*n));
+        let [public, chunk_length, used] = [(); 3].map(|()| numbers.next().unwrap_or(0));
+        let public = public.checked_sub(1).ok_or_else(|| invalid("a row belongs to no object"))?;
+        take(PrivateRow { public, chunk_length, used })?;
+    }
+    Ok(())
 }
 
 /// Checks that a row can be that of an object.

@@ -1,15 +1,17 @@
 //! Reads a manifest: the small sections whole, the entries one block at a time.
 
 use super::index::{
-    Block, FOOTER_LENGTH, HEADER_LENGTH, LEFT_OUT, ROW_LENGTH, STARTS, Section, check_header, decode_footer,
-    decode_index,
+    Block, HEADER_LENGTH, LEFT_OUT, ROW_LENGTH, STARTS, Section, Signed, Version, decode_footer,
+    decode_header, decode_index,
 };
-use super::objects::{Distinct, MAX_OBJECTS, ROW, decode_rows};
+use super::objects::{
+    Distinct, MAX_OBJECTS, PUBLIC_ROW, ROW, check_row, decode_private, decode_public, decode_rows,
+};
 use super::starts::{MAX_STARTS, PART as STARTS_PART, decode_starts};
 use crate::format::notes::{MAX_LEFT_OUT, check_left_out_order, decode_left_out, decode_problem};
-use crate::format::summary::decode_summary;
+use crate::format::summary::{decode_private_summary, decode_public_summary, decode_summary};
 use crate::format::wire::{MAX_RECORD, decode_owners};
-use crate::format::{FormatError, Opener, Seal, Seals};
+use crate::format::{FormatError, Measures, Opener, Seal, Seals};
 use crate::model::{ArchivePath, Digest, LeftOut, ObjectRow, Owners, Problem, Summary};
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
@@ -56,8 +58,10 @@ impl ChunkLengths {
 pub struct ManifestReader<R> {
     file: R,
     tail: Vec<u8>,
+    version: Version,
     blocks: Vec<Block>,
     digest: Digest,
+    signed: Option<Signed>,
     seals: Seals,
     /// As long as somebody has them.
     lengths: Mutex<Weak<ChunkLengths>>,
@@ -72,7 +76,7 @@ impl<R: RandomRead> ManifestReader<R> {
     /// [`ReadError`] when any of these is missing, damaged or of a newer version.
     pub fn open(file: R, seals: &Seals) -> Result<Self, ReadError> {
         let length = file.length();
-        let needed = HEADER_LENGTH + FOOTER_LENGTH;
+        let needed = HEADER_LENGTH + Version::Plain.footer_length();
         if length < needed {
             return Err(FormatError::Truncated { part: "the manifest", needed, found: length }.into());
         }
@@ -82,21 +86,40 @@ impl<R: RandomRead> ManifestReader<R> {
         let mut reader = Self {
             file,
             tail,
+            version: Version::Plain,
             blocks: Vec::new(),
             digest: Digest([0; 32]),
+            signed: None,
             seals: seals.clone(),
             lengths: Mutex::default(),
             starts: OnceLock::new(),
         };
-        check_header(&reader.read(0, HEADER_LENGTH)?)?;
-        let footer = reader.read(length - FOOTER_LENGTH, FOOTER_LENGTH)?;
-        let (index_length, digest) = decode_footer(&footer, length)?;
-        let index_start = length - FOOTER_LENGTH - index_length;
-        let index = reader.read(index_start, index_length)?;
-        reader.blocks = decode_index(&index, digest, index_start - HEADER_LENGTH)?;
-        reader.digest = digest;
-        debug_assert_eq!(reader.blocks.len() as u64, index_length / ROW_LENGTH);
+        reader.version = decode_header(&reader.read(0, HEADER_LENGTH)?)?;
+        let footer_length = reader.version.footer_length();
+        let Some(footer_start) = length.checked_sub(footer_length).filter(|start| *start >= HEADER_LENGTH)
+        else {
+            let (part, needed) = ("the manifest", HEADER_LENGTH + footer_length);
+            return Err(FormatError::Truncated { part, needed, found: length }.into());
+        };
+        let footer = reader.read(footer_start, footer_length)?;
+        let footer = decode_footer(&footer, length, reader.version)?;
+        let index_start = footer_start - footer.index_length;
+        let index = reader.read(index_start, footer.index_length)?;
+        let room = index_start - HEADER_LENGTH;
+        reader.blocks = decode_index(&index, footer.digest, room, reader.version)?;
+        (reader.digest, reader.signed) = (footer.digest, footer.signed);
+        debug_assert_eq!(reader.blocks.len() as u64, footer.index_length / ROW_LENGTH);
         Ok(reader)
+    }
+
+    /// Of which version it is.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Who made it, in a sealed store, and the signature that is to prove it.
+    pub fn signed(&self) -> Option<&Signed> {
+        self.signed.as_ref()
     }
 
     #[cfg(test)]
@@ -132,20 +155,27 @@ impl<R: RandomRead> ManifestReader<R> {
         self.seals.opener()
     }
 
-    /// A block's plain bytes, verified before they are decompressed.
+    /// A block's plain bytes, verified before they are decompressed. Returns how many items it has, as far as anybody says.
     pub(super) fn plain(
         &self,
         block: &Block,
         opener: &mut Opener,
         plain: &mut Vec<u8>,
-    ) -> Result<(), ReadError> {
-        Seal::from_number(block.seal, block.section.part())?;
+    ) -> Result<u32, ReadError> {
+        let (part, scheme) = (block.section.part(), block.seal);
+        let seal = Seal::from_number(scheme, part)?;
+        if seal == Seal::Age && self.version == Version::Plain {
+            return Err(FormatError::Seal { part, scheme }.into());
+        }
         let stored = self.read(block.offset, block.stored_length.into())?;
         if blake3::hash(&stored).as_bytes() != &block.hash {
-            return Err(FormatError::Hash(block.section.part()).into());
+            return Err(FormatError::Hash(part).into());
         }
-        opener.open_into(&stored, block.plain_length, block.section.part(), plain)?;
-        Ok(())
+        let said = match seal {
+            Seal::Zstd => Measures { items: block.items, length: block.plain_length },
+            Seal::Age => Measures { items: 0, length: MAX_RECORD as u32 },
+        };
+        Ok(opener.block(seal, &stored, said, part, plain)?)
     }
 
     /// The plain bytes of a section that is one block of one item.
@@ -154,18 +184,39 @@ impl<R: RandomRead> ManifestReader<R> {
         let (Some(block), None) = (blocks.next(), blocks.next()) else {
             return Err(FormatError::invalid(section.part(), "it is not exactly one block").into());
         };
-        check_items(section.part(), 1, block.items.into())?;
         let mut plain = Vec::new();
-        self.plain(block, &mut self.opener()?, &mut plain)?;
+        let items = self.plain(block, &mut self.opener()?, &mut plain)?;
+        check_items(section.part(), 1, items.into())?;
         Ok(plain)
     }
 
-    /// What the manifest says about itself.
+    /// What the manifest says about itself; of a sealed store, without the details where there is no key that opens them.
     ///
     /// # Errors
     /// [`ReadError`] when the section is missing or damaged.
     pub fn summary(&self) -> Result<Summary, ReadError> {
-        Ok(decode_summary(&self.only_block(Section::Summary)?)?)
+        let public = self.only_block(Section::Summary)?;
+        if self.version == Version::Plain {
+            return Ok(decode_summary(&public)?);
+        }
+        let mut summary = decode_public_summary(&public)?;
+        match self.only_block(Section::PrivateSummary) {
+            Ok(private) => decode_private_summary(&private, &mut summary)?,
+            Err(ReadError::Format(FormatError::NoKey(_))) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(summary)
+    }
+
+    /// The read file that the writer of a sealed store had; none in a plain one.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the section is missing or damaged.
+    pub fn read_file(&self) -> Result<Option<Vec<u8>>, ReadError> {
+        match self.version {
+            Version::Plain => Ok(None),
+            Version::Sealed => self.only_block(Section::ReadFile).map(Some),
+        }
     }
 
     /// The names of the numeric owners.
@@ -189,7 +240,7 @@ impl<R: RandomRead> ManifestReader<R> {
             return Err(FormatError::invalid(Section::Missing.part(), reason).into());
         }
         for block in blocks() {
-            self.plain(block, &mut opener, &mut plain)?;
+            let items = self.plain(block, &mut opener, &mut plain)?;
             let (mut rest, before) = (plain.as_slice(), problems.len());
             while !rest.is_empty() {
                 let (problem, used) = decode_problem(rest)?;
@@ -200,7 +251,7 @@ impl<R: RandomRead> ManifestReader<R> {
                     return Err(FormatError::invalid(Section::Missing.part(), reason).into());
                 }
             }
-            check_items(Section::Missing.part(), (problems.len() - before) as u64, block.items.into())?;
+            check_items(Section::Missing.part(), (problems.len() - before) as u64, items.into())?;
         }
         Ok(problems)
     }
@@ -219,7 +270,7 @@ impl<R: RandomRead> ManifestReader<R> {
             return Err(FormatError::invalid(PART, reason).into());
         }
         for block in blocks() {
-            self.plain(block, &mut opener, &mut plain)?;
+            let items = self.plain(block, &mut opener, &mut plain)?;
             let (mut rest, before) = (plain.as_slice(), places.len());
             while !rest.is_empty() {
                 let (place, used) = decode_left_out(rest)?;
@@ -227,7 +278,7 @@ impl<R: RandomRead> ManifestReader<R> {
                 rest = rest.get(used..).unwrap_or_default();
                 places.push(place);
             }
-            check_items(PART, (places.len() - before) as u64, block.items.into())?;
+            check_items(PART, (places.len() - before) as u64, items.into())?;
         }
         Ok(places)
     }
@@ -243,18 +294,71 @@ impl<R: RandomRead> ManifestReader<R> {
     }
 
     /// Hands on the rows of the object table one by one, once all of it was checked: of a damaged one none is handed on. Takes
-    /// 8 bytes of memory for each row until then.
+    /// 8 bytes of memory for each row until then, in a sealed store 68. Of that, where no key opens the private part, rows come
+    /// in the order of the chunks' names and without what only a key tells.
     ///
     /// # Errors
     /// As [`Self::objects`].
-    pub fn each_object(&self, take: impl FnMut(ObjectRow)) -> Result<(), ReadError> {
+    pub fn each_object(&self, mut take: impl FnMut(ObjectRow)) -> Result<(), ReadError> {
+        if self.version == Version::Sealed {
+            let public = self.public_objects()?;
+            let rows = match self.private_objects(&public) {
+                Err(ReadError::Format(FormatError::NoKey(_))) => public,
+                rows => rows?,
+            };
+            rows.into_iter().for_each(take);
+            return Ok(());
+        }
         let mut distinct = Distinct::default();
         self.pass_objects(|row| distinct.note(&row.id))?;
         if let Some(mut doubtful) = distinct.doubtful() {
             self.pass_objects(|row| doubtful.note(&row.id))?;
             doubtful.check()?;
         }
-        self.pass_objects(take)
+        self.pass_objects(&mut take)
+    }
+
+    /// What anybody may know of the objects of a sealed store's manifest: which they are, and how long their files.
+    fn public_objects(&self) -> Result<Vec<ObjectRow>, ReadError> {
+        let (mut rows, mut last, mut plain, mut opener) = (Vec::new(), None, Vec::new(), self.opener()?);
+        let part = Section::Objects.part();
+        for block in self.blocks.iter().filter(|b| b.section == Section::Objects) {
+            // Before the block is opened, so that one that lies costs nothing.
+            check_items(part, u64::from(block.plain_length) / PUBLIC_ROW as u64, block.items.into())?;
+            if rows.len() + block.items as usize > MAX_OBJECTS {
+                return Err(FormatError::invalid(part, format!("it has more than {MAX_OBJECTS} rows")).into());
+            }
+            self.plain(block, &mut opener, &mut plain)?;
+            decode_public(&plain, &mut last, |row| rows.push(row))?;
+        }
+        Ok(rows)
+    }
+
+    /// The same with what takes a key, in the order in which files need them.
+    fn private_objects(&self, public: &[ObjectRow]) -> Result<Vec<ObjectRow>, ReadError> {
+        let (mut rows, mut plain, mut opener) =
+            (Vec::with_capacity(public.len()), Vec::new(), self.opener()?);
+        let mut is_used = vec![false; public.len()];
+        let invalid =
+            || FormatError::invalid(Section::PrivateObjects.part(), "its rows are not one for each object");
+        for block in self.blocks.iter().filter(|b| b.section == Section::PrivateObjects) {
+            let (items, before) = (self.plain(block, &mut opener, &mut plain)?, rows.len());
+            decode_private(&plain, |private| {
+                let at = private.public as usize;
+                let row = public.get(at).ok_or_else(invalid)?;
+                let used = is_used.get_mut(at).filter(|used| !**used).ok_or_else(invalid)?;
+                *used = true;
+                let row = ObjectRow { chunk_length: private.chunk_length, used: private.used, ..*row };
+                check_row(&row)?;
+                rows.push(row);
+                Ok(())
+            })?;
+            check_items(Section::PrivateObjects.part(), (rows.len() - before) as u64, items.into())?;
+        }
+        if rows.len() != public.len() {
+            return Err(invalid().into());
+        }
+        Ok(rows)
     }
 
     fn pass_objects(&self, mut take: impl FnMut(ObjectRow)) -> Result<(), ReadError> {
@@ -286,7 +390,13 @@ impl<R: RandomRead> ManifestReader<R> {
         let rows: usize = rows.map(|b| b.plain_length as usize / ROW).sum();
         // At once, since growing would leave holes in the heap; but no more than there can be, whatever the index says.
         let mut lengths = Vec::with_capacity(rows.min(MAX_OBJECTS));
-        self.each_object(|row| lengths.push(row.chunk_length))?;
+        match self.version {
+            Version::Plain => self.each_object(|row| lengths.push(row.chunk_length))?,
+            Version::Sealed => {
+                let rows = self.private_objects(&self.public_objects()?)?;
+                lengths.extend(rows.iter().map(|row| row.chunk_length));
+            }
+        }
         let lengths = Arc::new(ChunkLengths(lengths));
         *known = Arc::downgrade(&lengths);
         Ok(lengths)
@@ -301,10 +411,10 @@ impl<R: RandomRead> ManifestReader<R> {
             return Err(FormatError::invalid(STARTS_PART, reason).into());
         }
         let mut plain = Vec::new();
-        self.plain(block, &mut self.opener()?, &mut plain)?;
+        let items = self.plain(block, &mut self.opener()?, &mut plain)?;
         let of_entries = self.blocks.iter().filter(|b| b.section == Section::Entries);
         let starts = decode_starts(&plain, of_entries.count())?;
-        check_items(STARTS_PART, starts.len() as u64, block.items.into())?;
+        check_items(STARTS_PART, starts.len() as u64, items.into())?;
         Ok(Some(starts))
     }
 
@@ -318,13 +428,23 @@ impl<R: RandomRead> ManifestReader<R> {
     /// # Errors
     /// [`ReadError`] when one is damaged.
     pub fn check_blocks(&self, section: Section) -> Result<(), ReadError> {
-        for block in self.blocks.iter().filter(|b| b.section == section) {
-            let stored = self.read(block.offset, block.stored_length.into())?;
-            if blake3::hash(&stored).as_bytes() != &block.hash {
-                return Err(FormatError::Hash(section.part()).into());
-            }
+        self.blocks.iter().filter(|b| b.section == section).try_for_each(|block| self.check_block(block))
+    }
+
+    /// Checks the hashes of all blocks, without decoding them.
+    ///
+    /// # Errors
+    /// [`ReadError`] when one is damaged.
+    pub fn check_all_blocks(&self) -> Result<(), ReadError> {
+        self.blocks.iter().try_for_each(|block| self.check_block(block))
+    }
+
+    fn check_block(&self, block: &Block) -> Result<(), ReadError> {
+        let stored = self.read(block.offset, block.stored_length.into())?;
+        match blake3::hash(&stored).as_bytes() == &block.hash {
+            true => Ok(()),
+            false => Err(FormatError::Hash(block.section.part()).into()),
         }
-        Ok(())
     }
 }
 

@@ -1,19 +1,27 @@
 //! Writes a manifest as a stream: memory holds one block, whatever the tree's size.
 
-use super::index::{Block, LEFT_OUT, STARTS, Section, encode_index, header};
-use super::objects::{MAX_OBJECTS, check_distinct, check_row, encode_row};
+use super::index::{
+    Block, Footer, LEFT_OUT, STARTS, Section, Signed, Version, encode_footer, encode_index, header,
+};
+use super::objects::{
+    MAX_OBJECTS, PrivateRow, check_distinct, check_row, encode_private, encode_public, encode_row,
+};
 use super::reader::MAX_PROBLEMS;
 use super::sequence::{Sequence, check_slice, invalid};
 use super::starts::StartsWriter;
+use crate::format::keys::WriterFile;
 use crate::format::notes::{MAX_LEFT_OUT, check_left_out_order, encode_left_out, encode_problem};
-use crate::format::summary::{decode_summary, encode_summary};
+use crate::format::summary::{decode_summary, encode_private_summary, encode_public_summary, encode_summary};
 use crate::format::wire::{
     MAX_RECORD, check_entry, decode_owners, encode_context, encode_entry, encode_owners,
 };
-use crate::format::{FormatError, Seal, Sealer, Seals};
-use crate::model::{ArchivePath, Digest, Entry, LeftOut, ObjectRow, Owners, Problem, Summary};
+use crate::format::{FormatError, Keys, Seal, Sealer, Seals};
+use crate::model::{
+    ArchivePath, Digest, Entry, LeftOut, Lineage, ObjectRow, Owners, Problem, StoreId, Summary,
+};
 use std::borrow::Borrow;
 use std::io::{self, Write};
+use std::sync::Arc;
 
 /// A block of records is closed once it has this many plain bytes.
 const BLOCK_TARGET: usize = 256 << 10;
@@ -37,15 +45,44 @@ pub struct ManifestWriter<W> {
     needed: Vec<u64>,
     problems: Vec<Problem>,
     left_out: Vec<LeftOut>,
+    /// In a sealed store.
+    sealing: Option<Sealing>,
+}
+
+/// A manifest that was written.
+pub struct Written<W> {
+    /// Where to.
+    pub out: W,
+    /// What identifies it.
+    pub digest: Digest,
+    /// The blocks in its index.
+    pub blocks: Vec<Block>,
+    /// In a sealed store: [`Head::same`](crate::model::Head::same).
+    pub same: Option<[u8; 32]>,
+}
+
+/// What a manifest of a sealed store needs besides.
+struct Sealing {
+    keys: Arc<WriterFile>,
+    /// Of the plain bytes that say what the source has.
+    same: blake3::Hasher,
+    lineage: Lineage,
 }
 
 impl<W: Write> ManifestWriter<W> {
     /// Begins a manifest, whose blocks are sealed as `seals` has it.
     ///
     /// # Errors
-    /// What `out` returns.
+    /// What `out` returns; [`io::ErrorKind::PermissionDenied`] in a sealed store without a writer's keys.
     pub fn new(mut out: W, seals: &Seals) -> io::Result<Self> {
-        let header = header();
+        let sealing = match seals.keys() {
+            Keys::Writer(keys) => {
+                let same = keys.name_key().same_hasher();
+                Some(Sealing { keys: Arc::clone(keys), same, lineage: Lineage::default() })
+            }
+            _ => None,
+        };
+        let header = header(if sealing.is_some() { Version::Sealed } else { Version::Plain });
         out.write_all(&header)?;
         Ok(Self {
             out,
@@ -61,7 +98,15 @@ impl<W: Write> ManifestWriter<W> {
             needed: Vec::new(),
             problems: Vec::new(),
             left_out: Vec::new(),
+            sealing,
         })
+    }
+
+    /// Says which manifests of this writer and pvc came before, in a sealed store.
+    pub fn lineage(&mut self, lineage: Lineage) {
+        if let Some(sealing) = &mut self.sealing {
+            sealing.lineage = lineage;
+        }
     }
 
     /// Adds the next entry; entries come in path order, the root first. One that no reader would take is refused, and
@@ -155,7 +200,7 @@ impl<W: Write> ManifestWriter<W> {
         self.left_out = places;
     }
 
-    /// Ends the manifest and returns where it was written to, with its digest and the blocks in its index.
+    /// Ends the manifest.
     ///
     /// # Errors
     /// What `out` returns, and [`FormatError`] (inside the I/O error) for a table that is too large.
@@ -164,8 +209,8 @@ impl<W: Write> ManifestWriter<W> {
         owners: &Owners,
         objects: impl IntoIterator<Item: Borrow<ObjectRow>, IntoIter: Clone>,
         summary: &Summary,
-    ) -> io::Result<(W, Digest, Vec<Block>)> {
-        let mut objects = objects.into_iter().map(|row| *row.borrow());
+    ) -> io::Result<Written<W>> {
+        let objects = objects.into_iter().map(|row| *row.borrow());
         if self.sequence.is_at_start() {
             return Err(format_error(invalid("it has no root")));
         }
@@ -191,6 +236,28 @@ impl<W: Write> ManifestWriter<W> {
         decode_owners(&self.plain).map_err(format_error)?;
         self.items = 1;
         self.close_block(Section::Owners)?;
+        match self.sealing.take() {
+            None => self.write_plain(objects, summary)?,
+            Some(sealing) => self.sealing = Some(self.write_sealed(sealing, objects, summary)?),
+        }
+        self.write_left_out().map_err(format_error)?;
+        self.close(Section::Ancillary, LEFT_OUT)?;
+        if let Some((plain, items)) = std::mem::take(&mut self.starts).finish() {
+            (self.plain, self.items) = (plain, items);
+            self.close(Section::Ancillary, STARTS)?;
+        }
+        let digest = self.write_index(&summary.store).map_err(format_error)?;
+        self.out.write_all(&self.stored)?;
+        let same = self.sealing.map(|sealing| sealing.same.finalize().into());
+        Ok(Written { out: self.out, digest, blocks: self.blocks, same })
+    }
+
+    /// Object table and summary of a plain store.
+    fn write_plain(
+        &mut self,
+        mut objects: impl Iterator<Item = ObjectRow>,
+        summary: &Summary,
+    ) -> io::Result<()> {
         while let Some(row) = objects.next() {
             for row in std::iter::once(row).chain(objects.by_ref().take(ROWS_PER_BLOCK - 1)) {
                 encode_row(&row, &mut self.plain);
@@ -201,16 +268,77 @@ impl<W: Write> ManifestWriter<W> {
         self.plain = encode_summary(summary).map_err(format_error)?;
         decode_summary(&self.plain).map_err(format_error)?;
         self.items = 1;
-        self.close_block(Section::Summary)?;
-        self.write_left_out().map_err(format_error)?;
-        self.close(Section::Ancillary, LEFT_OUT)?;
-        if let Some((plain, items)) = std::mem::take(&mut self.starts).finish() {
-            (self.plain, self.items) = (plain, items);
-            self.close(Section::Ancillary, STARTS)?;
+        self.close_block(Section::Summary)
+    }
+
+    /// The same of a sealed store: what anybody may read, then what takes a key, and the read file.
+    fn write_sealed(
+        &mut self,
+        mut sealing: Sealing,
+        objects: impl Iterator<Item = ObjectRow> + Clone,
+        summary: &Summary,
+    ) -> io::Result<Sealing> {
+        // Nothing in the public table follows the order of files.
+        let mut public: Vec<(ObjectRow, u32)> = objects.clone().zip(0..).collect();
+        public.sort_unstable_by_key(|(row, _)| row.id);
+        let mut places = vec![0; public.len()];
+        for (place, (row, at)) in (0..).zip(&public) {
+            encode_public(row, &mut self.plain);
+            self.items += 1;
+            if let Some(of_row) = places.get_mut(*at as usize) {
+                *of_row = place;
+            }
+            if self.items as usize == ROWS_PER_BLOCK {
+                self.close_block(Section::Objects)?;
+            }
         }
-        let (index, digest) = encode_index(&self.blocks).map_err(format_error)?;
-        self.out.write_all(&index)?;
-        Ok((self.out, digest, self.blocks))
+        self.close_block(Section::Objects)?;
+        drop(public);
+        // The private rows come after the summary in the file, and before it in what the summary says of them.
+        let mut private = Vec::with_capacity(places.len());
+        for (row, public) in objects.zip(places) {
+            private.push(PrivateRow { public, chunk_length: row.chunk_length, used: row.used });
+        }
+        let mut bytes = Vec::new();
+        for rows in private.chunks(ROWS_PER_BLOCK) {
+            bytes.clear();
+            rows.iter().for_each(|row| encode_private(row, &mut bytes));
+            sealing.same.update(&bytes);
+        }
+        let head = sealing.lineage.head(sealing.same.finalize().into(), summary);
+        self.plain = encode_public_summary(summary, &head).map_err(format_error)?;
+        self.items = 1;
+        self.close_block(Section::Summary)?;
+        for rows in private.chunks(ROWS_PER_BLOCK) {
+            rows.iter().for_each(|row| encode_private(row, &mut self.plain));
+            self.items = rows.len() as u32;
+            self.close_block(Section::PrivateObjects)?;
+        }
+        self.plain = encode_private_summary(summary).map_err(format_error)?;
+        self.items = 1;
+        self.close_block(Section::PrivateSummary)?;
+        self.plain.extend_from_slice(sealing.keys.read_file().as_bytes());
+        self.items = 1;
+        self.close_block(Section::ReadFile)?;
+        Ok(sealing)
+    }
+
+    /// Puts index and footer into `stored`.
+    fn write_index(&mut self, store: &str) -> Result<Digest, FormatError> {
+        let version = if self.sealing.is_some() { Version::Sealed } else { Version::Plain };
+        let (index, digest) = encode_index(&self.blocks, version)?;
+        let index_length = index.len() as u64;
+        let signed = match &self.sealing {
+            None => None,
+            Some(Sealing { keys, .. }) => {
+                let id: StoreId =
+                    store.parse().map_err(|e| FormatError::invalid("the store's id", format!("{e}")))?;
+                Some(Signed { by: keys.id(), signature: keys.secret().sign(&id, &digest) })
+            }
+        };
+        self.stored = index;
+        self.stored.extend(encode_footer(&Footer { index_length, digest, signed }));
+        Ok(digest)
     }
 
     fn write_left_out(&mut self) -> Result<(), FormatError> {
@@ -250,14 +378,25 @@ impl<W: Write> ManifestWriter<W> {
             let what = format!("a block of {}", section.part());
             return Err(format_error(FormatError::TooLarge { what, size, limit: MAX_RECORD as u64 }));
         }
-        self.sealer.seal_into(&self.plain, &mut self.stored)?;
+        if let Some(Sealing { same, .. }) = &mut self.sealing
+            && matches!(section, Section::Entries | Section::Missing | Section::Owners)
+        {
+            same.update(&self.plain);
+        }
+        let is_private = section.is_private();
+        let seal = self.sealer.block(is_private, self.items, &self.plain, &mut self.stored)?;
         self.out.write_all(&self.stored)?;
+        // An encrypted block says itself how large it is.
+        let (items, plain_length) = match seal {
+            Seal::Zstd => (self.items, self.plain.len() as u32),
+            Seal::Age => (0, 0),
+        };
         self.blocks.push(Block {
             section,
             number,
-            seal: Seal::Zstd.number(),
-            items: self.items,
-            plain_length: self.plain.len() as u32,
+            seal: seal.number(),
+            items,
+            plain_length,
             stored_length: self.stored.len() as u32,
             hash: *blake3::hash(&self.stored).as_bytes(),
             offset: self.offset,

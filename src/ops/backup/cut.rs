@@ -2,7 +2,7 @@
 
 use super::known::KnownContents;
 use super::read::{Fed, Item, NewFile};
-use crate::data::{Chunk, ContentStream, Cut, CutSizes, Ranges, StreamExtent};
+use crate::data::{Chunk, ContentStream, Cut, CutKey, CutSizes, Ranges, StreamExtent};
 use crate::model::{ArchivePath, Entry, Extent, Kind, Observer, Problem};
 use crate::ops::Error;
 use crate::ops::parallel::{Pool, Work};
@@ -106,14 +106,14 @@ impl<R> Out<'_, R> {
 impl<'a, R> Cutting<'a, R> {
     /// `pool` takes back the buffers of what was read; `spare` gives those for chunks.
     pub(super) fn new(
-        sizes: CutSizes,
+        (sizes, key): (CutSizes, Option<&'a CutKey>),
         known: Option<KnownContents<'a>>,
         work: &'a Work<Piece, R>,
         pool: &'a Pool,
         spare: &'a dyn Fn() -> Vec<u8>,
     ) -> Self {
         Self {
-            stream: ContentStream::new(sizes, None, spare),
+            stream: ContentStream::new(sizes, key, spare),
             pool,
             known,
             out: Out { work, rows: Vec::new() },

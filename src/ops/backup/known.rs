@@ -99,7 +99,9 @@ impl<'a> KnownContents<'a> {
             self.fetched += u64::from(object.chunk_length);
             self.fetched_last = None;
             match self.reader.intact(&object.id, object.chunk_length) {
-                Ok(_) => self.inventory.prove(number),
+                Ok(Some(_)) => self.inventory.prove(number),
+                // Without a key it cannot be compared.
+                Ok(None) => return Ok(None),
                 Err(damage @ Damage::Unreachable(_)) => {
                     return Err(ArchiveError::Object { id: object.id, damage });
                 }

@@ -5,7 +5,7 @@ use super::options::BackupOptions;
 use super::put::{Packed, Putter, StoredChunk, ToPut};
 use crate::archive::{Claim, Inventory, ObjectReader, SharedTrash};
 use crate::format::{Sealer, Seals};
-use crate::model::ObjectId;
+use crate::model::{ChunkId, ObjectId};
 use crate::ops::parallel::{Output, Pool, Queue, Room};
 use crate::ops::{Error, Run};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 enum Found {
     There(StoredChunk),
     /// It has not: the object's bytes are in the packer's buffer, to be put.
-    Sealed(StoredChunk),
+    Sealed(ObjectId, StoredChunk),
 }
 
 /// Sees to it that the store has a chunk.
@@ -61,14 +61,14 @@ impl<'a> Packing<'a> {
                 return;
             }
         };
-        let id = self.packer.seals.name(&chunk.bytes);
+        let Some(name) = self.packer.seals.name(&chunk.bytes) else { return };
         // Nobody wants what a run compresses after it was told to stop.
         let sealed = match self.packer.putter.observer.cancelled() {
             true => Err(Error::Cancelled),
-            false => self.packer.seal(id, &chunk.bytes),
+            false => self.packer.seal(&name, &chunk.bytes),
         };
         let packed = match sealed {
-            Ok(Found::Sealed(sealed)) => {
+            Ok(Found::Sealed(id, sealed)) => {
                 self.memory.chunks.give(chunk.bytes);
                 let place = self.memory.room.take(self.packer.buffer.len());
                 let stored = std::mem::replace(&mut self.packer.buffer, self.memory.objects.take());
@@ -99,34 +99,36 @@ impl<'a> Packer<'a> {
         Ok(Self { seals, sealer, reader, buffer: Vec::new(), putter })
     }
 
-    /// Stores a chunk whose hash is `id`, where the store has it not.
-    pub(super) fn pack(&mut self, id: ObjectId, chunk: &[u8]) -> Result<StoredChunk, Error> {
-        match self.seal(id, chunk)? {
+    /// Stores a chunk of this name, where the store has it not.
+    pub(super) fn pack(&mut self, name: &ChunkId, chunk: &[u8]) -> Result<StoredChunk, Error> {
+        match self.seal(name, chunk)? {
             Found::There(chunk) => Ok(chunk),
-            Found::Sealed(chunk) => self.putter.put(id, chunk, &self.buffer),
+            Found::Sealed(id, chunk) => self.putter.put(id, chunk, &self.buffer),
         }
     }
 
-    /// Claims a chunk whose hash is `id`, and compresses it where the store has it not.
-    fn seal(&mut self, id: ObjectId, chunk: &[u8]) -> Result<Found, Error> {
+    /// Claims a chunk of this name, and seals it where the store has it not.
+    fn seal(&mut self, name: &ChunkId, chunk: &[u8]) -> Result<Found, Error> {
         let chunk_length = chunk.len() as u32;
-        let (object, claim) = self.putter.inventory.claim(&id, chunk_length);
+        let inventory = self.putter.inventory;
+        let (object, claim) = inventory.claim(name, chunk_length);
         let it = StoredChunk { object, chunk_length, written: None };
-        match claim {
-            Claim::Known => return Ok(Found::There(it)),
-            Claim::Unproven if self.reader.is_intact(&id, chunk_length, &mut self.buffer) => {
-                self.putter.inventory.prove(object);
+        match (claim, inventory.id(object)) {
+            (Claim::Known, _) => return Ok(Found::There(it)),
+            (Claim::Unproven, Some(id)) if self.reader.is_intact(&id, chunk_length, &mut self.buffer) => {
+                inventory.prove(object);
                 return Ok(Found::There(it));
             }
             // What a crashed run left may be kept if it holds the chunk.
-            Claim::Orphan if self.reader.is_intact(&id, chunk_length, &mut self.buffer) => {
-                if self.putter.dry_run || self.putter.inventory.adopt(&id, object)? {
-                    return Ok(Found::There(it));
-                }
+            (Claim::Orphan, Some(id))
+                if self.reader.is_intact(&id, chunk_length, &mut self.buffer)
+                    && (self.putter.dry_run || inventory.adopt(&id, object)?) =>
+            {
+                return Ok(Found::There(it));
             }
-            Claim::Orphan | Claim::Unproven | Claim::Mine => {}
+            _ => {}
         }
-        self.sealer.seal_into(chunk, &mut self.buffer).map_err(Error::system("compress a chunk"))?;
-        Ok(Found::Sealed(it))
+        let id = self.sealer.object(name, chunk, &mut self.buffer);
+        Ok(Found::Sealed(id.map_err(Error::system("compress a chunk"))?, it))
     }
 }

@@ -11,8 +11,7 @@ use super::put::{Putter, ToPut};
 use super::read::Reading;
 use super::scan::{self, Pieces, Scan};
 use crate::archive::{Inventory, PendingManifest, SharedTrash};
-use crate::data::{Compare, CutSizes};
-use crate::format::stored_bound;
+use crate::data::{Compare, CutKey, CutSizes};
 use crate::model::Completeness;
 use crate::ops::parallel::{Bounds, Output, Pool, Room, Threads, ordered, shared, with_threads};
 use crate::ops::{Error, Run};
@@ -37,6 +36,8 @@ pub(super) struct Pipeline<'a> {
 /// What the stages hand around, and how many threads they have.
 struct Setup {
     sizes: CutSizes,
+    /// In a sealed store.
+    cut_key: Option<CutKey>,
     readers: usize,
     packers: usize,
     putters: usize,
@@ -80,13 +81,17 @@ impl Pipeline<'_> {
         let putters = self.run.archive.requests_at_once();
         Setup {
             sizes,
+            cut_key: self.run.archive.seals().cut_key().map(|(gear, key)| CutKey { gear, key }),
             readers,
             packers,
             putters,
             put_room: Room::new(PUT_ROOM),
             read_buffers: Pool::new(2 * sizes.avg, 2 * readers + 4),
             chunk_buffers: Pool::new(sizes.max, 2 * packers + 4),
-            object_buffers: Pool::new(stored_bound(sizes.max), packers + putters),
+            object_buffers: Pool::new(
+                self.run.archive.seals().seal().stored_bound(sizes.max),
+                packers + putters,
+            ),
         }
     }
 
@@ -112,7 +117,9 @@ impl Pipeline<'_> {
     ) -> Result<Collected, Error> {
         let (run, previous) = (self.run, self.previous);
         let observer = run.observer;
-        let known = previous.map(|previous| KnownContents::new(run.archive, self.inventory, previous));
+        // A writer of a sealed store cannot open what it would compare with.
+        let comparable = previous.filter(|_| !run.archive.seals().is_sealed());
+        let known = comparable.map(|previous| KnownContents::new(run.archive, self.inventory, previous));
         let known = known.transpose()?;
         let walk = scan::walk_ahead(threads, walk, observer)?;
         let readers = (0..setup.readers).map(|_| {
@@ -142,7 +149,8 @@ impl Pipeline<'_> {
         let scanning = threads.start("scan", move || scan.run(walk, &to_read))?;
         let cutting = threads.start("cut", move || {
             let spare = || setup.chunk_buffers.take();
-            Cutting::new(setup.sizes, known, &to_pack, &setup.read_buffers, &spare).run(read, observer)
+            Cutting::new((setup.sizes, setup.cut_key.as_ref()), known, &to_pack, &setup.read_buffers, &spare)
+                .run(read, observer)
         })?;
         let mut collected = Collected::default();
         let result = collected.run(packed, previous, manifest, observer);

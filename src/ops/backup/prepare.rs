@@ -53,7 +53,7 @@ pub(super) fn prepare(
     }
     let (previous, before) = preparing.compare_with(&root)?;
     let (manifest, collected) = preparing.read(&root, previous.as_ref())?;
-    preparing.refuse(&root, &collected, before.of(previous.as_ref()))?;
+    preparing.refuse(&root, &collected, before.or(previous.as_ref()))?;
     preparing.finish(manifest, collected, previous.as_ref(), started)
 }
 
@@ -66,15 +66,22 @@ struct Preparing<'a> {
     options: &'a BackupOptions,
 }
 
-/// Whether there were earlier manifests that could not be read.
-struct Unreadable(bool);
+/// What is known of earlier manifests that were not compared with.
+#[derive(Default)]
+struct NotCompared {
+    /// Whether there were any that could not be read.
+    unreadable: bool,
+    /// What the newest of them says to everybody, where a sealed store keeps the rest from this writer.
+    public: Option<Summary>,
+}
 
-impl Unreadable {
-    fn of(self, previous: Option<&Previous>) -> Before<'_> {
-        match (previous, self.0) {
+impl NotCompared {
+    fn or<'a>(&'a self, previous: Option<&'a Previous>) -> Before<'a> {
+        match (previous, &self.public) {
             (Some(previous), _) => Before::Read(&previous.summary),
-            (None, true) => Before::Unreadable,
-            (None, false) => Before::Nothing,
+            (None, Some(public)) => Before::Read(public),
+            (None, None) if self.unreadable => Before::Unreadable,
+            (None, None) => Before::Nothing,
         }
     }
 }
@@ -92,15 +99,21 @@ impl Preparing<'_> {
     }
 
     /// The manifest before; what the store has lost of it is stored again as far as the source still has it.
-    fn compare_with(&self, root: &SourceRoot) -> Result<(Option<Previous>, Unreadable), Error> {
+    fn compare_with(&self, root: &SourceRoot) -> Result<(Option<Previous>, NotCompared), Error> {
         let Self { run, inventory, labels, .. } = *self;
-        let mut unreadable = Unreadable(false);
+        let mut before = NotCompared::default();
         let compact = labels.origin == Origin::Live;
         let pvc = &self.source.pvc;
         let mut previous = Previous::find(run.archive, inventory, pvc, labels.week, compact, |error| {
-            unreadable.0 = true;
-            run.observer.warn(&format!("not compared with: {error}"));
+            // A blind writer is not told of what it cannot read.
+            if !error.is_no_key() {
+                before.unreadable = true;
+                run.observer.warn(&format!("not compared with: {error}"));
+            }
         })?;
+        if previous.is_none() {
+            before.public = self.public_summary()?;
+        }
         // Whoever trusts nothing does not trust the objects either.
         let trusted = previous.as_ref().filter(|_| !self.options.trust.force_read);
         inventory.next_source(trusted.map_or(&[][..], |p| p.table()));
@@ -109,7 +122,24 @@ impl Preparing<'_> {
             let mut packer = Packer::new(run, inventory, self.options, &SharedTrash::default())?;
             mend(previous, &mut reader, &mut packer, run)?;
         }
-        Ok((previous, unreadable))
+        Ok((previous, before))
+    }
+
+    /// What the newest earlier manifest says to everybody, where that is all that it says to this writer.
+    fn public_summary(&self) -> Result<Option<Summary>, Error> {
+        let archive = self.run.archive;
+        let theirs = self.inventory.manifests().iter().rev().filter(|m| m.id.pvc == self.source.pvc);
+        for listed in theirs {
+            match archive.open_listed(&listed.id) {
+                Ok(Some(manifest)) if archive.check_trusted(&manifest).is_ok() => {
+                    let summary = manifest.summary();
+                    return Ok(summary.details.is_none().then(|| summary.clone()));
+                }
+                Err(error) if error.is_out_of_reach() => return Err(error.into()),
+                _ => {}
+            }
+        }
+        Ok(None)
     }
 
     /// All that the source has, into a manifest unless it is a dry run.
@@ -204,6 +234,7 @@ impl Preparing<'_> {
             finished: result.finished,
             completeness: result.completeness,
             details: Some(details),
+            head: None,
         };
         let owners = OwnerNames::of_this_machine().of(&collected.uids, &collected.gids);
         Ok(Ready { manifest, id: ManifestId { week, pvc, partial }, owners, objects, summary, based_on })

@@ -48,6 +48,7 @@ impl Previous {
     }
 
     fn open(manifest: Manifest, inventory: &Inventory, compact: bool) -> Result<Self, ArchiveError> {
+        manifest.details()?;
         // Damage that showed in the middle of the run would end it, and the next week's too.
         manifest.reader().check_blocks(Section::Entries).map_err(|e| manifest.error(e))?;
         let summary = manifest.summary().clone();
@@ -72,7 +73,7 @@ impl Previous {
         let alive = |row: &ObjectRow| !self.compact || u64::from(row.used) * 2 >= u64::from(row.chunk_length);
         let (mut table, mut rows) = (Vec::new(), Vec::new());
         self.manifest.each_object(|row| {
-            let number = inventory.number(&row.id);
+            let number = inventory.number_now(&row.id);
             // Where two manifests do not agree on an object's length, one of them lies: its content is read anew.
             let known = inventory.row(number).filter(|known| known.chunk_length == row.chunk_length);
             let is_exact = known.is_some_and(|known| known.stored_length == row.stored_length);

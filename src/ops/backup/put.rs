@@ -67,7 +67,7 @@ impl Putter<'_> {
             self.inventory.store(&id, stored)?;
         }
         let length = stored.len() as u32;
-        self.inventory.stored(chunk.object, length);
+        self.inventory.stored(chunk.object, &id, length);
         self.observer.counters().objects_written.add(1);
         self.observer.counters().store_written.add(length.into());
         Ok(StoredChunk { written: Some(length), ..chunk })

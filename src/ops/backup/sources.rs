@@ -264,7 +264,11 @@ impl Before<'_> {
         match self {
             Self::Nothing => 0,
             Self::Unreadable => u64::MAX,
-            Self::Read(summary) => summary.counts().map_or(u64::MAX, |counts| counts.entries),
+            Self::Read(summary) => match (&summary.details, &summary.head) {
+                (Some(details), _) => details.counts.entries,
+                (None, Some(head)) if head.is_empty => 1,
+                (None, _) => u64::MAX,
+            },
         }
     }
 }

@@ -40,6 +40,8 @@ pub fn restore_beside(
     options: &RestoreOptions,
     before: Option<&Before>,
 ) -> Result<Restored, Error> {
+    run.archive.check_trusted(manifest)?;
+    run.archive.check_readable(manifest)?;
     let place = Arc::new(run.archive.place());
     check_target(&options.target, run.archive, &place, options.delete)?;
     let objects = manifest.objects()?;

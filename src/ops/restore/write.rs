@@ -457,7 +457,7 @@ mod tests {
         let archive = Archive::open_or_create(Arc::new(MemoryStore::default()), &new).unwrap();
         let (id, chunk_length) = (ObjectId::of(chunk), chunk.len() as u32);
         let mut stored = Vec::new();
-        Seals::zstd(3).sealer().unwrap().seal_into(chunk, &mut stored).unwrap();
+        Seals::zstd(3).sealer().unwrap().object(id.chunk(), chunk, &mut stored).unwrap();
         Inventory::take(&archive, |_, _| ()).unwrap().store(&id, &stored).unwrap();
         (archive, ObjectRow { id, chunk_length, stored_length: stored.len() as u32, used: chunk_length })
     }

@@ -8,6 +8,7 @@ use super::options::VerifyOptions;
 use super::reading::Reading;
 use super::repair::{Repair, repair};
 use super::result::{Damaged, Hurts, Verified};
+use super::stand_in::stand_ins;
 use crate::archive::{
     Archive, ArchiveError, Damage, Listing, Manifest, ManifestId, ObjectReader, StoreLock, alike_pvcs, lock,
 };
@@ -51,6 +52,7 @@ pub fn verify(run: Run<'_>, options: &VerifyOptions) -> Result<Verified, Error> 
         // What stands in its place now is whole, and what nothing needs hurts nothing where it is now.
         damage.retain(|id, (_, row)| row.is_some() && result.repaired.get(id) != Some(&Repair::BroughtBack));
     }
+    result.stand_ins = stand_ins(archive, &check.objects, &mut damage)?;
     let orphans: BTreeSet<ObjectId> =
         damage.iter().filter(|(_, (_, row))| row.is_none()).map(|(id, _)| *id).collect();
     let Check { contents, mut objects, .. } = check;
@@ -122,7 +124,10 @@ impl<'a> Check<'a> {
             self.run.go_on()?;
             result.manifests += 1;
             let checked = match self.run.archive.open_listed(&id) {
-                Ok(Some(manifest)) => self.manifest(&manifest)?,
+                Ok(Some(manifest)) => match self.run.archive.check_trusted(&manifest) {
+                    Ok(()) => self.manifest(&manifest)?,
+                    Err(error) => Err(error),
+                },
                 // Retired since it was listed.
                 Ok(None) => {
                     result.manifests -= 1;

@@ -97,7 +97,9 @@ impl Contents {
             }
             // All of a chunk: its name is its hash.
             [Extent::Slice { object, offset: 0, length }]
-                if number(object).and_then(|n| objects.get(n)).is_some_and(|o| o.chunk_length == length) =>
+                if number(object)
+                    .and_then(|n| objects.get(n))
+                    .is_some_and(|o| o.id.sum().is_none() && o.chunk_length == length) =>
             {
                 let id = number(object).and_then(|n| objects.get(n)).map(|o| o.id);
                 self.judge(claim, id.is_some_and(|id| id.chunk().0 == content.hash.0));

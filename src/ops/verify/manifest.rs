@@ -24,6 +24,10 @@ pub(super) fn check_entries(
 ) -> Result<(), ArchiveError> {
     let invalid =
         |reason: String| manifest.error(FormatError::Invalid { part: "the entries section", reason }.into());
+    if manifest.summary().details.is_none() {
+        // Without a key its blocks are still those that the index has the hashes of.
+        return manifest.reader().check_all_blocks().map_err(|e| manifest.error(e));
+    }
     manifest.owners()?;
     manifest.problems()?;
     manifest.left_out()?;
@@ -94,6 +98,16 @@ pub(super) fn blame(
         let is_damaged = |number: &u32| objects.id(*number).and_then(|id| find(&damaged, &id));
         let concerned = numbers.iter().any(|number| is_damaged(number).is_some());
         if !concerned && contents.found.wrong.is_empty() {
+            continue;
+        }
+        if manifest.summary().details.is_none() {
+            // Which paths need an object takes a key to know.
+            for number in numbers.iter().filter(|_| concerned) {
+                let found = objects.id(*number).and_then(|object| find(&damaged, &object));
+                if let Some(damaged) = found.and_then(|found| damaged.get_mut(found)) {
+                    damaged.hurts.add(id, &ArchivePath::root(), &mut room);
+                }
+            }
             continue;
         }
         for entry in manifest.entries()? {

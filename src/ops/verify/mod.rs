@@ -9,6 +9,7 @@ mod options;
 mod reading;
 mod repair;
 mod result;
+mod stand_in;
 
 pub use check::verify;
 pub(super) use manifest::check_manifest;

@@ -42,7 +42,7 @@ impl Objects {
         let number = self.map.add(&row.id);
         let there = self.map.listing().stored_length(&row.id);
         if let Some(known) = self.map.get_mut(number) {
-            let is_new = known.chunk == 0;
+            let is_new = known.stored == 0;
             if is_new || (there == Some(row.stored_length.into()) && there != Some(known.stored.into())) {
                 *known = Lengths { chunk: row.chunk_length, stored: row.stored_length };
             }
@@ -58,7 +58,7 @@ impl Objects {
     pub(super) fn get(&self, number: u32) -> Option<ObjectRow> {
         let Lengths { chunk, stored } = *self.map.get(number)?;
         let row = ObjectRow { id: self.map.id(number)?, chunk_length: chunk, stored_length: stored, used: 0 };
-        (chunk > 0).then_some(row)
+        (stored > 0).then_some(row)
     }
 
     /// The object of a number, whether or not a manifest names it.

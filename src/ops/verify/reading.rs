@@ -199,7 +199,7 @@ impl Shared<'_> {
             let mut turn = Turn { shared: self, turn: step.turn, feeds: step.feeds };
             let before = reader.bytes_read();
             let chunk = match &step.object {
-                Object::Needed(row) => reader.intact(&row.id, row.chunk_length).map(Some),
+                Object::Needed(row) => reader.intact(&row.id, row.chunk_length),
                 Object::Orphan(id) => reader.intact_orphan(id).map(|()| None),
             };
             let chunk = match chunk {

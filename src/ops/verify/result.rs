@@ -76,6 +76,9 @@ pub struct Verified {
     pub damaged_objects: Vec<DamagedObject>,
     /// Objects that manifests reference and that are whole, but in the trash.
     pub displaced: BTreeSet<ObjectId>,
+    /// Objects whose own files are lost or damaged, and for which another whole file of the chunk stands in: only sealed stores
+    /// have such.
+    pub stand_ins: BTreeSet<ObjectId>,
     /// What was done about objects that were damaged.
     pub repaired: BTreeMap<ObjectId, Repair>,
     /// Manifests that are damaged, and how.

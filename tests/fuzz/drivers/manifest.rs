@@ -238,7 +238,7 @@ fn write(whole: &Whole) -> Vec<u8> {
         writer.entry(entry).expect("what was read can be written");
     }
     whole.problems.iter().for_each(|p| writer.problem(p.clone()));
-    writer.finish(&whole.owners, &whole.objects, &whole.summary).expect("what was read can be written").0
+    writer.finish(&whole.owners, &whole.objects, &whole.summary).expect("what was read can be written").out
 }
 
 /// A manifest that was accepted is written and read again without a difference, and then to the same bytes.

@@ -3,7 +3,9 @@ use crate::format::Seals;
 use crate::model::*;
 use proptest::prelude::*;
 use std::io;
+use std::sync::Arc;
 
+mod sealed;
 mod seek;
 
 impl RandomRead for Vec<u8> {
@@ -34,6 +36,7 @@ fn summary() -> Summary {
             compared_with: Some(Digest([7; 32])),
             counts: Counts { entries: 3, bytes: 12, ..Counts::default() },
         }),
+        head: None,
     }
 }
 
@@ -43,7 +46,7 @@ fn write(entries: &[Entry], objects: &[ObjectRow]) -> Vec<u8> {
         writer.entry(entry).unwrap();
     }
     writer.problem(problem());
-    writer.finish(&owners(), objects, &summary()).unwrap().0
+    writer.finish(&owners(), objects, &summary()).unwrap().out
 }
 
 fn problem() -> Problem {
@@ -281,7 +284,7 @@ proptest! {
         entries.retain(|entry| writer.entry(entry).is_ok());
         let written = writer.finish(&owners(), table(), &summary());
         prop_assert_eq!(written.is_ok(), !entries.is_empty());
-        if let Ok((bytes, ..)) = written {
+        if let Ok(Written { out: bytes, .. }) = written {
             prop_assert_eq!(read(&bytes).unwrap(), entries);
         }
     }
@@ -303,6 +306,6 @@ fn a_record_that_is_too_long_costs_itself() {
     let entries = [small()[0].clone(), long("a", 31), long("b", 33), long("c", 31), long("d", 0)];
     let taken = entries.each_ref().map(|entry| writer.entry(entry).is_ok());
     assert_eq!(taken, [true, true, false, true, true]);
-    let bytes = writer.finish(&owners(), [] as [ObjectRow; 0], &summary()).unwrap().0;
+    let bytes = writer.finish(&owners(), [] as [ObjectRow; 0], &summary()).unwrap().out;
     assert_eq!(read(&bytes).unwrap(), [0, 1, 3, 4].map(|at| entries[at].clone()));
 }

@@ -1,7 +1,7 @@
 //! Reading from a path on, and one directory.
 
 use super::*;
-use crate::format::manifest::index::encode_index;
+use crate::format::manifest::index::{Footer, encode_footer, encode_index};
 
 /// Folders of files whose attributes fill blocks, with the paths.
 fn many_blocks() -> Vec<(ArchivePath, Entry)> {
@@ -20,6 +20,13 @@ fn many_blocks() -> Vec<(ArchivePath, Entry)> {
     paths.into_iter().map(|(path, kind)| (path.clone(), entry(&path, kind))).collect()
 }
 
+/// Index and footer.
+fn ending(blocks: &[Block]) -> Vec<u8> {
+    let (index, digest) = encode_index(blocks, Version::Plain).unwrap();
+    let footer = Footer { index_length: index.len() as u64, digest, signed: None };
+    [index, encode_footer(&footer)].concat()
+}
+
 /// The same manifest as programs before the starts section wrote it, and with starts that are not true.
 fn without_starts(bytes: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let reader = ManifestReader::open(bytes.to_vec(), &Seals::default()).unwrap();
@@ -29,17 +36,17 @@ fn without_starts(bytes: &[u8]) -> (Vec<u8>, Vec<u8>) {
         (129, others.last().map_or(0, |b| b.offset + u64::from(b.stored_length)))
     );
     let before = &bytes[..starts.offset as usize];
-    let older = [before, &encode_index(others).unwrap().0].concat();
+    let older = [before, &ending(others)].concat();
     let mut lies = vec![0];
     for at in 1..starts.items {
         let path = format!("d{at:05}");
         lies.extend([[path.len() as u8].as_slice(), path.as_bytes()].concat());
     }
     let mut stored = Vec::new();
-    Seals::zstd(1).sealer().unwrap().seal_into(&lies, &mut stored).unwrap();
+    Seals::zstd(1).sealer().unwrap().block(true, 1, &lies, &mut stored).unwrap();
     let (plain_length, stored_length) = (lies.len() as u32, stored.len() as u32);
     let lying = Block { plain_length, stored_length, hash: *blake3::hash(&stored).as_bytes(), ..*starts };
-    let index = encode_index(&[others, &[lying]].concat()).unwrap().0;
+    let index = ending(&[others, &[lying]].concat());
     (older, [before, &stored, &index].concat())
 }
 

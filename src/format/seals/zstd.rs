@@ -1,111 +1,52 @@
-//! The layers between a plain piece of data and the stored one: zstd now, encryption by age later.
+//! Pieces of data as zstd frames.
 
-use super::FormatError;
-use crate::model::ObjectId;
+use crate::format::FormatError;
 use std::io;
-
-/// Largest chunk that any version of the format may hold, in bytes; bounds what opening an object can take.
-pub const MAX_CHUNK_LENGTH: u32 = 16 << 20;
 
 /// What a zstd frame begins with. zstd would also take others: those of its first versions, and frames to be skipped.
 const MAGIC: [u8; 4] = zstd::zstd_safe::MAGICNUMBER.to_le_bytes();
 
-/// How a piece of data is sealed. The number stands in manifests; objects tell it by their file's ending.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Seal {
-    /// One zstd frame (number 0, ending `.zst`).
-    Zstd,
-}
-
-impl Seal {
-    /// The number that stands for the scheme on disk.
-    pub fn number(self) -> u8 {
-        match self {
-            Self::Zstd => 0,
-        }
-    }
-
-    /// The scheme with this number.
-    ///
-    /// # Errors
-    /// [`FormatError::Seal`] for a number that is not known, such as those kept for encryption.
-    pub fn from_number(number: u8, part: &'static str) -> Result<Self, FormatError> {
-        match number {
-            0 => Ok(Self::Zstd),
-            scheme => Err(FormatError::Seal { part, scheme }),
-        }
-    }
-}
-
-/// The most bytes that sealing `plain` bytes can take.
-pub fn stored_bound(plain: usize) -> usize {
+/// The most bytes that a frame of `plain` bytes can take.
+pub(super) fn frame_bound(plain: usize) -> usize {
     zstd::zstd_safe::compress_bound(plain)
 }
 
-/// How the pieces of data of a store are sealed, opened and named: all that a key would change. Manifests and objects go by
-/// the same.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Seals {
-    level: i32,
-}
+/// Compresses pieces of data; keeps its working memory between them.
+pub(super) struct FrameSealer(zstd::bulk::Compressor<'static>);
 
-impl Default for Seals {
-    /// Those of zstd's level 3.
-    fn default() -> Self {
-        Self::zstd(3)
-    }
-}
-
-impl Seals {
-    /// Those that compress with zstd at `level` (1 to 22, negative for faster), and keep nothing secret.
-    pub fn zstd(level: i32) -> Self {
-        Self { level }
+impl FrameSealer {
+    pub(super) fn new(level: i32) -> io::Result<Self> {
+        zstd::bulk::Compressor::new(level).map(Self)
     }
 
-    /// What seals pieces of data.
-    ///
-    /// # Errors
-    /// When zstd has no memory or refuses the level.
-    pub fn sealer(&self) -> io::Result<Sealer> {
-        zstd::bulk::Compressor::new(self.level).map(Sealer)
-    }
-
-    /// What opens them, whatever the level was.
-    ///
-    /// # Errors
-    /// When zstd has no memory.
-    pub fn opener(&self) -> io::Result<Opener> {
-        zstd::bulk::Decompressor::new().map(Opener)
-    }
-
-    /// What the object is called that holds a chunk.
-    pub fn name(&self, chunk: &[u8]) -> ObjectId {
-        ObjectId::of(chunk)
-    }
-}
-
-/// Seals pieces of data; keeps its working memory between them.
-pub struct Sealer(zstd::bulk::Compressor<'static>);
-
-impl Sealer {
-    /// Seals `plain` into `stored`, whose old content is dropped. The frame says its plain length.
+    /// Compresses `plain` into `stored`, whose old content is dropped. The frame says its plain length.
     ///
     /// # Errors
     /// When zstd fails, which means that memory ran out.
-    pub fn seal_into(&mut self, plain: &[u8], stored: &mut Vec<u8>) -> io::Result<()> {
+    pub(super) fn seal_into(&mut self, plain: &[u8], stored: &mut Vec<u8>) -> io::Result<()> {
         stored.clear();
-        stored.reserve_exact(stored_bound(plain.len()));
+        stored.reserve_exact(frame_bound(plain.len()));
         self.0.compress_to_buffer(plain, stored)?;
         Ok(())
     }
 }
 
-/// Opens sealed pieces of data; keeps its working memory between them.
-pub struct Opener(zstd::bulk::Decompressor<'static>);
+/// Opens frames; keeps its working memory between them.
+pub(super) struct FrameOpener(zstd::bulk::Decompressor<'static>);
 
-impl Opener {
+impl FrameOpener {
+    pub(super) fn new() -> io::Result<Self> {
+        zstd::bulk::Decompressor::new().map(Self)
+    }
+
+    /// How long the frame is that `stored` begins with, if it is one.
+    pub(super) fn frame_length(stored: &[u8]) -> Option<usize> {
+        let length = zstd::zstd_safe::find_frame_compressed_size(stored);
+        length.ok().filter(|_| stored.starts_with(&MAGIC))
+    }
+
     /// How many plain bytes a frame says it holds, if it says so and they are 1 to `limit`.
-    pub fn plain_length(stored: &[u8], limit: u32) -> Option<u32> {
+    pub(super) fn plain_length(stored: &[u8], limit: u32) -> Option<u32> {
         let length = zstd::zstd_safe::get_frame_content_size(stored).ok()??;
         u32::try_from(length).ok().filter(|length| (1..=limit).contains(length))
     }
@@ -116,7 +57,7 @@ impl Opener {
     ///
     /// # Errors
     /// [`FormatError::Zstd`] naming `part` when it is not one zstd frame, a damaged one, or one of another length.
-    pub fn open_into(
+    pub(super) fn open_into(
         &mut self,
         stored: &[u8],
         length: u32,
@@ -125,8 +66,7 @@ impl Opener {
     ) -> Result<(), FormatError> {
         let failed = |reason: String| FormatError::Zstd { part, reason };
         // zstd would open several frames, end to end, as one: bytes that other readers do not see.
-        let frame = zstd::zstd_safe::find_frame_compressed_size(stored);
-        if !stored.starts_with(&MAGIC) || frame != Ok(stored.len()) {
+        if Self::frame_length(stored) != Some(stored.len()) {
             plain.clear();
             return Err(failed("it is not one whole zstd frame".into()));
         }
@@ -150,9 +90,9 @@ mod tests {
     fn opens_only_the_declared_length() {
         let plain: Vec<u8> = (0..100_000u32).flat_map(|i| (i % 251).to_le_bytes()).collect();
         let (mut stored, mut opened) = (Vec::new(), Vec::new());
-        Seals::zstd(3).sealer().unwrap().seal_into(&plain, &mut stored).unwrap();
+        FrameSealer::new(3).unwrap().seal_into(&plain, &mut stored).unwrap();
         assert!(stored.len() < plain.len() / 10);
-        let mut opener = Seals::default().opener().unwrap();
+        let mut opener = FrameOpener::new().unwrap();
         opener.open_into(&stored, 400_000, "object", &mut opened).unwrap();
         assert_eq!(opened, plain);
         for wrong in [0, 399_999, 400_001] {
@@ -167,11 +107,11 @@ mod tests {
     #[test]
     fn opens_only_one_frame_of_zstd() {
         let (mut stored, mut opened) = (Vec::new(), Vec::new());
-        Seals::zstd(3).sealer().unwrap().seal_into(b"abc", &mut stored).unwrap();
+        FrameSealer::new(3).unwrap().seal_into(b"abc", &mut stored).unwrap();
         let skippable = [b"\x50\x2a\x4d\x18\x01\0\0\0", b"x".as_slice()].concat();
         // A raw block in the frame of zstd 0.7.
         let old = b"\x27\xb5\x2f\xfd\x20\x03\x40\x00\x03abc\xc0\x00\x00";
-        let mut opener = Seals::default().opener().unwrap();
+        let mut opener = FrameOpener::new().unwrap();
         opener.open_into(&stored, 3, "object", &mut opened).unwrap();
         for (length, frames) in [
             (6, [stored.clone(), stored.clone()].concat()),

@@ -1,0 +1,60 @@
+//! Whose manifests count in a sealed store.
+
+use super::error::ArchiveError;
+use super::manifest::Manifest;
+use super::open::Archive;
+use crate::format::keys::{PlainManifest, WriterId};
+use crate::format::{FormatError, Keys};
+
+impl Archive {
+    /// Refuses a manifest that was made by nobody whom the keys trust. A writer relies on those that trusted writers have signed;
+    /// an operator on these, and on plain ones that were there when the store was sealed. Without keys this cannot be told, and
+    /// everything counts.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NotTrusted`].
+    pub fn check_trusted(&self, manifest: &Manifest) -> Result<(), ArchiveError> {
+        let signed = manifest.writer();
+        let distrust = match (self.seals().keys(), signed) {
+            (Keys::Plain, None) | (Keys::Without, _) => return Ok(()),
+            (Keys::Plain, Some(_)) => Some("it is of a sealed store, and this one is plain".to_owned()),
+            (Keys::Writer(keys), Some(by)) => (!keys.trusts(&by)).then(|| unknown(&by)),
+            (Keys::Writer(_), None) => {
+                Some("it is plain, and in a sealed store a backup relies on what is signed alone".to_owned())
+            }
+            (Keys::Reader(keys), Some(by)) => match keys.writers().iter().find(|writer| writer.id == by) {
+                Some(writer) if writer.revoked => Some(format!("writer {by} was revoked")),
+                Some(_) => None,
+                None => Some(unknown(&by)),
+            },
+            (Keys::Reader(keys), None) => {
+                let id = manifest.id();
+                let plain =
+                    PlainManifest { week: id.week, pvc: id.pvc.clone(), digest: manifest.reader().digest() };
+                let reason = "it is plain, and was not there when the store was sealed";
+                (!keys.lists(&plain)).then(|| reason.to_owned())
+            }
+        };
+        match distrust {
+            None => Ok(()),
+            Some(reason) => Err(ArchiveError::NotTrusted { path: manifest.path().to_owned(), reason }),
+        }
+    }
+}
+
+impl Archive {
+    /// Refuses to read a manifest's contents where no key opens them.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Format`] with [`FormatError::NoKey`].
+    pub fn check_readable(&self, manifest: &Manifest) -> Result<(), ArchiveError> {
+        match (manifest.writer(), self.seals().keys()) {
+            (None, _) | (Some(_), Keys::Reader(_)) => Ok(()),
+            (Some(_), _) => Err(manifest.error(FormatError::NoKey("its content").into())),
+        }
+    }
+}
+
+fn unknown(by: &WriterId) -> String {
+    format!("writer {by} is not one of those that the keys trust")
+}
