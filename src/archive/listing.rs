@@ -46,20 +46,51 @@ pub(super) struct ObjectFolder {
     pub(super) strange: Arc<[Key]>,
 }
 
-impl ObjectFolder {
-    /// A folder of these files.
-    pub(super) fn new(mut files: Vec<ObjectFile>, strange: Vec<Key>) -> Self {
-        files.sort_unstable();
+/// What a look at one of the object folders comes upon. Plain objects take no more memory here than later, since there may be
+/// many, and what is freed at once leaves holes.
+#[derive(Default)]
+pub(super) struct ObjectFolderLook {
+    plain: Vec<File>,
+    sealed: Vec<ObjectFile>,
+    pub(super) strange: Vec<Key>,
+}
+
+impl ObjectFolderLook {
+    /// Forgets what it came upon.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    pub(super) fn add(&mut self, file: ObjectFile) {
+        match file.name.id.sum() {
+            None => self.plain.push(File { chunk: *file.name.id.chunk(), length: file.length }),
+            Some(_) => self.sealed.push(file),
+        }
+    }
+
+    pub(super) fn finish(mut self) -> ObjectFolder {
+        let strange = self.strange.into();
+        self.plain.sort_unstable();
+        if self.sealed.is_empty() {
+            return ObjectFolder { files: self.plain.into(), marks: Arc::default(), strange };
+        }
+        let plain = |file: &File| {
+            let name = ObjectName { id: ObjectId::plain(file.chunk), tag: Tag::default() };
+            ObjectFile { name, length: file.length }
+        };
+        self.sealed.extend(self.plain.iter().map(plain));
+        self.sealed.sort_unstable();
         let mark = |file: &ObjectFile| {
             let sum = file.name.id.sum().copied().unwrap_or_default();
             Mark { sum, tag: file.name.tag }
         };
-        let is_plain = files.iter().all(|file| file.name.id.sum().is_none());
-        let marks: Vec<Mark> = if is_plain { Vec::new() } else { files.iter().map(mark).collect() };
-        let files = files.iter().map(|f| File { chunk: *f.name.id.chunk(), length: f.length });
-        Self { files: files.collect(), marks: marks.into(), strange: strange.into() }
+        let marks = self.sealed.iter().map(mark).collect();
+        let files = self.sealed.iter().map(|f| File { chunk: *f.name.id.chunk(), length: f.length });
+        ObjectFolder { files: files.collect(), marks, strange }
     }
+}
 
+impl ObjectFolder {
     /// How many files it has.
     pub(super) fn len(&self) -> usize {
         self.files.len()

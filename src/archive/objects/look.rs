@@ -2,7 +2,7 @@
 
 use crate::archive::error::ArchiveError;
 use crate::archive::layout::{self, ObjectName};
-use crate::archive::listing::{Listing, ObjectFile, ObjectFolder};
+use crate::archive::listing::{Listing, ObjectFile, ObjectFolder, ObjectFolderLook};
 use crate::archive::open::Archive;
 use crate::model::ObjectId;
 use crate::store::{Item, ItemKind, Key, Listed};
@@ -75,20 +75,19 @@ impl Archive {
     }
 
     fn list_folder(&self, folder: &Key) -> Result<ObjectFolder, ArchiveError> {
-        let (mut files, mut strange) = (Vec::new(), Vec::new());
+        let mut look = ObjectFolderLook::default();
         self.store.each(folder, &mut |listed| match listed {
-            Listed::Anew => {
-                files.clear();
-                strange.clear();
-            }
-            Listed::Item(name, ItemKind::Other) => strange.push(folder.child(name)),
+            Listed::Anew => look.clear(),
+            Listed::Item(name, ItemKind::Other) => look.strange.push(folder.child(name)),
             Listed::Item(_, ItemKind::Folder) => {}
             Listed::Item(name, ItemKind::File { length, .. }) => {
                 // An object in another's folder is not where a reader looks for it.
                 let parsed = layout::parse_object(name).filter(|object| object.belongs_in(folder));
-                files.extend(parsed.map(|object| ObjectFile::new(object, length)));
+                if let Some(object) = parsed {
+                    look.add(ObjectFile::new(object, length));
+                }
             }
         })?;
-        Ok(ObjectFolder::new(files, strange))
+        Ok(look.finish())
     }
 }

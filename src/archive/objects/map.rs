@@ -142,7 +142,7 @@ impl<T: Clone + Default> ObjectMap<T> {
 mod tests {
     use super::*;
     use crate::archive::layout::{ObjectName, Tag};
-    use crate::archive::listing::{ObjectFile, ObjectFolder};
+    use crate::archive::listing::{ObjectFile, ObjectFolderLook};
     use crate::model::ChunkId;
 
     fn listing(ids: impl IntoIterator<Item = ObjectId>) -> Listing {
@@ -151,7 +151,12 @@ mod tests {
             let name = ObjectName { id, tag: Tag::default() };
             folders[usize::from(id.chunk().as_bytes()[0] >> 4)].push(ObjectFile::new(name, 9));
         }
-        Listing::new(folders.into_iter().map(|files| ObjectFolder::new(files, Vec::new())).collect())
+        let folder = |files: Vec<ObjectFile>| {
+            let mut look = ObjectFolderLook::default();
+            files.into_iter().for_each(|file| look.add(file));
+            look.finish()
+        };
+        Listing::new(folders.into_iter().map(folder).collect())
     }
 
     #[test]
