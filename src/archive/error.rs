@@ -28,6 +28,9 @@ pub enum ArchiveError {
         /// Who made it, and why that is not enough.
         reason: String,
     },
+    /// The store is sealed, and what is to be written takes a writer's keys.
+    #[error("{0} is a sealed store: a backup takes the keys of one of its writers; nothing was written")]
+    NoWriter(String),
     /// There is no store.
     #[error(
         "no store at {0}: there is no store.json; is its share mounted? `weekvault init`, or a first `weekvault backup`, \

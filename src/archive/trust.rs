@@ -7,21 +7,18 @@ use crate::format::keys::{PlainManifest, WriterId};
 use crate::format::{FormatError, Keys};
 
 impl Archive {
-    /// Refuses a manifest that was made by nobody whom the keys trust. A writer relies on those that trusted writers have signed;
-    /// an operator on these, and on plain ones that were there when the store was sealed. Without keys this cannot be told, and
-    /// everything counts.
+    /// Refuses a manifest that was made by nobody whom the keys trust. They trust what their writers have signed; an operator's, of
+    /// plain manifests, those that were there when the store was sealed. A writer's do not tell these, and without keys nothing can be
+    /// told: then everything counts.
     ///
     /// # Errors
     /// [`ArchiveError::NotTrusted`].
     pub fn check_trusted(&self, manifest: &Manifest) -> Result<(), ArchiveError> {
         let signed = manifest.writer();
         let distrust = match (self.seals().keys(), signed) {
-            (Keys::Plain, None) | (Keys::Without, _) => return Ok(()),
+            (Keys::Plain | Keys::Writer(_), None) | (Keys::Without, _) => return Ok(()),
             (Keys::Plain, Some(_)) => Some("it is of a sealed store, and this one is plain".to_owned()),
             (Keys::Writer(keys), Some(by)) => (!keys.trusts(&by)).then(|| unknown(&by)),
-            (Keys::Writer(_), None) => {
-                Some("it is plain, and in a sealed store a backup relies on what is signed alone".to_owned())
-            }
             (Keys::Reader(keys), Some(by)) => match keys.writers().iter().find(|writer| writer.id == by) {
                 Some(writer) if writer.revoked => Some(format!("writer {by} was revoked")),
                 Some(_) => None,
@@ -40,9 +37,31 @@ impl Archive {
             Some(reason) => Err(ArchiveError::NotTrusted { path: manifest.path().to_owned(), reason }),
         }
     }
-}
 
-impl Archive {
+    /// Refuses a manifest that a backup must not rely on: one that is not trusted, and in a sealed store one that nobody has signed.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NotTrusted`].
+    pub fn check_reliable(&self, manifest: &Manifest) -> Result<(), ArchiveError> {
+        if self.seals().is_sealed() && manifest.writer().is_none() {
+            let reason =
+                "it is plain, and in a sealed store a backup relies on signed manifests alone".to_owned();
+            return Err(ArchiveError::NotTrusted { path: manifest.path().to_owned(), reason });
+        }
+        self.check_trusted(manifest)
+    }
+
+    /// Refuses to write a backup to a sealed store without a writer's keys.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NoWriter`].
+    pub fn check_writer(&self) -> Result<(), ArchiveError> {
+        match self.seals().keys() {
+            Keys::Plain | Keys::Writer(_) => Ok(()),
+            Keys::Without | Keys::Reader(_) => Err(ArchiveError::NoWriter(self.location())),
+        }
+    }
+
     /// Refuses to read a manifest's contents where no key opens them.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use weekvault::archive::{Archive, GcOptions, NewStore as NewArchive, collect};
-use weekvault::format::keys::{NewStore, OperatorRecipient, ReadKey};
+use weekvault::format::keys::{NewStore, OperatorRecipient, PlainManifest, ReadKey};
 use weekvault::format::{ChunkSizes, Keys};
 use weekvault::model::{RunId, Silent, StoreId, WeekRef};
 use weekvault::ops::backup::{BackedUp, BackupOptions, Labels, Source, backup};
@@ -32,17 +32,28 @@ struct Sealed {
 
 impl Sealed {
     fn new(blind: bool) -> Self {
+        Self::after(blind, |_, _| ())
+    }
+
+    /// One that was a plain store, in which `begin` does something with this source.
+    fn after(blind: bool, begin: impl FnOnce(&Archive, &Path)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(LocalStore::new(folder.path().join("store"), RunId(1)));
         let new = NewArchive { chunks: CHUNKS, created: now(), created_by: "test".into(), id: STORE.into() };
         let plain = Archive::open_or_create(store, &new).unwrap();
+        let source = folder.path().join("src");
+        fs::create_dir(&source).unwrap();
+        begin(&plain, &source);
+        let listed = plain.manifests().unwrap().into_iter().map(|listed| {
+            let digest = plain.open_manifest(&listed.id).unwrap().reader().digest();
+            PlainManifest { week: listed.id.week, pvc: listed.id.pvc, digest }
+        });
         let operator = ReadKey::generate().unwrap();
         let recipient: OperatorRecipient = operator.recipient().to_string().parse().unwrap();
         let id: StoreId = STORE.parse().unwrap();
-        let keys = NewStore::generate(id, CHUNKS, &[recipient], blind, []).unwrap();
+        let keys = NewStore::generate(id, CHUNKS, &[recipient], blind, listed).unwrap();
         let identity = folder.path().join("identity");
         fs::write(&identity, keys.read_file.read_keys()[0].to_text().as_bytes()).unwrap();
-        fs::create_dir(folder.path().join("src")).unwrap();
         let writer = plain.with_keys(Keys::Writer(Arc::new(keys.writer)));
         let reader = plain.with_keys(Keys::Reader(Arc::new(keys.read_file)));
         Self { folder, writer, reader, keyless: plain.with_keys(Keys::Without), identity }
@@ -57,11 +68,7 @@ impl Sealed {
     }
 
     fn backup(&self, week: &str) -> Result<BackedUp, Error> {
-        let silent = Silent::default();
-        let source = Source { pvc: "p".parse().unwrap(), path: self.path("src") };
-        let labels = Labels::of(week.parse().unwrap());
-        let run = Run::new(&self.writer, &silent).on(2);
-        Ok(backup(run, &[source], &labels, &BackupOptions::default())?.sources.remove(0))
+        back_up(&self.writer, &self.path("src"), week)
     }
 
     fn restore(&self, archive: &Archive, week: &str, target: &Path) -> Result<(), Error> {
@@ -101,6 +108,14 @@ impl Sealed {
         let files = folders.flat_map(|folder| fs::read_dir(folder.unwrap().path()).unwrap());
         files.map(|file| file.unwrap().path()).collect()
     }
+}
+
+fn back_up(archive: &Archive, source: &Path, week: &str) -> Result<BackedUp, Error> {
+    let silent = Silent::default();
+    let source = Source { pvc: "p".parse().unwrap(), path: source.to_owned() };
+    let labels = Labels::of(week.parse().unwrap());
+    let run = Run::new(archive, &silent).on(2);
+    Ok(backup(run, &[source], &labels, &BackupOptions::default())?.sources.remove(0))
 }
 
 /// Bytes that do not compress, another for each seed.
@@ -150,6 +165,65 @@ fn neither_the_writer_nor_anybody_without_a_key_reads() {
         assert!(error.contains("no key that opens it was given"), "{error}");
         assert!(!target.exists());
     }
+}
+
+#[test]
+fn a_backup_without_a_writers_keys_is_refused_and_writes_nothing() {
+    let store = Sealed::new(false);
+    store.write("a", "text");
+    let all = || walkdir::WalkDir::new(store.path("store")).into_iter().count();
+    let before = all();
+    for archive in [&store.keyless, &store.reader] {
+        let error = back_up(archive, &store.path("src"), "2025-14").unwrap_err().to_string();
+        assert!(error.contains("takes the keys of one of its writers"), "{error}");
+        assert_eq!(all(), before);
+    }
+}
+
+#[test]
+fn a_plain_store_is_sealed_week_by_week() {
+    let contents = (noise(1, 50_000), noise(2, 20_000));
+    let store = Sealed::after(false, |plain, source| {
+        fs::write(source.join("a"), &contents.0).unwrap();
+        back_up(plain, source, "2025-13").unwrap();
+    });
+    let is_sealed = |path: &PathBuf| path.to_string_lossy().ends_with(".age");
+    let plain = store.objects().len();
+    assert!(!store.objects().iter().any(is_sealed));
+    store.write("b", &contents.1);
+    let done = store.backup("2025-14").unwrap();
+    let (new, unchanged) = (done.counts.new_chunk_bytes, done.counts.unchanged);
+    assert_eq!((new, unchanged), (70_000, 0), "nothing of what is plain is relied on");
+    let again = store.backup("2025-15").unwrap();
+    assert_eq!((again.counts.new_objects, again.counts.unchanged), (0, 2));
+    store.restores("2025-13", &[("a", contents.0.clone())]);
+    store.restores("2025-15", &[("a", contents.0), ("b", contents.1)]);
+    for archive in [&store.reader, &store.writer, &store.keyless] {
+        let verified = store.verify(archive);
+        assert!(verified.is_clean() && verified.is_checked() && verified.manifests == 3, "{verified:?}");
+    }
+    store.gc();
+    assert_eq!(store.objects().iter().filter(|path| !is_sealed(path)).count(), plain);
+    fs::remove_dir_all(store.path("store/2025-13")).unwrap();
+    store.gc();
+    assert!(store.objects().iter().all(is_sealed));
+}
+
+#[test]
+fn plain_manifests_of_later_are_refused() {
+    let store = Sealed::after(false, |plain, source| {
+        fs::write(source.join("a"), "before").unwrap();
+        back_up(plain, source, "2025-13").unwrap();
+    });
+    // Somebody who may write to the share puts a plain manifest of their own there.
+    let plain = store.keyless.with_keys(Keys::Plain);
+    store.write("a", "planted");
+    back_up(&plain, &store.path("src"), "2025-14").unwrap();
+    store.restores("2025-13", &[("a", b"before".to_vec())]);
+    let refused = store.restore(&store.reader, "2025-14", &store.path("out")).unwrap_err().to_string();
+    assert!(refused.contains("was not there when the store was sealed"), "{refused}");
+    let verified = store.verify(&store.reader);
+    assert_eq!(verified.damaged_manifests.len(), 1, "{verified:?}");
 }
 
 #[test]

@@ -101,7 +101,7 @@ impl Inventory {
     ) -> Result<Vec<(u32, u32)>, ArchiveError> {
         let mut vouched = Vec::new();
         if let Some(manifest) = archive.open_listed(id)? {
-            archive.check_trusted(&manifest)?;
+            archive.check_reliable(&manifest)?;
             manifest.each_object(|row| {
                 let number = objects.number(&row.id);
                 let number = number.filter(|number| objects.stored_length(*number) == row.stored_length);
@@ -217,7 +217,8 @@ impl Inventory {
         }
         let seals = self.archive.seals();
         let has_tag = |number: &u32| {
-            objects.listing().at(*number).is_some_and(|file| seals.tag(&file.name.id) == Some(file.name.tag))
+            let file = objects.listing().at(*number);
+            file.is_some_and(|file| seals.is_tag(&file.name.id, &file.name.tag) == Some(true))
         };
         let unproven = listed().find(is_vouched);
         let candidate = unproven.or_else(|| listed().find(has_tag)).and_then(|number| objects.id(number));

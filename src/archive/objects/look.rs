@@ -71,7 +71,7 @@ impl Archive {
         let (listing, seals) = (self.last_listing()?, self.seals());
         let files = listing.of_chunk(id.chunk()).filter_map(|at| listing.at(at)).map(|file| file.name);
         let others = files.filter(|name| name.id != *id && name.id.sum().is_some());
-        Ok(others.map(|name| (name.id, seals.tag(&name.id).map(|tag| tag == name.tag))).collect())
+        Ok(others.map(|name| (name.id, seals.is_tag(&name.id, &name.tag))).collect())
     }
 
     fn list_folder(&self, folder: &Key) -> Result<ObjectFolder, ArchiveError> {

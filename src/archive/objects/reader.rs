@@ -269,7 +269,7 @@ impl ObjectReader {
         opened.map_err(|e| Damage::Undecodable(e.to_string()))?;
         self.is_open = true;
         // The name is what commits an encrypted file to its content.
-        if (!self.by_name && !is_sealed) || self.archive.seals().name(&self.plain) == Some(*id.chunk()) {
+        if (!self.by_name && !is_sealed) || self.archive.seals().is_named(&self.plain, id) {
             Ok(())
         } else {
             Err(Damage::Content)

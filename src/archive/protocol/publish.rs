@@ -175,7 +175,7 @@ impl Archive {
         // One that cannot be read is kept.
         let stands = self.open_manifest(id).ok()?;
         let is_same = match (same, &stands.summary().head) {
-            (Some(same), Some(head)) => same == head.same && self.check_trusted(&stands).is_ok(),
+            (Some(same), Some(head)) => same == head.same && self.check_reliable(&stands).is_ok(),
             (None, None) => told(stands.reader().blocks()) == told(blocks),
             _ => false,
         };

@@ -88,7 +88,7 @@ pub fn collect(
         }
         archive.store.sync()?;
     }
-    gc.report.live = live.rows.iter().filter(|(_, reference)| reference.is_there).count() as u64;
+    gc.report.live = live.rows.iter().filter(|(_, reference)| reference.is_referenced).count() as u64;
     // What was retired now has made another day's folder.
     let old = if options.empty_trash { gc.old_days()? } else { old };
     gc.empty(&old, &live, &seen)?;
@@ -113,7 +113,7 @@ struct Live {
 /// Whether manifests reference an object.
 #[derive(Clone, Copy, Default)]
 struct Reference {
-    is_there: bool,
+    is_referenced: bool,
     /// The length of its chunk, 0 where it takes a key to know.
     chunk_length: u32,
 }
@@ -125,19 +125,19 @@ impl Live {
     }
 
     fn needs_chunk(&self, chunk: &ChunkId) -> bool {
-        let is_referenced = |number: u32| self.rows.get(number).is_some_and(|reference| reference.is_there);
-        self.rows.listed_of(chunk).any(is_referenced) || self.rows.other(chunk, |_| true).is_some()
+        let needed = |number: u32| self.rows.get(number).is_some_and(|reference| reference.is_referenced);
+        self.rows.listed_of(chunk).any(needed) || self.rows.other(chunk, |_| true).is_some()
     }
 
     /// The length of its chunk, if a manifest references it.
     fn length(&self, id: &ObjectId) -> Option<u32> {
-        self.rows.of(id).filter(|reference| reference.is_there).map(|reference| reference.chunk_length)
+        self.rows.of(id).filter(|reference| reference.is_referenced).map(|reference| reference.chunk_length)
     }
 
     /// What manifests reference and a look at the objects did not show.
     fn lacks(&self, there: &Listing) -> impl Iterator<Item = (ObjectId, u32)> {
         let lacking = |(id, reference): &(ObjectId, &Reference)| {
-            reference.is_there && there.stored_length(id).is_none()
+            reference.is_referenced && there.stored_length(id).is_none()
         };
         self.rows.iter().filter(lacking).map(|(id, reference)| (id, reference.chunk_length))
     }
@@ -164,7 +164,7 @@ fn add_live(
                     let number = live.rows.add(&row.id);
                     if let Some(reference) = live.rows.get_mut(number) {
                         let chunk_length = row.chunk_length.max(reference.chunk_length);
-                        *reference = Reference { is_there: true, chunk_length };
+                        *reference = Reference { is_referenced: true, chunk_length };
                     }
                 })?;
             }

@@ -49,7 +49,7 @@ fn payload_of(length: u64, before: u64) -> Option<u64> {
     (payload > 0 && payload.div_ceil(PIECE) == pieces).then_some(payload)
 }
 
-/// Encrypts pieces of data for recipients; keeps its working memory between them.
+/// Compresses pieces of data, and encrypts them for recipients; keeps its working memory between them.
 pub(super) struct AgeSealer {
     frames: FrameSealer,
     frame: Vec<u8>,
@@ -153,7 +153,7 @@ impl Write for Counted<'_> {
     }
 }
 
-/// Opens what was sealed for one of some identities; keeps its working memory between pieces of data.
+/// Opens what was sealed for anybody, or for one of some identities; keeps its working memory between pieces of data.
 pub(super) struct AgeOpener {
     frames: FrameOpener,
     payload: Vec<u8>,
@@ -162,6 +162,20 @@ pub(super) struct AgeOpener {
 impl AgeOpener {
     pub(super) fn new(frames: FrameOpener) -> Self {
         Self { frames, payload: Vec::new() }
+    }
+
+    /// Opens what anybody may read: a frame of exactly `length` bytes.
+    ///
+    /// # Errors
+    /// [`FormatError`] naming `part`.
+    pub(super) fn public(
+        &mut self,
+        stored: &[u8],
+        length: u32,
+        part: &'static str,
+        plain: &mut Vec<u8>,
+    ) -> Result<(), FormatError> {
+        self.frames.open_into(stored, length, part, plain)
     }
 
     /// Opens an object's file, which must hold a chunk of exactly `length` bytes, into `plain`.

@@ -115,14 +115,14 @@ impl Seals {
     /// When zstd has no memory or refuses the level; [`io::ErrorKind::PermissionDenied`] in a sealed store without a
     /// writer's keys.
     pub fn sealer(&self) -> io::Result<Sealer> {
-        let frames = FrameSealer::new(self.level)?;
-        match &self.keys {
-            Keys::Plain => Ok(Sealer(Sealing::Plain(frames))),
-            Keys::Writer(keys) => Ok(Sealer(Sealing::Sealed(AgeSealer::new(frames), Arc::clone(keys)))),
+        let keys = match &self.keys {
+            Keys::Plain => None,
+            Keys::Writer(keys) => Some(Arc::clone(keys)),
             Keys::Without | Keys::Reader(_) => {
-                Err(io::Error::new(io::ErrorKind::PermissionDenied, "only a writer's keys can seal"))
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, "that takes a writer's keys"));
             }
-        }
+        };
+        Ok(Sealer { age: AgeSealer::new(FrameSealer::new(self.level)?), keys })
     }
 
     /// What opens them, whatever the level was, as far as there are keys for it.
@@ -130,8 +130,7 @@ impl Seals {
     /// # Errors
     /// When zstd has no memory.
     pub fn opener(&self) -> io::Result<Opener> {
-        let (frames, age) = (FrameOpener::new()?, AgeOpener::new(FrameOpener::new()?));
-        Ok(Opener { frames, age, keys: self.keys.clone() })
+        Ok(Opener { age: AgeOpener::new(FrameOpener::new()?), keys: self.keys.clone() })
     }
 
     fn name_key(&self) -> Option<&NameKey> {
@@ -142,18 +141,23 @@ impl Seals {
         }
     }
 
-    /// What a chunk is called; none in a sealed store whose naming key nobody has given.
-    pub fn name(&self, chunk: &[u8]) -> Option<ChunkId> {
-        match (&self.keys, self.name_key()) {
-            (_, Some(key)) => Some(key.chunk_id(chunk)),
-            (Keys::Plain, None) => Some(ChunkId::of(chunk)),
-            (_, None) => None,
+    /// Whether a chunk is the one that an object is named after. Plain objects, which a store that was sealed later has too, are named
+    /// by the plain hash, and sealed ones by the naming key: without it the answer is no.
+    pub fn is_named(&self, chunk: &[u8], id: &ObjectId) -> bool {
+        match id.sum() {
+            None => ChunkId::of(chunk) == *id.chunk(),
+            Some(_) => self.name_key().is_some_and(|key| key.chunk_id(chunk) == *id.chunk()),
         }
     }
 
     /// The tag in the name of an object's file in a sealed store; none without the naming key, and none for a plain object.
     pub fn tag(&self, id: &ObjectId) -> Option<[u8; 8]> {
         Some(self.name_key()?.tag(id.chunk(), id.sum()?))
+    }
+
+    /// Whether a tag shows that whoever stored an object's file had the naming key; none without it, and for a plain object.
+    pub fn is_tag(&self, id: &ObjectId, tag: &[u8; 8]) -> Option<bool> {
+        Some(self.name_key()?.is_tag(id.chunk(), id.sum()?, tag))
     }
 
     /// What decides where a sealed store's content stream is cut: the gear table, and the key of the second condition.
@@ -172,24 +176,25 @@ impl Seals {
     }
 }
 
-/// Seals pieces of data; keeps its working memory between them.
-pub struct Sealer(Sealing);
-
-enum Sealing {
-    Plain(FrameSealer),
-    Sealed(AgeSealer, Arc<WriterFile>),
+/// Seals pieces of data, and names chunks; keeps its working memory between them.
+pub struct Sealer {
+    age: AgeSealer,
+    /// In a sealed store.
+    keys: Option<Arc<WriterFile>>,
 }
 
 impl Sealer {
+    /// What a chunk is called.
+    pub fn name(&self, chunk: &[u8]) -> ChunkId {
+        self.keys.as_ref().map_or_else(|| ChunkId::of(chunk), |keys| keys.name_key().chunk_id(chunk))
+    }
+
     /// Compresses what anybody may read into `stored`, whose old content is dropped. The frame says its plain length.
     ///
     /// # Errors
     /// When memory runs out.
     pub fn seal_into(&mut self, plain: &[u8], stored: &mut Vec<u8>) -> io::Result<()> {
-        match &mut self.0 {
-            Sealing::Plain(frames) => frames.seal_into(plain, stored),
-            Sealing::Sealed(age, _) => age.public(plain, stored),
-        }
+        self.age.public(plain, stored)
     }
 
     /// Seals a chunk into `stored`, whose old content is dropped, and names the object that this is the file of.
@@ -197,13 +202,13 @@ impl Sealer {
     /// # Errors
     /// When memory or random numbers run out.
     pub fn object(&mut self, name: &ChunkId, chunk: &[u8], stored: &mut Vec<u8>) -> io::Result<ObjectId> {
-        match &mut self.0 {
-            Sealing::Plain(frames) => {
-                frames.seal_into(chunk, stored)?;
+        match &self.keys {
+            None => {
+                self.age.public(chunk, stored)?;
                 Ok(ObjectId::plain(*name))
             }
-            Sealing::Sealed(age, keys) => {
-                age.object(chunk, &[keys.read_recipient().recipient()], stored)?;
+            Some(keys) => {
+                self.age.object(chunk, &[keys.read_recipient().recipient()], stored)?;
                 Ok(ObjectId::sealed(*name, sum_of(stored)))
             }
         }
@@ -220,15 +225,15 @@ impl Sealer {
         plain: &[u8],
         stored: &mut Vec<u8>,
     ) -> io::Result<Seal> {
-        match &mut self.0 {
-            Sealing::Sealed(age, keys) if is_private => {
+        match &self.keys {
+            Some(keys) if is_private => {
                 let compare = keys.compare_key().map(|key| key.recipient());
                 let mut to = vec![keys.read_recipient().recipient()];
                 to.extend(compare.as_ref().map(|compare| compare.recipient()));
-                age.block(items, plain, &to, stored)?;
+                self.age.block(items, plain, &to, stored)?;
                 Ok(Seal::Age)
             }
-            _ => self.seal_into(plain, stored).map(|()| Seal::Zstd),
+            _ => self.age.public(plain, stored).map(|()| Seal::Zstd),
         }
     }
 }
@@ -240,7 +245,6 @@ pub fn sum_of(stored: &[u8]) -> [u8; 16] {
 
 /// Opens sealed pieces of data; keeps its working memory between them.
 pub struct Opener {
-    frames: FrameOpener,
     age: AgeOpener,
     keys: Keys,
 }
@@ -264,7 +268,7 @@ impl Opener {
         part: &'static str,
         plain: &mut Vec<u8>,
     ) -> Result<(), FormatError> {
-        self.frames.open_into(stored, length, part, plain)
+        self.age.public(stored, length, part, plain)
     }
 
     /// Opens an object's file, which must hold a chunk of exactly `length` bytes, into `plain`, whose old content is dropped.
@@ -294,7 +298,7 @@ impl Opener {
     /// Opens a block of a manifest into `plain`, whose old content is dropped, and returns how many items it has: what the
     /// index says, or in a private block of a sealed store, what that says itself.
     ///
-    /// Never writes more bytes than the index, or else `limit`, says, whatever the block says of itself.
+    /// Never writes more bytes than `said`, which of a private block is the most that it may have, whatever the block says of itself.
     ///
     /// # Errors
     /// [`FormatError`] naming `part` when it is damaged; [`FormatError::NoKey`].
@@ -308,7 +312,7 @@ impl Opener {
     ) -> Result<u32, FormatError> {
         let with: Vec<_> = match (seal, &self.keys) {
             (Seal::Zstd, _) => {
-                self.frames.open_into(stored, said.length, part, plain)?;
+                self.age.public(stored, said.length, part, plain)?;
                 return Ok(said.items);
             }
             (Seal::Age, Keys::Reader(keys)) => {

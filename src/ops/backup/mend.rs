@@ -44,7 +44,7 @@ pub(super) fn mend(
         chunk.resize(row.chunk_length as usize, 0);
         // A file that is gone or unreadable now is told of when it is met in its place.
         if assemble(source, slices, &mut chunk).is_ok_and(|whole| whole)
-            && packer.seals.name(&chunk) == Some(*row.id.chunk())
+            && packer.name(&chunk) == *row.id.chunk()
         {
             packer.pack(row.id.chunk(), &chunk)?;
             mended += 1;

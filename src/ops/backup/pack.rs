@@ -4,7 +4,7 @@ use super::cut::Piece;
 use super::options::BackupOptions;
 use super::put::{Packed, Putter, StoredChunk, ToPut};
 use crate::archive::{Claim, Inventory, ObjectReader, SharedTrash};
-use crate::format::{Sealer, Seals};
+use crate::format::Sealer;
 use crate::model::{ChunkId, ObjectId};
 use crate::ops::parallel::{Output, Pool, Queue, Room};
 use crate::ops::{Error, Run};
@@ -19,7 +19,6 @@ enum Found {
 
 /// Sees to it that the store has a chunk.
 pub(super) struct Packer<'a> {
-    pub(super) seals: Seals,
     sealer: Sealer,
     reader: ObjectReader,
     /// Room for a compressed chunk, or for an object that is checked: of one chunk it is only either.
@@ -61,7 +60,7 @@ impl<'a> Packing<'a> {
                 return;
             }
         };
-        let Some(name) = self.packer.seals.name(&chunk.bytes) else { return };
+        let name = self.packer.name(&chunk.bytes);
         // Nobody wants what a run compresses after it was told to stop.
         let sealed = match self.packer.putter.observer.cancelled() {
             true => Err(Error::Cancelled),
@@ -91,12 +90,16 @@ impl<'a> Packer<'a> {
         options: &BackupOptions,
         trash: &SharedTrash,
     ) -> Result<Self, Error> {
-        let seals = run.archive.seals().clone();
-        let sealer = seals.sealer().map_err(Error::system("prepare compression"))?;
+        let sealer = run.archive.seals().sealer().map_err(Error::system("prepare compression"))?;
         let reader = ObjectReader::new(run.archive, Arc::clone(trash));
         let reader = reader.map_err(Error::system("prepare decompression"))?;
         let putter = Putter { inventory, dry_run: options.dry_run, observer: run.observer };
-        Ok(Self { seals, sealer, reader, buffer: Vec::new(), putter })
+        Ok(Self { sealer, reader, buffer: Vec::new(), putter })
+    }
+
+    /// What a chunk is called.
+    pub(super) fn name(&self, chunk: &[u8]) -> ChunkId {
+        self.sealer.name(chunk)
     }
 
     /// Stores a chunk of this name, where the store has it not.

@@ -131,7 +131,7 @@ impl Preparing<'_> {
         let theirs = self.inventory.manifests().iter().rev().filter(|m| m.id.pvc == self.source.pvc);
         for listed in theirs {
             match archive.open_listed(&listed.id) {
-                Ok(Some(manifest)) if archive.check_trusted(&manifest).is_ok() => {
+                Ok(Some(manifest)) if archive.check_reliable(&manifest).is_ok() => {
                     let summary = manifest.summary();
                     return Ok(summary.details.is_none().then(|| summary.clone()));
                 }

@@ -35,8 +35,11 @@ impl Previous {
             inventory.manifests().iter().map(|m| m.id.clone()).filter(|id| id.pvc == *pvc).collect();
         candidates.sort_by_key(|id| (id.week <= week, id.week, !id.partial));
         for id in candidates.into_iter().rev() {
-            let opened = archive.open_before(&id);
-            match opened.and_then(|m| m.map(|m| Self::open(m, inventory, compact)).transpose()) {
+            let opened = archive.open_before(&id).and_then(|opened| {
+                let checked = |m: Manifest| archive.check_reliable(&m).map(|()| m);
+                opened.map(|m| Self::open(checked(m)?, inventory, compact)).transpose()
+            });
+            match opened {
                 Ok(Some(previous)) => return Ok(Some(previous)),
                 // Retired since it was listed.
                 Ok(None) => {}

@@ -21,6 +21,7 @@ pub fn backup(
     options: &BackupOptions,
 ) -> Result<Backup, Error> {
     let Run { archive, observer, .. } = run;
+    archive.check_writer()?;
     check_sources(sources, &options.rules, archive)?;
     let names: Vec<PvcName> = sources.iter().map(|s| s.pvc.clone()).collect();
     let inventory = Inventory::take(archive, |manifest, error| {

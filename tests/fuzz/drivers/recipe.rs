@@ -14,8 +14,8 @@
 use super::record::Fields;
 use std::cell::RefCell;
 #[cfg(test)]
-use weekvault::format::{ManifestReader, Seals};
-use weekvault::format::{Sealer, Section};
+use weekvault::format::ManifestReader;
+use weekvault::format::{Sealer, Seals, Section};
 use weekvault::model::Digest;
 
 pub(super) const ITEMS: u8 = 1;
