@@ -3,10 +3,11 @@
 //! ```text
 //! store.json   objects/<h>/<64 hex>.zst   <YYYY-WW>/<pvc>[.partial].manifest
 //! trash/<YYYY-MM-DD>[.<n>]/<the same paths>, and damaged/objects/<h>/<64 hex>.zst   tmp/   lock
-//! in sealed stores also objects/<h>/<64 hex>.<32 hex>.<16 hex>.age
+//! in sealed stores also objects/<h>/<64 hex>.<32 hex>.<16 hex>.age   keys/read-<epoch>-<n>.age
 //! ```
 
-use crate::model::{ChunkId, ObjectId, PvcName, RunId, Week};
+use crate::format::keys::ReadNumber;
+use crate::model::{ChunkId, Digest, ObjectId, PvcName, RunId, Week};
 use crate::store::Key;
 use jiff::civil::Date;
 use std::fmt;
@@ -16,6 +17,8 @@ use std::path::Path;
 pub(super) const OBJECTS: &str = "objects";
 /// In a day's trash, the folder of the objects that were found damaged.
 pub(super) const DAMAGED: &str = "damaged";
+/// In sealed stores, the folder of the read files.
+pub(super) const KEYS: &str = "keys";
 const OBJECT_ENDING: &str = ".zst";
 const SEALED_ENDING: &str = ".age";
 const MANIFEST_ENDING: &str = ".manifest";
@@ -34,6 +37,22 @@ pub(super) fn tmp() -> Key {
 /// Retired files.
 pub(super) fn trash() -> Key {
     Key::new("trash")
+}
+
+/// The read files of a sealed store.
+pub(super) fn keys() -> Key {
+    Key::new(KEYS)
+}
+
+/// A read file.
+pub(super) fn read_file(number: ReadNumber) -> Key {
+    keys().child(&number.file_name())
+}
+
+/// Where a file that must replace nothing stands until it has its name. `digest` is that of its bytes.
+pub(super) fn unfinished(digest: &Digest) -> Key {
+    let digest = digest.to_string();
+    tmp().child(&format!("{}-0", digest.get(..RUN_DIGITS).unwrap_or_default()))
 }
 
 /// The folders that hold objects, below `base`: one for each first hex digit.
@@ -137,7 +156,7 @@ pub(super) fn is_nearly_manifest(name: &str) -> bool {
 pub fn is_own(path: &Path) -> bool {
     let mut names = path.iter().map(|name| name.to_str().unwrap_or_default());
     match (names.next(), names.next(), names.next()) {
-        (Some(name), None, _) => matches!(name, "store.json" | OBJECTS | "trash" | "tmp" | "lock"),
+        (Some(name), None, _) => matches!(name, "store.json" | OBJECTS | KEYS | "trash" | "tmp" | "lock"),
         (Some(week), Some(name), None) => week.parse::<Week>().is_ok() && parse_manifest(name).is_some(),
         _ => false,
     }
@@ -200,6 +219,10 @@ mod tests {
         assert_eq!(object_folders(&Key::root()).count(), 16);
         let unsummed = format!("{plain}.{}.{}.age", "0".repeat(32), "0".repeat(16));
         assert_eq!(parse_object(&unsummed), None, "another name of a plain object");
+        let number = ReadNumber { epoch: 2, n: 1 };
+        assert_eq!(read_file(number).as_str(), "keys/read-2-1.age");
+        assert!(is_own(Path::new("keys")) && !is_own(Path::new("keys/read-2-1.age")));
+        assert!(is_unfinished(unfinished(&Digest::of(b"x")).name()));
         let pvc: PvcName = "a.manifest".parse().unwrap();
         for partial in [false, true] {
             assert_eq!(parse_manifest(&manifest_name(&pvc, partial)), Some((pvc.clone(), partial)));

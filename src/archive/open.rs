@@ -46,6 +46,13 @@ pub struct NewStore {
     pub id: String,
 }
 
+impl NewStore {
+    fn config(&self) -> StoreConfig {
+        let Self { chunks, created, created_by, id } = self.clone();
+        StoreConfig { id, chunks, created: created.rfc3339(), created_by, sealed: false }
+    }
+}
+
 impl Archive {
     /// Opens the store.
     ///
@@ -55,7 +62,7 @@ impl Archive {
         match store.get(&layout::store_json(), MAX_STORE_JSON) {
             Ok(bytes) => Self::decoded(store, &bytes),
             Err(e) if e.is_not_found() => {
-                let archive = Self::undescribed(store);
+                let archive = Self::undescribed(store, false);
                 let is_lost = !archive.manifests()?.is_empty();
                 let path = archive.location();
                 Err(if is_lost { ArchiveError::Undescribed(path) } else { ArchiveError::NoStore(path) })
@@ -81,7 +88,8 @@ impl Archive {
             Err(ArchiveError::Store(error)) if error.is_no_file() => error.into(),
             opened => return opened,
         };
-        let archive = Self::undescribed(store);
+        let sealed = Self::has_read_files(store.as_ref())?;
+        let archive = Self::undescribed(store, sealed);
         if archive.manifests()?.is_empty() {
             return Err(error);
         }
@@ -89,9 +97,9 @@ impl Archive {
         Ok(archive)
     }
 
-    fn undescribed(store: Arc<dyn Store>) -> Self {
+    fn undescribed(store: Arc<dyn Store>, sealed: bool) -> Self {
         let (id, created, created_by) = (String::new(), String::new(), String::new());
-        Self::new(store, StoreConfig { id, chunks: ChunkSizes::default(), created, created_by })
+        Self::new(store, StoreConfig { id, chunks: ChunkSizes::default(), created, created_by, sealed })
     }
 
     /// Opens the store, or makes one in an empty or missing folder.
@@ -104,19 +112,38 @@ impl Archive {
             opened => return opened,
         }
         Self::check_place(store.as_ref())?;
-        let created = new.created.rfc3339();
-        let config = StoreConfig {
-            id: new.id.clone(),
-            chunks: new.chunks,
-            created,
-            created_by: new.created_by.clone(),
-        };
-        let path = format!("{}/{}", store.location(), layout::store_json());
-        let bytes = encode_store(&config).map_err(|source| ArchiveError::Format { path, source })?;
-        store.put(&layout::store_json(), &bytes)?;
-        store.sync()?;
+        Self::new(store, new.config()).describe()
+    }
+
+    /// A store that is to be made and sealed, and has nothing so far: [`Archive::seal`] makes it one.
+    ///
+    /// # Errors
+    /// As [`Archive::check_place`].
+    pub fn to_be_sealed(store: Arc<dyn Store>, new: &NewStore) -> Result<Self, ArchiveError> {
+        Self::check_place(store.as_ref())?;
+        Ok(Self::new(store, new.config()))
+    }
+
+    /// Writes `store.json`, and opens the store that this makes.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Store`].
+    fn describe(&self) -> Result<Self, ArchiveError> {
+        let path = self.full_path(&layout::store_json());
+        let bytes = encode_store(&self.config).map_err(|source| ArchiveError::Format { path, source })?;
+        self.store.put(&layout::store_json(), &bytes)?;
+        self.store.sync()?;
         // Of two runs that make the store at once the later one's file stands; both read that.
-        Self::open(store)
+        Self::open(Arc::clone(&self.store))
+    }
+
+    /// Makes it a sealed store, as which it is opened. Its keys must be durable by now: without them nobody could read what comes.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Store`]; the store then is what it was, or is sealed.
+    pub fn seal(&self) -> Result<Self, ArchiveError> {
+        let config = StoreConfig { sealed: true, ..StoreConfig::clone(&self.config) };
+        Self::new(Arc::clone(&self.store), config).describe()
     }
 
     /// Whether a store may be made where none is: the place must have nothing in it but what may stand beside a store.
@@ -142,6 +169,7 @@ impl Archive {
             Some(item) => Some(item.name.clone()),
             None => first(Key::new(layout::OBJECTS), |_| false)?
                 .or(first(layout::trash(), |_| false)?)
+                .or(first(layout::keys(), |_| false)?)
                 .or(first(layout::tmp(), layout::is_unfinished)?),
         };
         if let Some(name) = foreign {
@@ -157,7 +185,8 @@ impl Archive {
     }
 
     fn new(store: Arc<dyn Store>, config: StoreConfig) -> Self {
-        Self::new_with(store, Arc::new(config), Seals::default())
+        let seals = if config.sealed { Seals::with_keys(Keys::Without) } else { Seals::default() };
+        Self::new_with(store, Arc::new(config), seals)
     }
 
     fn new_with(store: Arc<dyn Store>, config: Arc<StoreConfig>, seals: Seals) -> Self {

@@ -10,8 +10,8 @@ use crate::store::{Item, ItemKind, Key};
 
 /// Whether something stands at a place of the store's own that is not of the kind which that place has.
 fn is_strange(item: &Item) -> bool {
-    let is_directory_name =
-        matches!(item.name.as_str(), layout::OBJECTS | "trash" | "tmp") || item.name.parse::<Week>().is_ok();
+    let is_directory_name = matches!(item.name.as_str(), layout::OBJECTS | layout::KEYS | "trash" | "tmp")
+        || item.name.parse::<Week>().is_ok();
     match item.kind {
         ItemKind::Other => true,
         ItemKind::File { .. } => is_directory_name,
@@ -38,7 +38,7 @@ impl Archive {
                 found.extend(other(&week, &self.list(&week)?));
             }
         }
-        for folder in [layout::trash(), layout::tmp(), Key::new(layout::OBJECTS)] {
+        for folder in [layout::trash(), layout::tmp(), layout::keys(), Key::new(layout::OBJECTS)] {
             found.extend(other(&folder, &self.list(&folder)?));
         }
         found.extend(listing.strange().cloned());

@@ -1,11 +1,12 @@
 //! `store.json`: what kind of store this is.
 
 use super::{ChunkSizes, FormatError};
-use crate::model::Excerpt;
+use crate::model::{Excerpt, StoreId};
 use serde::{Deserialize, Serialize};
 
-/// The newest store format that this program reads and writes.
-const VERSION: u32 = 1;
+/// The format of plain stores, and that of sealed ones, the newest that this program reads and writes.
+const PLAIN: u32 = 1;
+const SEALED: u32 = 2;
 const PART: &str = "store.json";
 
 /// What `store.json` says.
@@ -19,6 +20,15 @@ pub struct StoreConfig {
     pub created: String,
     /// `weekvault` and the version that made the store.
     pub created_by: String,
+    /// Whether what is stored is encrypted. To whom, the read files say.
+    pub sealed: bool,
+}
+
+impl StoreConfig {
+    /// The version, and what the members `hash` and `seal` say in it.
+    fn scheme(&self) -> (u32, &'static str, &'static str) {
+        if self.sealed { (SEALED, "blake3-keyed", "age") } else { (PLAIN, "blake3", "zstd") }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -53,9 +63,10 @@ struct Probe {
 /// # Errors
 /// None that a well-formed configuration can meet.
 pub fn encode_store(config: &StoreConfig) -> Result<Vec<u8>, FormatError> {
+    let (version, hash, seal) = config.scheme();
     let record = StoreRecord {
         format: "weekvault".into(),
-        version: VERSION,
+        version,
         id: config.id.clone(),
         chunking: ChunkingRecord {
             method: "fastcdc-v2020".into(),
@@ -63,8 +74,8 @@ pub fn encode_store(config: &StoreConfig) -> Result<Vec<u8>, FormatError> {
             avg: config.chunks.avg,
             max: config.chunks.max,
         },
-        hash: "blake3".into(),
-        seal: "zstd".into(),
+        hash: hash.into(),
+        seal: seal.into(),
         created: config.created.clone(),
         created_by: config.created_by.clone(),
     };
@@ -84,48 +95,81 @@ pub fn decode_store(bytes: &[u8]) -> Result<StoreConfig, FormatError> {
     if probe.format != "weekvault" {
         return Err(FormatError::Magic(PART));
     }
-    if probe.version != VERSION {
-        return Err(FormatError::Version { part: PART, found: probe.version, known: VERSION });
+    if !(PLAIN..=SEALED).contains(&probe.version) {
+        return Err(FormatError::Version { part: PART, found: probe.version, known: SEALED });
     }
     let record: StoreRecord = serde_json::from_slice(bytes).map_err(|e| FormatError::json(PART, &e))?;
+    let chunks = ChunkSizes { min: record.chunking.min, avg: record.chunking.avg, max: record.chunking.max };
+    let (id, created, created_by) = (record.id, record.created, record.created_by);
+    let config = StoreConfig { id, chunks, created, created_by, sealed: probe.version == SEALED };
+    let (_, hash, seal) = config.scheme();
     for (what, found, known) in [
         ("chunking method", &record.chunking.method, "fastcdc-v2020"),
-        ("hash", &record.hash, "blake3"),
-        ("seal", &record.seal, "zstd"),
+        ("hash", &record.hash, hash),
+        ("seal", &record.seal, seal),
     ] {
         if found != known {
             let found = Excerpt(found.as_bytes());
             return Err(invalid(format!("the {what} is \"{found}\", this weekvault knows {known:?} only")));
         }
     }
-    let chunks = ChunkSizes { min: record.chunking.min, avg: record.chunking.avg, max: record.chunking.max };
     if !chunks.is_valid() {
         return Err(invalid(format!("chunk sizes {} / {} / {}", chunks.min, chunks.avg, chunks.max)));
     }
-    Ok(StoreConfig { id: record.id, chunks, created: record.created, created_by: record.created_by })
+    if config.sealed && config.id.parse::<StoreId>().is_err() {
+        return Err(invalid("the id of a sealed store has 32 hexadecimal digits".into()));
+    }
+    Ok(config)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn round_trip_and_refusals() {
-        let config = StoreConfig {
+    fn config(sealed: bool) -> StoreConfig {
+        StoreConfig {
             id: "00112233445566778899aabbccddeeff".into(),
             chunks: ChunkSizes::default(),
             created: "2025-04-08T03:10:00Z".into(),
             created_by: "weekvault 0.1.0".into(),
-        };
-        let text = String::from_utf8(encode_store(&config).unwrap()).unwrap();
-        assert_eq!(decode_store(text.as_bytes()).unwrap(), config);
-        let newer = text.replace("\"version\": 1", "\"version\": 2, \"more\": []");
-        assert!(matches!(decode_store(newer.as_bytes()), Err(FormatError::Version { found: 2, .. })));
-        for (from, to) in
-            [("fastcdc-v2020", "rabin"), ("4194304", "4194305"), ("\"min\": 262144", "\"min\": 2")]
-        {
-            assert!(decode_store(text.replace(from, to).as_bytes()).is_err(), "{to}");
+            sealed,
+        }
+    }
+
+    fn text(sealed: bool) -> String {
+        String::from_utf8(encode_store(&config(sealed)).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn round_trip_and_refusals() {
+        for sealed in [false, true] {
+            let text = text(sealed);
+            assert_eq!(decode_store(text.as_bytes()).unwrap(), config(sealed));
+            let newer = text.replace(
+                if sealed { "\"version\": 2" } else { "\"version\": 1" },
+                "\"version\": 3, \"more\": []",
+            );
+            assert!(matches!(decode_store(newer.as_bytes()), Err(FormatError::Version { found: 3, .. })));
+            for (from, to) in
+                [("fastcdc-v2020", "rabin"), ("4194304", "4194305"), ("\"min\": 262144", "\"min\": 2")]
+            {
+                assert!(decode_store(text.replace(from, to).as_bytes()).is_err(), "{to}");
+            }
         }
         assert!(decode_store(b"{}").is_err() && decode_store(b"").is_err());
+    }
+
+    #[test]
+    fn a_version_has_its_scheme_and_no_other() {
+        let (plain, sealed) = (text(false), text(true));
+        assert!(sealed.contains("\"hash\": \"blake3-keyed\"") && sealed.contains("\"seal\": \"age\""));
+        let relabelled = plain.replace("\"version\": 1", "\"version\": 2");
+        assert!(decode_store(relabelled.as_bytes()).unwrap_err().to_string().contains("the hash is"));
+        let relabelled = sealed.replace("\"version\": 2", "\"version\": 1");
+        assert!(decode_store(relabelled.as_bytes()).unwrap_err().to_string().contains("the hash is"));
+        let half = sealed.replace("\"seal\": \"age\"", "\"seal\": \"zstd\"");
+        assert!(decode_store(half.as_bytes()).unwrap_err().to_string().contains("the seal is"));
+        assert!(decode_store(sealed.replace("ccddeeff", "ccddeefg").as_bytes()).is_err());
+        assert!(decode_store(plain.replace("ccddeeff", "ccddeefg").as_bytes()).is_ok());
     }
 }

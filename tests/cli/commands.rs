@@ -181,7 +181,7 @@ fn wrong_usage_is_told_before_anything_is_written() {
 fn a_store_of_a_newer_format_is_left_alone() {
     let place = filled();
     let config = fs::read_to_string(place.path("store/store.json")).unwrap();
-    place.write("store/store.json", config.replace("\"version\": 1", "\"version\": 2"));
+    place.write("store/store.json", config.replace("\"version\": 1", "\"version\": 3"));
     let before = snapshot(&place.store());
     let others = ["gc", "retain --keep 1", "backup --source html={}/html", "verify"];
     for line in READERS.iter().chain(&others) {

@@ -976,6 +976,7 @@ fn store_json_is_as_documented() {
         chunks: ChunkSizes::default(),
         created: "2025-04-08T03:10:00Z".into(),
         created_by: "weekvault 0.1.0".into(),
+        sealed: false,
     };
     let documented = bytes("store.json");
     assert_eq!(decode_store(&documented).unwrap(), config);

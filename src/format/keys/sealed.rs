@@ -24,6 +24,9 @@ const fn stored_bound(plain: usize) -> usize {
 pub struct SealedReadFile(Vec<u8>);
 
 impl SealedReadFile {
+    /// The most bytes that one takes in binary.
+    pub const MAX_LENGTH: u64 = stored_bound(MAX_PLAIN) as u64;
+
     /// Takes an age file that may be a read file, in binary or as text (armored): one from a store, from a writer's file, or one
     /// that an operator's own age made.
     ///

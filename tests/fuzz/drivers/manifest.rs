@@ -264,6 +264,7 @@ pub(super) fn store_with(key: &str, file: &[u8]) -> Archive {
         chunks: ChunkSizes::default(),
         created: "2025-04-08T03:10:00Z".into(),
         created_by: "weekvault".into(),
+        sealed: false,
     };
     store.put(&Key::new("store.json"), &encode_store(&config).unwrap()).unwrap();
     store.put(&Key::new(key), file).unwrap();
