@@ -4,7 +4,7 @@ use super::context::Context;
 use super::failure::{DONE, FAILED, Failure, USAGE};
 use super::options::{DAMAGED, Global, PARTIAL, UNCHECKED, help_end};
 use super::{
-    backup, cat, completions, forget, gc, import, init, list, ls, man, materialize, restore, retain,
+    backup, cat, completions, forget, gc, import, init, key, list, ls, man, materialize, restore, retain,
     undelete, verify,
 };
 use clap::builder::BoolishValueParser;
@@ -37,7 +37,7 @@ pub(super) struct Cli {
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Command {
-    /// Make a store
+    /// Make a store, or seal a plain one
     Init(init::InitArgs),
     /// Back up folders into this week's manifests
     Backup(backup::BackupArgs),
@@ -63,6 +63,8 @@ pub(super) enum Command {
     Ls(ls::LsArgs),
     /// Write one file to stdout
     Cat(cat::CatArgs),
+    /// Say who can open a sealed store, and who writes to it
+    Key(key::KeyArgs),
     /// Print completions for a shell
     Completions(completions::CompletionsArgs),
     /// Write man pages into a folder
@@ -85,6 +87,7 @@ pub(super) fn run(context: &Context, command: &Command) -> Result<u8, Failure> {
         Command::List(args) => list::run(context, args),
         Command::Ls(args) => ls::run(context, args),
         Command::Cat(args) => cat::run(context, args),
+        Command::Key(args) => key::run(context, args),
         Command::Completions(args) => completions::run(context, args, definition()),
         Command::Man(args) => man::run(context, args, definition()),
     }

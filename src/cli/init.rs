@@ -1,8 +1,10 @@
-//! `init`: makes a store.
+//! `init`: makes a store, or seals a plain one.
 
 use super::context::Context;
 use super::failure::{DONE, Failure};
+use super::keys::RecipientArgs;
 use super::options::help_end;
+use super::seal::{SealArgs, seal};
 use crate::format::ChunkSizes;
 use crate::model::Shown;
 use clap::Args;
@@ -13,15 +15,21 @@ Examples:
   weekvault --store /backup init
   weekvault --store /mnt/nas/vault init --json
   weekvault --store /mnt/nas/images init --chunk-size 4M
+  weekvault --store /backup init --recipients-file operators.txt --writer-key writer.key
 ";
 
 #[derive(Args, Debug)]
-#[command(after_help = help_end(EXAMPLES, "failed, or there is a store already", &[]))]
+#[command(after_help = help_end(EXAMPLES, "failed, or there is such a store already", &[]))]
 pub(super) struct InitArgs {
     /// What chunks come to on average: bytes, or with K or M (KiB, MiB). Larger ones make fewer objects, for stores of several
-    /// terabytes; smaller ones share more of what changes a little. It cannot be changed later.
-    #[arg(long, env = "WEEKVAULT_CHUNK_SIZE", value_name = "SIZE", default_value = "1M", value_parser = parse_chunks)]
-    chunk_size: ChunkSizes,
+    /// terabytes; smaller ones share more of what changes a little. It cannot be changed later [default: 1M]
+    #[arg(long, env = "WEEKVAULT_CHUNK_SIZE", value_name = "SIZE", value_parser = parse_chunks)]
+    chunk_size: Option<ChunkSizes>,
+    #[command(flatten)]
+    recipients: RecipientArgs,
+    /// Make a writer that can read nothing at all, also not the names of its own files: it compares with nothing
+    #[arg(long, env = "WEEKVAULT_BLIND")]
+    blind: bool,
 }
 
 /// Reads an average chunk size.
@@ -43,18 +51,31 @@ const MIN_CHUNK: u32 = 64 << 10;
 const MAX_CHUNK: u32 = 4 << 20;
 
 pub(super) fn run(context: &Context, args: &InitArgs) -> Result<u8, Failure> {
-    if context.global.store_id.is_some() {
+    let InitArgs { chunk_size, recipients, blind } = args;
+    if !recipients.is_empty() {
+        return seal(context, &SealArgs { recipients, chunks: *chunk_size, blind: *blind });
+    }
+    let global = &context.global;
+    if *blind || recipients.may_be_single() || !global.writer_key.is_empty() || !global.identity.is_empty() {
+        return Err(Failure::Usage(
+            "without --recipient a plain store is made, which has no keys: say who shall be able to open the store, or leave the \
+             options for keys away"
+                .into(),
+        ));
+    }
+    if global.store_id.is_some() {
         return Err(Failure::Usage(
             "--store-id is the id of a store that is there; a new one gets its own".into(),
         ));
     }
-    let opened = context.create_anew(args.chunk_size)?;
-    let (path, config) = (&context.global.store, opened.archive.config());
+    let opened = context.create_anew(chunk_size.unwrap_or_default())?;
+    let (path, config) = (&global.store, opened.archive.config());
     let document = json!({
         "store": path.to_string_lossy(),
         "id": config.id,
         "created": config.created,
         "chunk_size": config.chunks.avg,
+        "sealed": false,
     });
     context
         .print(&document, &format!("a new store at {}, with the id {}\n", Shown::path(path), config.id))?;

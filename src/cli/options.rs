@@ -35,6 +35,15 @@ pub(super) struct Global {
     /// Keep no such cache
     #[arg(long, global = true, env = "WEEKVAULT_NO_CACHE")]
     pub(super) no_cache: bool,
+    /// What opens a sealed store: an age identity file of an operator; - for stdin; may be repeated
+    #[arg(long, global = true, env = "WEEKVAULT_IDENTITY", value_name = "FILE")]
+    pub(super) identity: Vec<PathBuf>,
+    /// The newest read recipient that a sealed store must have, as the kit says it
+    #[arg(long, global = true, env = "WEEKVAULT_EXPECT", value_name = "RECIPIENT")]
+    pub(super) expect: Option<String>,
+    /// What writes to a sealed store: a writer's file; where some are renewed, may be repeated
+    #[arg(long, global = true, env = "WEEKVAULT_WRITER_KEY", value_name = "FILE")]
+    pub(super) writer_key: Vec<PathBuf>,
 }
 
 // Doc comments on the values would make clap print all help in two lengths.

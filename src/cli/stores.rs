@@ -107,6 +107,12 @@ impl Context {
                 "no store at {path}, so none with the id {id}; is its share mounted?"
             )));
         }
+        if !self.global.writer_key.is_empty() {
+            return Err(Failure::Refused(format!(
+                "no store at {path}, and a writer's file is for a sealed one, which only `weekvault init --recipient` makes; is its \
+                 share mounted?"
+            )));
+        }
         if if_missing == IfMissing::Fail {
             return Err(Failure::Refused(format!(
                 "no store at {path}: there is no store.json, and --existing makes none; is its share mounted? \
@@ -128,12 +134,7 @@ impl Context {
         chunks: ChunkSizes,
         pretend: bool,
     ) -> Result<Opened, Failure> {
-        let new = NewStore {
-            chunks,
-            created: clock::now(),
-            created_by: TOOL.to_owned(),
-            id: format!("{:016x}{:016x}", random()?, random()?),
-        };
+        let new = new_store(chunks)?;
         let is_there = check_root(&self.global.store)?;
         if pretend {
             if is_there {
@@ -144,11 +145,21 @@ impl Context {
             self.progress.note(&format!("there is no store at {path}: without --dry-run one would be made"));
             return Ok(Opened { archive, is_new: false });
         }
-        let before = self.places().and_then(|places| places.get(&self.global.store));
         if !is_there {
             make_root(&self.global.store)?;
         }
+        let before = self.known_here();
         let archive = Archive::open_or_create(store, &new)?;
+        Ok(self.made(archive, &new, before))
+    }
+
+    /// The store that this machine's cache knows at the place.
+    fn known_here(&self) -> Option<String> {
+        self.places().and_then(|places| places.get(&self.global.store))
+    }
+
+    /// Remembers a store that was made, and warns where another one was.
+    fn made(&self, archive: Archive, new: &NewStore, before: Option<String>) -> Opened {
         // Of two runs that make it at once one is the first.
         let is_new = archive.config().id == new.id;
         if let Some(before) = before.filter(|id| is_new && *id != new.id) {
@@ -159,7 +170,38 @@ impl Context {
             ));
         }
         self.remember(&archive);
-        Ok(Opened { archive, is_new })
+        Opened { archive, is_new }
+    }
+
+    /// The store, if there is one; nothing is made.
+    pub(super) fn look(&self) -> Result<Option<Archive>, Failure> {
+        match Archive::open(self.store()?) {
+            Err(ArchiveError::NoStore(_)) => Ok(None),
+            opened => self.expected(opened?).map(Some),
+        }
+    }
+
+    /// What a store would be that is made here, where none is; nothing is made.
+    pub(super) fn place_for(&self, chunks: ChunkSizes) -> Result<NewStore, Failure> {
+        if check_root(&self.global.store)? {
+            Archive::check_place(self.store()?.as_ref())?;
+        }
+        new_store(chunks)
+    }
+
+    /// Makes a sealed store: `keys` puts its keys into the store that is to be.
+    pub(super) fn create_sealed(
+        &self,
+        new: &NewStore,
+        keys: impl FnOnce(&Archive) -> Result<(), Failure>,
+    ) -> Result<Opened, Failure> {
+        if !check_root(&self.global.store)? {
+            make_root(&self.global.store)?;
+        }
+        let before = self.known_here();
+        let archive = Archive::to_be_sealed(self.store()?, new)?;
+        keys(&archive)?;
+        Ok(self.made(archive.seal()?, new, before))
     }
 
     /// For `init`: a store where none is.
@@ -278,6 +320,11 @@ fn make_root(path: &Path) -> Result<(), Failure> {
             Ok(())
         }
     }
+}
+
+fn new_store(chunks: ChunkSizes) -> Result<NewStore, Failure> {
+    let id = format!("{:016x}{:016x}", random()?, random()?);
+    Ok(NewStore { chunks, created: clock::now(), created_by: TOOL.to_owned(), id })
 }
 
 /// A random number from the operating system.

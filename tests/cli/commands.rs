@@ -309,15 +309,17 @@ fn restore_as_the_manual_says_it() {
     assert_eq!(fs::read(&source).unwrap(), before);
 }
 
-/// Visits every command, with its name.
+/// Visits every command, with its name: `key list`.
 fn each_command(visit: &mut dyn FnMut(&str, &clap::Command)) {
+    fn below(above: &str, command: &clap::Command, visit: &mut dyn FnMut(&str, &clap::Command)) {
+        visit(above, command);
+        for command in command.get_subcommands().filter(|c| c.get_name() != "help") {
+            below(format!("{above} {}", command.get_name()).trim_start(), command, visit);
+        }
+    }
     let mut all = weekvault::cli::command();
     all.build();
-    visit("", &all);
-    for command in all.get_subcommands().filter(|c| c.get_name() != "help") {
-        assert_eq!(command.get_subcommands().count(), 0, "{}", command.get_name());
-        visit(command.get_name(), command);
-    }
+    below("", &all, visit);
 }
 
 /// The long options of a command that mean something to it, without those that every command has.
@@ -761,6 +763,7 @@ fn colours_are_where_they_are_wanted() {
 /// Cuts a line as a shell would: single quotes, and what follows a `>` or a comment in brackets left out.
 fn shell_words(line: &str) -> Vec<String> {
     let line = line.split(" > ").next().unwrap();
+    let line = line.split(" | ").find(|part| part.contains("weekvault")).unwrap_or(line);
     let line = line.split(" (").next().unwrap();
     let (mut words, mut word, mut quoted, mut any) = (Vec::new(), String::new(), false, false);
     for c in line.chars() {
@@ -819,7 +822,15 @@ fn help_ends_with_examples_that_work_and_the_exit_codes() {
             }
             let matches = weekvault::cli::command().try_get_matches_from(&words);
             let matches = matches.unwrap_or_else(|e| panic!("{example}: {e}"));
-            assert!(name.is_empty() || matches.subcommand_name() == Some(name), "{example}");
+            let (mut at, mut named) = (Some(&matches), Vec::new());
+            while let Some((name, matches)) = at.and_then(clap::ArgMatches::subcommand) {
+                named.push(name);
+                at = Some(matches);
+            }
+            assert!(
+                format!("{} ", named.join(" ")).starts_with(format!("{name} ").trim_start()),
+                "{example}"
+            );
             count += 1;
         }
         assert!(count > 0, "{name} has no example");
@@ -1305,7 +1316,11 @@ fn completions_and_man_pages() {
     place.say("man {}/new/man1").expect(0);
     let mut pages = 0;
     each_command(&mut |name, command| {
-        let page = if name.is_empty() { "weekvault.1".to_owned() } else { format!("weekvault-{name}.1") };
+        let page = if name.is_empty() {
+            "weekvault.1".to_owned()
+        } else {
+            format!("weekvault-{}.1", name.replace(' ', "-"))
+        };
         let text = fs::read_to_string(place.path("new/man1").join(&page)).unwrap();
         let plain = text.replace('\\', "");
         assert!(text.contains(".TH ") && plain.contains("Exit codes:"), "{page}");
@@ -1328,7 +1343,8 @@ fn the_reference_has_every_option_and_no_other() {
     let (mut section, mut everywhere) = (String::new(), BTreeSet::new());
     for line in text.lines() {
         if let Some(title) = line.strip_prefix("## ") {
-            section = title.trim_matches('`').split([' ', '`']).next().unwrap().to_owned();
+            let named = title.strip_prefix('`').and_then(|title| title.split('`').next());
+            section = named.or_else(|| title.split(' ').next()).unwrap().to_owned();
             assert!(sections.insert(section.clone(), BTreeSet::new()).is_none(), "{section} twice");
         }
         let first = line.strip_prefix("| ").and_then(|l| l.split(" | ").next()).unwrap_or_default();

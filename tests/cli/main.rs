@@ -7,6 +7,7 @@ mod common;
 mod edge;
 mod empty_root;
 mod init;
+mod keys;
 mod left_out;
 mod limits;
 mod metrics;
