@@ -7,14 +7,15 @@ use super::context::Context;
 use super::failure::{DONE, Failure};
 use super::human::count;
 use super::keys::{Given, RecipientArgs, check_new, create, refused};
-use super::stores::Opened;
+use super::stores::{Looked, Opened};
 use crate::archive::{Archive, Origins, StoreLock, lock};
-use crate::format::keys::{KeyError, NewStore, OperatorRecipient};
+use crate::format::keys::{KeyError, NewStore, OperatorRecipient, ReadFile};
 use crate::format::{ChunkSizes, FormatError, StoreConfig};
 use crate::model::{Shown, StoreId};
-use crate::store::LockMode;
+use crate::store::{LockMode, Store};
 use serde_json::json;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What the command line says about a store that is to be sealed.
 pub(super) struct SealArgs<'a> {
@@ -43,10 +44,12 @@ struct Sealed {
 
 /// Makes a sealed store where none is, and seals a plain one.
 pub(super) fn seal(context: &Context, args: &SealArgs<'_>) -> Result<u8, Failure> {
-    let plan = plan(context, args)?;
-    let sealed = match context.look()? {
-        Some(archive) => seal_plain(context, &plan, archive)?,
-        None => seal_new(context, &plan)?,
+    let mut plan = plan(context, args)?;
+    let looked = context.look()?;
+    plan.given = identities(context)?;
+    let sealed = match looked {
+        Looked::Store(archive) => seal_plain(context, &plan, archive)?,
+        Looked::Nothing(store) => seal_new(context, &plan, store)?,
     };
     print(context, &plan, &sealed)?;
     Ok(DONE)
@@ -60,13 +63,19 @@ fn plan(context: &Context, args: &SealArgs<'_>) -> Result<Plan, Failure> {
         ));
     };
     check_new(writer, &context.global.store)?;
+    let given = Given::default();
+    Ok(Plan { recipients, given, writer: writer.clone(), chunks: args.chunks, blind: args.blind })
+}
+
+/// What is to open the new store.
+fn identities(context: &Context) -> Result<Given, Failure> {
     let given = context.identities()?;
     if let Some((place, _)) = given.opened.first() {
         return Err(Failure::Usage(format!(
             "{place} is the read file of a store: to prove that a new one can be opened, give identities of its recipients"
         )));
     }
-    Ok(Plan { recipients, given, writer: writer.clone(), chunks: args.chunks, blind: args.blind })
+    Ok(given)
 }
 
 /// Makes the keys, and proves that every identity that was given opens them. Nothing is written.
@@ -89,7 +98,7 @@ fn make_keys(
         _ => refused("the store's keys")(error),
     })?;
     for (place, identities) in &plan.given.operators {
-        let alone = crate::format::keys::ReadFile::open(&keys.sealed, identities);
+        let alone = ReadFile::open(&keys.sealed, identities);
         alone.map_err(|error| match error {
             KeyError::NotForUs(_) => Failure::Refused(format!(
                 "{place} would not open the store: it belongs to none of the recipients; nothing was done"
@@ -109,15 +118,15 @@ fn put_keys(archive: &Archive, keys: &NewStore, writer: &Path) -> Result<(), Fai
     create(writer, &keys.writer)
 }
 
-fn seal_new(context: &Context, plan: &Plan) -> Result<Sealed, Failure> {
+fn seal_new(context: &Context, plan: &Plan, store: Arc<dyn Store>) -> Result<Sealed, Failure> {
     if context.global.store_id.is_some() {
         return Err(Failure::Usage(
             "--store-id is the id of a store that is there; a new one gets its own".into(),
         ));
     }
-    let new = context.place_for(plan.chunks.unwrap_or_default())?;
+    let new = context.to_be_made(store.as_ref(), plan.chunks.unwrap_or_default())?;
     let (keys, proved) = make_keys(plan, &new.id, new.chunks, &Origins::default())?;
-    let opened = context.create_sealed(&new, |archive| put_keys(archive, &keys, &plan.writer))?;
+    let opened = context.create_sealed(store, &new, |archive| put_keys(archive, &keys, &plan.writer))?;
     Ok(Sealed { opened, keys, proved })
 }
 

@@ -44,6 +44,13 @@ pub(super) struct Opened {
     pub(super) is_new: bool,
 }
 
+/// What is found where a store may be.
+pub(super) enum Looked {
+    Store(Archive),
+    /// No store, and where one can be made.
+    Nothing(Arc<dyn Store>),
+}
+
 impl Opened {
     /// For JSON: the id of a store that the command has made.
     pub(super) fn created_id(&self) -> Option<&str> {
@@ -173,18 +180,19 @@ impl Context {
         Opened { archive, is_new }
     }
 
-    /// The store, if there is one; nothing is made.
-    pub(super) fn look(&self) -> Result<Option<Archive>, Failure> {
-        match Archive::open(self.store()?) {
-            Err(ArchiveError::NoStore(_)) => Ok(None),
-            opened => self.expected(opened?).map(Some),
+    /// What is at the place; nothing is made.
+    pub(super) fn look(&self) -> Result<Looked, Failure> {
+        let store = self.store()?;
+        match Archive::open(Arc::clone(&store)) {
+            Err(ArchiveError::NoStore(_)) => Ok(Looked::Nothing(store)),
+            opened => Ok(Looked::Store(self.expected(opened?)?)),
         }
     }
 
-    /// What a store would be that is made here, where none is; nothing is made.
-    pub(super) fn place_for(&self, chunks: ChunkSizes) -> Result<NewStore, Failure> {
+    /// What a store would be that is made where none is; nothing is made.
+    pub(super) fn to_be_made(&self, store: &dyn Store, chunks: ChunkSizes) -> Result<NewStore, Failure> {
         if check_root(&self.global.store)? {
-            Archive::check_place(self.store()?.as_ref())?;
+            Archive::check_place(store)?;
         }
         new_store(chunks)
     }
@@ -192,6 +200,7 @@ impl Context {
     /// Makes a sealed store: `keys` puts its keys into the store that is to be.
     pub(super) fn create_sealed(
         &self,
+        store: Arc<dyn Store>,
         new: &NewStore,
         keys: impl FnOnce(&Archive) -> Result<(), Failure>,
     ) -> Result<Opened, Failure> {
@@ -199,7 +208,7 @@ impl Context {
             make_root(&self.global.store)?;
         }
         let before = self.known_here();
-        let archive = Archive::to_be_sealed(self.store()?, new)?;
+        let archive = Archive::to_be_sealed(store, new)?;
         keys(&archive)?;
         Ok(self.made(archive.seal()?, new, before))
     }

@@ -5,13 +5,22 @@
 //! stopped in mid-run).
 
 use signal_hook::low_level;
+use std::fs::File;
+use std::io::{Read, Seek};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// A mount whose operations are to fail where its server is silent.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Debug)]
 pub struct SoftMount {
+    mount: Mount,
+    /// Open from the start: a process that keeps its memory private may open it no more, unless it is root's.
+    statistics: File,
+}
+
+#[derive(PartialEq, Eq, Debug)]
+struct Mount {
     /// As `/proc/self/mountstats` has it.
     mounted_on: String,
     /// How long an operation takes to fail, at most.
@@ -27,31 +36,14 @@ const STATISTICS: &str = "/proc/self/mountstats";
 impl SoftMount {
     /// The mount that a path is on, if it is NFS and soft. Only the path's names are looked at, none of its directories.
     pub fn of(path: &Path) -> Option<Self> {
-        Self::among(&std::fs::read_to_string(STATISTICS).ok()?, path)
-    }
-
-    fn among(statistics: &str, path: &Path) -> Option<Self> {
-        let is_below =
-            |mounted_on: &str| path.starts_with(Path::new(std::ffi::OsStr::from_bytes(&plain(mounted_on))));
-        // Of mounts in the same place the last one is seen.
-        let (mounted_on, lines) = mounts(statistics)
-            .filter(|(mounted_on, _)| is_below(mounted_on))
-            .max_by_key(|(mounted_on, _)| mounted_on.len())?;
-        let options = lines.lines().find_map(|line| line.trim().strip_prefix("opts:"))?;
-        let options = || options.trim().split(',');
-        if !options().any(|option| matches!(option, "soft" | "softerr")) {
-            return None;
-        }
-        let number = |name: &str| options().find_map(|option| option.strip_prefix(name)?.parse::<u64>().ok());
-        // Each try waits longer than the one before (nfs(5), timeo and retrans).
-        let (tenths, tries) = (number("timeo=")?.min(6000), number("retrans=")?.min(100) + 1);
-        let promise = Duration::from_millis(100 * tenths * tries * (tries + 1) / 2);
-        Some(Self { mounted_on: mounted_on.to_owned(), promise })
+        let statistics = File::open(STATISTICS).ok()?;
+        let mount = Mount::among(&read(&statistics)?, path)?;
+        Some(Self { mount, statistics })
     }
 
     /// How many replies have come from the server.
     fn replies(&self) -> Option<u64> {
-        replies(&std::fs::read_to_string(STATISTICS).ok()?, &self.mounted_on)
+        replies(&read(&self.statistics)?, &self.mount.mounted_on)
     }
 
     /// Looks now and then for how long, by `waits` (None: nobody wants to know any more), an operation has waited for a reply
@@ -63,7 +55,7 @@ impl SoftMount {
         silent: impl FnOnce(Duration),
         code: i32,
     ) {
-        let limit = self.promise + SPARE;
+        let limit = self.mount.promise + SPARE;
         let (mut replies, mut since, mut failing) = (self.replies(), Instant::now(), Duration::ZERO);
         while let Some((waited, failed)) = waits() {
             let now = self.replies();
@@ -84,6 +76,35 @@ impl SoftMount {
             std::thread::sleep(LOOKS);
         }
     }
+}
+
+impl Mount {
+    fn among(statistics: &str, path: &Path) -> Option<Self> {
+        let is_below =
+            |mounted_on: &str| path.starts_with(Path::new(std::ffi::OsStr::from_bytes(&plain(mounted_on))));
+        // Of mounts in the same place the last one is seen.
+        let (mounted_on, lines) = mounts(statistics)
+            .filter(|(mounted_on, _)| is_below(mounted_on))
+            .max_by_key(|(mounted_on, _)| mounted_on.len())?;
+        let options = lines.lines().find_map(|line| line.trim().strip_prefix("opts:"))?;
+        let options = || options.trim().split(',');
+        if !options().any(|option| matches!(option, "soft" | "softerr")) {
+            return None;
+        }
+        let number = |name: &str| options().find_map(|option| option.strip_prefix(name)?.parse::<u64>().ok());
+        // Each try waits longer than the one before (nfs(5), timeo and retrans).
+        let (tenths, tries) = (number("timeo=")?.min(6000), number("retrans=")?.min(100) + 1);
+        let promise = Duration::from_millis(100 * tenths * tries * (tries + 1) / 2);
+        Some(Self { mounted_on: mounted_on.to_owned(), promise })
+    }
+}
+
+/// What the kernel says by now.
+fn read(mut statistics: &File) -> Option<String> {
+    let mut text = String::new();
+    statistics.rewind().ok()?;
+    statistics.read_to_string(&mut text).ok()?;
+    Some(text)
 }
 
 /// The mounts of NFS: where they are, and what is said of them.
@@ -146,21 +167,18 @@ device nas:/b mounted on / with fstype nfs4 statvers=1.1
 
     #[test]
     fn a_soft_mount_is_told_from_the_one_above_it() {
-        let mount = SoftMount::among(MOUNTS, Path::new("/back up/store")).unwrap();
-        assert_eq!(mount, SoftMount { mounted_on: "/back\\040up".into(), promise: Duration::from_secs(30) });
+        let mount = Mount::among(MOUNTS, Path::new("/back up/store")).unwrap();
+        assert_eq!(mount, Mount { mounted_on: "/back\\040up".into(), promise: Duration::from_secs(30) });
         assert_eq!(replies(MOUNTS, &mount.mounted_on), Some(30));
-        assert_eq!(
-            SoftMount::among(MOUNTS, Path::new("/other")),
-            None,
-            "hard: whoever mounts so wants to wait"
-        );
-        assert_eq!(SoftMount::among("", Path::new("/back up")), None);
+        assert_eq!(Mount::among(MOUNTS, Path::new("/other")), None, "hard: whoever mounts so wants to wait");
+        assert_eq!(Mount::among("", Path::new("/back up")), None);
         assert_eq!(replies(MOUNTS, "/gone"), None);
     }
 
     #[test]
     fn a_server_that_answers_is_not_silent() {
-        let mount = SoftMount { mounted_on: "/nowhere".into(), promise: Duration::ZERO };
+        let mount = Mount { mounted_on: "/nowhere".into(), promise: Duration::ZERO };
+        let mount = SoftMount { mount, statistics: File::open(STATISTICS).unwrap() };
         let asked = std::cell::Cell::new(0);
         // An hour, and then nobody wants to know: no statistics, no silence.
         let waits = || {
