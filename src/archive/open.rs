@@ -88,11 +88,12 @@ impl Archive {
             Err(ArchiveError::Store(error)) if error.is_no_file() => error.into(),
             opened => return opened,
         };
-        let sealed = Self::has_read_files(store.as_ref())?;
-        let archive = Self::undescribed(store, sealed);
+        let archive = Self::undescribed(Arc::clone(&store), false);
         if archive.manifests()?.is_empty() {
             return Err(error);
         }
+        let sealed = Self::has_read_files(store.as_ref())? || !archive.carried_read_files()?.is_empty();
+        let archive = Self::undescribed(store, sealed);
         lost(&error);
         Ok(archive)
     }

@@ -19,11 +19,10 @@ impl Archive {
             (Keys::Plain | Keys::Writer(_), None) | (Keys::Without, _) => return Ok(()),
             (Keys::Plain, Some(_)) => Some("it is of a sealed store, and this one is plain".to_owned()),
             (Keys::Writer(keys), Some(by)) => (!keys.trusts(&by)).then(|| unknown(&by)),
-            (Keys::Reader(keys), Some(by)) => match keys.writers().iter().find(|writer| writer.id == by) {
-                Some(writer) if writer.revoked => Some(format!("writer {by} was revoked")),
-                Some(_) => None,
-                None => Some(unknown(&by)),
-            },
+            (Keys::Reader(keys), Some(by)) => {
+                let is_known = keys.writers().iter().any(|writer| writer.id == by);
+                (!is_known).then(|| unknown(&by))
+            }
             (Keys::Reader(keys), None) => {
                 let id = manifest.id();
                 let plain =
@@ -35,6 +34,21 @@ impl Archive {
         match distrust {
             None => Ok(()),
             Some(reason) => Err(ArchiveError::NotTrusted { path: manifest.path().to_owned(), reason }),
+        }
+    }
+
+    /// Refuses a manifest whose writer was revoked, as far as the keys tell: whoever has that writer's file may have made it.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NotTrusted`].
+    pub fn check_not_revoked(&self, manifest: &Manifest) -> Result<(), ArchiveError> {
+        let (Keys::Reader(keys), Some(by)) = (self.seals().keys(), manifest.writer()) else { return Ok(()) };
+        match keys.writers().iter().any(|writer| writer.id == by && writer.revoked) {
+            false => Ok(()),
+            true => {
+                let reason = format!("its writer, {by}, was revoked; it is read where its week is named");
+                Err(ArchiveError::NotTrusted { path: manifest.path().to_owned(), reason })
+            }
         }
     }
 

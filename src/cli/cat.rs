@@ -27,7 +27,7 @@ pub(super) struct CatArgs {
 pub(super) fn run(context: &Context, args: &CatArgs) -> Result<u8, Failure> {
     context.refuse_json("cat writes the file's bytes to stdout")?;
     let path = parse_path(Some(&args.path))?;
-    let archive = context.open_to_read()?;
+    let archive = context.for_reader(context.open_to_read()?)?;
     let manifest = context.manifest(&args.which, &archive)?;
     let mut out = BufWriter::new(io::stdout().lock());
     browse::cat(context.run(&archive), &manifest, &path, &mut out)

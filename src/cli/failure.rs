@@ -125,6 +125,9 @@ impl Failure {
                 "`weekvault verify --repair` says what it hurts, and takes it out of the way: the next backup stores it again, \
                  if the source still has it",
             ),
+            Error::Archive(error) if error.is_no_key() => Some(
+                "give by --identity the file of an identity that opens the store; `weekvault key list` says which read files there are",
+            ),
             Error::Archive(ArchiveError::Clock { .. }) => {
                 Some("mend the clock that is wrong; --ignore-clock goes on by this machine's")
             }

@@ -75,7 +75,7 @@ pub(super) fn run(context: &Context, args: &ImportArgs) -> Result<u8, Failure> {
     let options = options(args);
     let farm = find(&context.global.store, &options)?;
     let opened = context.open_or_create(if_missing(args.existing, args.dry_run))?;
-    let archive = &opened.archive;
+    let archive = &context.for_writer(opened.archive.clone())?;
     let guard = if args.dry_run { None } else { Some(lock(archive, LockMode::Shared)?) };
     if matches!(guard, Some(StoreLock::Busy)) {
         context.progress.note("a garbage collection is running on the store; going on, that is safe");

@@ -34,7 +34,7 @@ pub(super) struct ListArgs {
 }
 
 pub(super) fn run(context: &Context, args: &ListArgs) -> Result<u8, Failure> {
-    let archive = context.open_to_read()?;
+    let archive = context.for_reader(context.open_to_read()?)?;
     if args.trash {
         return super::trash::print(context, &archive, args.pvc.as_ref(), args.trash_days);
     }
@@ -43,7 +43,9 @@ pub(super) fn run(context: &Context, args: &ListArgs) -> Result<u8, Failure> {
     let has_any = !listed.is_empty();
     listed.retain(|l| args.pvc.as_ref().is_none_or(|pvc| l.id.pvc == *pvc));
     let head = ["week", "pvc", "when", "files", "size", "new", "state"].map(str::to_owned).to_vec();
-    let rows: Vec<Vec<String>> = std::iter::once(head).chain(listed.iter().map(row)).collect();
+    let sealed = archive.config().sealed;
+    let rows: Vec<Vec<String>> =
+        std::iter::once(head).chain(listed.iter().map(|listed| row(listed, sealed))).collect();
     let text = if listed.is_empty() { "no manifests yet\n".to_owned() } else { table(&rows, &[1, 2, 6]) };
     context.print(&listed.iter().map(document).collect(), &text)?;
     for pvc in listed.iter().map(|l| &l.id.pvc).collect::<BTreeSet<_>>() {
@@ -61,7 +63,8 @@ pub(super) fn run(context: &Context, args: &ListArgs) -> Result<u8, Failure> {
     })
 }
 
-fn row(listed: &Listed) -> Vec<String> {
+/// In a sealed store it is said which manifests are plain.
+fn row(listed: &Listed, sealed: bool) -> Vec<String> {
     let mut row = vec![listed.id.week.to_string(), listed.id.pvc.to_string()];
     match &listed.summary {
         Ok(summary) => {
@@ -72,6 +75,9 @@ fn row(listed: &Listed) -> Vec<String> {
             };
             if let Some(counts) = counts.filter(|counts| counts.changed_while_read > 0) {
                 state.push_str(&format!(", {} changed while read", counts.changed_while_read));
+            }
+            if sealed && summary.head.is_none() {
+                state.push_str(", plain");
             }
             // Without a key that is not known.
             let told = |told: fn(&Counts) -> String| counts.map_or_else(|| "-".to_owned(), told);
@@ -128,6 +134,9 @@ fn document(listed: &Listed) -> Value {
             "new_stored_bytes": counts.map(|c| c.new_stored_bytes),
             "manifest_bytes": listed.length,
             "changed_while_read": counts.map(|c| c.changed_while_read),
+            "sealed": summary.head.is_some(),
+            "sequence": summary.head.as_ref().map(|head| head.sequence),
+            "since": summary.head.as_ref().map(|head| clock::rfc3339(head.since)),
         }),
     }
 }

@@ -36,7 +36,7 @@ pub(super) struct LsArgs {
 
 pub(super) fn run(context: &Context, args: &LsArgs) -> Result<u8, Failure> {
     let path = parse_path(args.path.as_ref())?;
-    let archive = context.open_to_read()?;
+    let archive = context.for_reader(context.open_to_read()?)?;
     let manifest = context.manifest(&args.which, &archive)?;
     let depth = if args.recursive { Depth::All } else { Depth::Children };
     let mut out = BufWriter::new(io::stdout().lock());

@@ -37,7 +37,7 @@ pub(super) struct MaterializeArgs {
 }
 
 pub(super) fn run(context: &Context, args: &MaterializeArgs) -> Result<u8, Failure> {
-    let archive = context.open_to_read()?;
+    let archive = context.for_reader(context.open_to_read()?)?;
     let manifest = match (args.week, &args.pvc) {
         (Some(week), Some(pvc)) if !args.all => {
             Some(context.manifest(&Which { week, pvc: pvc.clone() }, &archive)?)

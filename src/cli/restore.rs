@@ -92,7 +92,7 @@ pub(super) fn run(context: &Context, args: &RestoreArgs) -> Result<u8, Failure> 
     }
     let patterns = args.paths.iter().map(OsString::as_os_str);
     let selection = Selection::new(patterns).map_err(|e| Failure::Usage(e.to_string()))?;
-    let archive = context.open_to_read()?;
+    let archive = context.for_reader(context.open_to_read()?)?;
     let manifest = context.manifest(&args.which, &archive)?;
     let selection = selection.of(&manifest)?;
     let source = &manifest.details()?.source;

@@ -67,7 +67,7 @@ pub(super) fn run(context: &Context, args: &VerifyArgs) -> Result<u8, Failure> {
         repair: args.repair,
     };
     let result = Failure::caught(|| {
-        let archive = context.open().map_err(Failure::in_opening)?;
+        let archive = context.for_reader(context.open().map_err(Failure::in_opening)?)?;
         verify(context.run(&archive), &options).map_err(|e| context.failure(e, LEFT))
     });
     let code = match &result {
@@ -316,6 +316,7 @@ fn document(args: &VerifyArgs, verified: &Verified, code: u8, seconds: f64) -> V
         "foreign": verified.foreign.iter().map(foreign_json).collect::<Vec<_>>(),
         "alike_pvcs": verified.alike.iter().map(|(a, b)| [a.as_str(), b.as_str()]).collect::<Vec<_>>(),
         "partial_manifests": verified.partial.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "revoked_manifests": verified.revoked.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "future_weeks": verified.future.iter().map(ToString::to_string).collect::<Vec<_>>(),
     })
 }

@@ -1,6 +1,6 @@
 //! Making a sealed store, and changing who can open it and who writes to it.
 
-use crate::common::{Place, Ran, skip};
+use crate::common::{INIT, OPERATORS, Place, Ran, skip};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,35 +8,7 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use weekvault::format::keys::{Identities, PaperKey, ReadFile, SealedReadFile, WriterFile};
-
-/// Who there is: `ann` and `bob` are recipients of all stores, `eve` of none.
-const OPERATORS: [&str; 3] = ["ann", "bob", "eve"];
-
-/// A place with the identities of operators, `all.txt` with the recipients of two of them, and no store.
-fn operators() -> Place {
-    let place = Place::new();
-    let mut all = String::from("# who can open the store\n\n");
-    for name in OPERATORS {
-        let key = PaperKey::generate().unwrap();
-        place.write(&format!("{name}.key"), format!("# of {name}\n{}\n", *key.to_text()));
-        place.write(&format!("{name}.txt"), key.recipient().to_string());
-        if name != "eve" {
-            all.push_str(&format!("{}\n", key.recipient()));
-        }
-    }
-    place.write("all.txt", all);
-    place
-}
-
-const INIT: &str = "init --recipients-file {}/all.txt --writer-key {}/writer.key";
-
-/// The same with a sealed store, whose writer's file is `writer.key`.
-fn sealed() -> Place {
-    let place = operators();
-    place.say(INIT).expect(0);
-    place
-}
+use weekvault::format::keys::{Identities, ReadFile, SealedReadFile, WriterFile};
 
 fn recipient(place: &Place, name: &str) -> String {
     fs::read_to_string(place.path(&format!("{name}.txt"))).unwrap()
@@ -96,7 +68,7 @@ fn shell(place: &Place, line: &str) -> Ran {
 
 #[test]
 fn a_sealed_store_is_made_and_proved() {
-    let place = operators();
+    let place = Place::with_operators();
     let ran = place.say(&format!("{INIT} --json --identity {{}}/ann.key")).expect(0);
     tells_no_secret(&ran);
     let told = ran.json();
@@ -146,7 +118,7 @@ fn a_sealed_store_is_made_and_proved() {
 
 #[test]
 fn what_would_not_do_is_refused_before_anything_is_written() {
-    let place = operators();
+    let place = Place::with_operators();
     place.write("file", "x");
     place.write("html/file", "x");
     place.write("mixed.txt", "age1nonsense\n");
@@ -202,7 +174,7 @@ fn what_would_not_do_is_refused_before_anything_is_written() {
 
 #[test]
 fn a_plain_store_becomes_a_sealed_one() {
-    let place = operators();
+    let place = Place::with_operators();
     for (week, content) in [("2025-13", "one"), ("2025-14", "two"), ("2025-15", "three")] {
         place.write("html/file", content);
         place.backup(week, "html");
@@ -243,7 +215,7 @@ fn a_plain_store_becomes_a_sealed_one() {
 #[test]
 fn an_attempt_that_was_cut_short_is_told_and_harms_nothing() {
     // The read file is there, and nothing says that the store is sealed.
-    let place = operators();
+    let place = Place::with_operators();
     place.write("html/file", "one");
     place.backup("2025-14", "html");
     place.write("store/keys/read-1-1.age", "whatever it is");
@@ -255,7 +227,7 @@ fn an_attempt_that_was_cut_short_is_told_and_harms_nothing() {
     fs::rename(place.path("store/keys"), place.path("keys")).unwrap();
     place.say(INIT).expect(0);
     // The same where there was no store before.
-    let place = operators();
+    let place = Place::with_operators();
     place.write("html/file", "one");
     place.write("store/keys/read-1-1.age", "whatever it is");
     for line in [INIT, "init", "backup --source html={}/html"] {
@@ -266,7 +238,7 @@ fn an_attempt_that_was_cut_short_is_told_and_harms_nothing() {
 
 #[test]
 fn a_description_that_was_replaced_by_a_plain_one_is_noticed() {
-    let place = sealed();
+    let place = Place::sealed();
     let config = fs::read_to_string(place.path("store/store.json")).unwrap();
     let plain = config
         .replace("\"version\": 2", "\"version\": 1")
@@ -286,7 +258,7 @@ fn a_description_that_was_replaced_by_a_plain_one_is_noticed() {
 
 #[test]
 fn a_recipient_is_added_by_a_new_read_file() {
-    let place = sealed();
+    let place = Place::sealed();
     let eve = recipient(&place, "eve");
     let first = fs::read(place.path("store/keys/read-1-1.age")).unwrap();
     fs::set_permissions(place.path("writer.key"), fs::Permissions::from_mode(0o440)).unwrap();
@@ -330,7 +302,7 @@ fn a_recipient_is_added_by_a_new_read_file() {
 
 #[test]
 fn after_a_rotation_what_comes_opens_for_those_who_remain() {
-    let place = sealed();
+    let place = Place::sealed();
     let (first, compared) = (opened(&place, "1-1", "ann").unwrap(), compare_key(&place, "writer.key"));
     let bob = recipient(&place, "bob");
     let ann = recipient(&place, "ann");
@@ -369,7 +341,7 @@ fn after_a_rotation_what_comes_opens_for_those_who_remain() {
 
 #[test]
 fn writers_come_and_go() {
-    let place = sealed();
+    let place = Place::sealed();
     let with_keys = "--identity {}/ann.key --recipients-file {}/all.txt";
     let told = place.say(&format!("key writer {{}}/mail.key --blind --json {with_keys}")).expect(0).json();
     let (first, mail) = (writer(&place, "writer.key"), writer(&place, "mail.key"));
@@ -404,7 +376,7 @@ fn writers_come_and_go() {
     }
     tells_no_secret(&place.say(&format!("key remove-recipient {} {with_keys}", *read_key)).expect(2));
     // A writer's file of another store is not touched.
-    let other = sealed();
+    let other = Place::sealed();
     let path = other.text("writer.key");
     let line = format!("key rotate {with_keys} --writer-key {path}");
     let before = files(&place);
@@ -414,7 +386,7 @@ fn writers_come_and_go() {
 
 #[test]
 fn a_kit_opens_the_store_and_is_kept_nowhere() {
-    let place = sealed();
+    let place = Place::sealed();
     let kit = "key kit --recipients-file {}/all.txt --identity {}/ann.key --writer-key {}/writer.key";
     place.say(&format!("{kit} --json")).expect(2).says("there is no --json of it");
     let ran = place.say(kit).expect(0).says("add it to the list of recipients");
@@ -437,7 +409,7 @@ fn a_kit_opens_the_store_and_is_kept_nowhere() {
 
 #[test]
 fn what_keys_there_are_and_what_they_open_is_told() {
-    let place = sealed();
+    let place = Place::sealed();
     place.say("key rotate --recipients-file {}/ann.txt --single-recipient --identity {}/ann.key").expect(0);
     let listed = place.say("key list --json").expect(0).json();
     assert_eq!(
@@ -484,7 +456,7 @@ fn a_read_file_may_be_made_by_an_operators_own_age() {
     if !has_age() {
         return;
     }
-    let place = sealed();
+    let place = Place::sealed();
     shell(&place, "ssh-keygen -q -t ed25519 -N '' -C '' -f ssh").expect(0);
     let plain = "$W key add-recipient --identity ann.key --plain";
     shell(&place, &format!("{plain} --json")).expect(2).says("no --json");
@@ -528,7 +500,7 @@ fn a_read_file_may_be_made_by_an_operators_own_age() {
 
 #[test]
 fn a_passphrase_is_asked_for_on_the_terminal() {
-    let place = sealed();
+    let place = Place::sealed();
     let text = fs::read(place.path("ann.key")).unwrap();
     let mut recipient = age::scrypt::Recipient::new("correct horse".to_owned().into());
     recipient.set_work_factor(2);
@@ -571,7 +543,7 @@ fn a_passphrase_is_asked_for_on_the_terminal() {
 
 #[test]
 fn memory_that_holds_a_key_is_written_to_no_file() {
-    let place = sealed();
+    let place = Place::sealed();
     let mut command = place.command(["key", "test", "--identity", "-"]);
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

@@ -11,6 +11,7 @@ mod keys;
 mod left_out;
 mod limits;
 mod metrics;
+mod sealed;
 mod signals;
 mod terminal;
 mod week_label;

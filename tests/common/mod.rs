@@ -8,11 +8,13 @@
 pub(crate) mod bench;
 pub(crate) mod edits;
 pub(crate) mod fate;
+mod operators;
 mod place;
 pub(crate) mod prometheus;
 pub(crate) mod pushgateway;
 pub(crate) mod raw_manifest;
 
+pub(crate) use operators::{INIT, OPERATORS};
 pub(crate) use place::Place;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};

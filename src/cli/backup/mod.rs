@@ -136,7 +136,7 @@ fn attempt(context: &Context, args: &BackupArgs, begun: Instant) -> Result<Outco
     check_source_folders(&sources, &options.rules, &StorePlace::at(store), &store.display().to_string())?;
     let opened = context.open_or_create(if_missing(args.existing, args.dry_run))?;
     let created = opened.created_id().map(str::to_owned);
-    let archive = opened.archive.at_level(args.compression);
+    let archive = context.for_writer(opened.archive)?.at_level(args.compression);
     match args.week {
         None if !args.dry_run => labels.week = clock::this_week(&archive)?,
         Some(week) if !args.force => clock::check_begun(&archive, week, !args.dry_run)?,

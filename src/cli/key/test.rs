@@ -107,6 +107,7 @@ fn open_newest(archive: &Archive, file: ReadFile) -> Result<Vec<Opened>, Failure
     let open = |id: &ManifestId| -> Result<(), ArchiveError> {
         let manifest = archive.open_manifest(id)?;
         archive.check_trusted(&manifest)?;
+        archive.check_not_revoked(&manifest)?;
         manifest.details()?;
         manifest.objects().map(drop)
     };

@@ -14,6 +14,7 @@ pub(super) use told::{is_secret, refused, told};
 use super::context::Context;
 use super::failure::Failure;
 use crate::archive::Archive;
+use crate::format::Keys;
 use crate::format::keys::{Chosen, ReadFile, ReadNumber, ReadRecipient, SealedReadFile, WriterFile, choose};
 use crate::model::Shown;
 use std::sync::Arc;
@@ -55,11 +56,7 @@ impl Context {
     /// # Errors
     /// [`Failure::Refused`] for a store that is plain, identities that open nothing, read files that are not of one history or not
     /// the one that `--expect` says; [`Failure::Usage`].
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the commands that read and write sealed stores call it")
-    )]
-    pub(super) fn read_file(&self, archive: &Archive) -> Result<Option<Arc<ReadFile>>, Failure> {
+    fn read_file(&self, archive: &Archive) -> Result<Option<Arc<ReadFile>>, Failure> {
         let Some(OpenKeys { file, place, .. }) = self.open_keys(archive)? else { return Ok(None) };
         let recipient = file.read_recipient();
         self.progress.note(&match self.global.expect {
@@ -70,6 +67,24 @@ impl Context {
             ),
         });
         Ok(Some(Arc::new(file)))
+    }
+
+    /// The archive as an operator sees it, where `--identity` is given: what is sealed can be read.
+    ///
+    /// # Errors
+    /// As [`Context::read_file`].
+    pub(super) fn for_reader(&self, archive: Archive) -> Result<Archive, Failure> {
+        let file = self.read_file(&archive)?;
+        Ok(file.map_or(archive.clone(), |file| archive.with_keys(Keys::Reader(file))))
+    }
+
+    /// The archive as its writer sees it: what is written to a sealed one is sealed.
+    ///
+    /// # Errors
+    /// As [`Context::writer_file`].
+    pub(super) fn for_writer(&self, archive: Archive) -> Result<Archive, Failure> {
+        let file = self.writer_file(&archive)?;
+        Ok(file.map_or(archive.clone(), |file| archive.with_keys(Keys::Writer(file))))
     }
 
     /// The same with all that was found on the way, and without a note.
@@ -129,11 +144,7 @@ impl Context {
     /// # Errors
     /// [`Failure::Refused`] for a sealed store without a writer's file, a plain one with one, a file of another store or of other
     /// chunk sizes; [`Failure::Usage`] for more than one.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the commands that read and write sealed stores call it")
-    )]
-    pub(super) fn writer_file(&self, archive: &Archive) -> Result<Option<Arc<WriterFile>>, Failure> {
+    fn writer_file(&self, archive: &Archive) -> Result<Option<Arc<WriterFile>>, Failure> {
         let (config, store) = (archive.config(), Shown::path(&self.global.store));
         let path = match (self.global.writer_key.as_slice(), config.sealed) {
             ([], false) => return Ok(None),

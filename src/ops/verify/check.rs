@@ -125,7 +125,12 @@ impl<'a> Check<'a> {
             result.manifests += 1;
             let checked = match self.run.archive.open_listed(&id) {
                 Ok(Some(manifest)) => match self.run.archive.check_trusted(&manifest) {
-                    Ok(()) => self.manifest(&manifest)?,
+                    Ok(()) => {
+                        if self.run.archive.check_not_revoked(&manifest).is_err() {
+                            result.revoked.push(id.clone());
+                        }
+                        self.manifest(&manifest)?
+                    }
                     Err(error) => Err(error),
                 },
                 // Retired since it was listed.

@@ -106,6 +106,8 @@ pub struct Verified {
     pub future: Vec<ManifestId>,
     /// Manifests that were looked at and of whose sources some paths could not be read when they were made.
     pub partial: Vec<ManifestId>,
+    /// Manifests whose writer was revoked, as far as the keys tell.
+    pub revoked: Vec<ManifestId>,
 }
 
 impl Verified {
@@ -132,7 +134,14 @@ impl Verified {
             )
         };
         let partial = self.partial.iter().map(partial);
-        self.foreign.iter().map(ToString::to_string).chain(alike).chain(future).chain(partial).collect()
+        let revoked = self.revoked.iter().map(|id| {
+            format!(
+                "{}/{} is of a writer who was revoked: it is read only where its week is named",
+                id.week, id.pvc
+            )
+        });
+        let foreign = self.foreign.iter().map(ToString::to_string);
+        foreign.chain(alike).chain(future).chain(partial).chain(revoked).collect()
     }
 
     /// Whether all that was to be checked could be read.
