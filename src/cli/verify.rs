@@ -2,8 +2,9 @@
 
 use super::context::Context;
 use super::failure::{DAMAGED, DONE, Failure, UNCHECKED};
-use super::human::{bytes, count, path_json};
-use super::metrics::{Gateway, push_verify};
+use super::heads::{self, HeadArgs, Heads};
+use super::human::{bytes, count, merge, path_json};
+use super::metrics::{Gateway, head_reports, push_verify};
 use super::options::{DAMAGED as DAMAGED_MEANING, UNCHECKED as UNCHECKED_MEANING, help_end};
 use crate::archive::{Foreign, ManifestId};
 use crate::edge::VerifyReport;
@@ -21,6 +22,7 @@ Examples:
   weekvault verify --quick
   weekvault verify --week latest --pvc enigma
   weekvault verify --repair              (then run a backup)
+  weekvault verify --quick --head /var/lib/weekvault/head.json
 ";
 
 #[derive(Args, Debug)]
@@ -41,6 +43,8 @@ pub(super) struct VerifyArgs {
     /// Put damaged objects into the trash, so that the next backup stores them again, and take whole copies from there
     #[arg(long, env = "WEEKVAULT_REPAIR")]
     repair: bool,
+    #[command(flatten)]
+    heads: HeadArgs,
     #[command(flatten)]
     gateway: Gateway,
 }
@@ -68,24 +72,36 @@ pub(super) fn run(context: &Context, args: &VerifyArgs) -> Result<u8, Failure> {
     };
     let result = Failure::caught(|| {
         let archive = context.for_reader(context.open().map_err(Failure::in_opening)?)?;
-        verify(context.run(&archive), &options).map_err(|e| context.failure(e, LEFT))
+        let verified = verify(context.run(&archive), &options).map_err(|e| context.failure(e, LEFT))?;
+        let heads = heads::check(context, &archive, &args.heads)?;
+        Ok((verified, heads, head_reports(&archive)))
     });
     let code = match &result {
-        Ok(verified) if !verified.is_clean() => DAMAGED,
-        Ok(verified) if !verified.is_checked() => UNCHECKED,
-        Ok(_) => DONE,
+        Ok((verified, heads, _)) => exit_code(verified, heads.as_ref()),
         Err(failure) => failure.code(),
     };
     push_verify(context, &args.gateway, || VerifyReport {
         status: code.into(),
         finished: clock::now(),
         read_bytes: context.observer().counters().store_read.get(),
-        damaged_objects: result.as_ref().ok().map(|v| v.damaged_objects.len() as u64),
+        damaged_objects: result.as_ref().ok().map(|(verified, ..)| verified.damaged_objects.len() as u64),
+        heads: result.as_ref().map(|(.., heads)| heads.clone()).unwrap_or_default(),
     });
-    let verified = result?;
+    let (verified, heads, _) = result?;
     let document = document(args, &verified, code, begun.elapsed().as_secs_f64());
-    context.print(&document, &text(args, &verified))?;
+    let document = merge(document, json!({ "heads": heads.as_ref().map(Heads::document) }));
+    let heads = heads.as_ref().map(Heads::text).unwrap_or_default();
+    context.print(&document, &(text(args, &verified) + &heads))?;
     Ok(code)
+}
+
+fn exit_code(verified: &Verified, heads: Option<&Heads>) -> u8 {
+    let heads = heads.map_or(DONE, Heads::code);
+    match verified {
+        verified if !verified.is_clean() || heads == DAMAGED => DAMAGED,
+        verified if !verified.is_checked() || heads == UNCHECKED => UNCHECKED,
+        _ => DONE,
+    }
 }
 
 fn text(args: &VerifyArgs, verified: &Verified) -> String {

@@ -1,6 +1,6 @@
 //! What a run tells Prometheus: facts become a plain list of gauges, the list becomes text.
 
-use crate::model::{PvcName, Timestamp};
+use crate::model::{Digest, PvcName, Timestamp};
 use prometheus::{GaugeVec, Opts, Registry, TextEncoder};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,6 +14,8 @@ pub struct Gauge {
     pub help: &'static str,
     /// The source that the number is about, sent as label `pvc`; none where it is about the run or the store.
     pub pvc: Option<PvcName>,
+    /// The writer that the number is about, sent as label `writer` beside the pvc.
+    pub writer: Option<String>,
     /// Bytes, seconds, seconds since 1970 or a count, as the name says.
     pub value: f64,
 }
@@ -44,6 +46,8 @@ pub struct BackupReport {
     pub sources: Vec<SourceReport>,
     /// The store after the run.
     pub store: Option<StoreReport>,
+    /// Of a sealed store, where it stands.
+    pub heads: Vec<HeadReport>,
 }
 
 /// What a backup found in one source.
@@ -70,12 +74,25 @@ pub struct StoreReport {
     pub bytes: u64,
     /// Objects, without the trash.
     pub objects: u64,
-    /// Logical bytes of all weeks, divided by stored bytes.
-    pub dedup_ratio: f64,
+    /// Logical bytes of all weeks, divided by stored bytes; none where not all are known, as in a sealed store.
+    pub dedup_ratio: Option<f64>,
     /// Different weeks that have a manifest of any pvc.
     pub weeks: u64,
     /// When it was made, as far as it says so: a store that is younger than it should be is another one.
     pub created: Option<Timestamp>,
+}
+
+/// The newest week's manifest of a pvc in a sealed store.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HeadReport {
+    /// The source.
+    pub pvc: PvcName,
+    /// The public key of the writer that has signed it.
+    pub writer: String,
+    /// Its number among those of this writer and pvc.
+    pub sequence: u64,
+    /// Its digest, of which the first 48 bits are sent: more a number of Prometheus does not hold.
+    pub digest: Digest,
 }
 
 /// How a verify ended.
@@ -89,6 +106,8 @@ pub struct VerifyReport {
     pub read_bytes: u64,
     /// Objects missing or damaged; none where the run did not get far enough to know.
     pub damaged_objects: Option<u64>,
+    /// Of a sealed store, where it stands.
+    pub heads: Vec<HeadReport>,
 }
 
 impl BackupReport {
@@ -109,6 +128,7 @@ impl BackupReport {
         }
         list.extend(self.sources.iter().flat_map(SourceReport::gauges));
         list.extend(self.store.iter().flat_map(StoreReport::gauges));
+        list.extend(self.heads.iter().flat_map(HeadReport::gauges));
         list
     }
 }
@@ -132,11 +152,23 @@ impl StoreReport {
         let mut list = vec![
             gauge("backup_store_bytes", self.bytes as f64),
             gauge("backup_store_objects", self.objects as f64),
-            gauge("backup_dedup_ratio", self.dedup_ratio),
             gauge("backup_weeks", self.weeks as f64),
         ];
+        list.extend(self.dedup_ratio.map(|ratio| gauge("backup_dedup_ratio", ratio)));
         list.extend(self.created.map(|at| gauge("backup_store_created_timestamp", unix_seconds(at))));
         list
+    }
+}
+
+impl HeadReport {
+    fn gauges(&self) -> [Gauge; 2] {
+        let gauge = |name, value: u64| Gauge {
+            writer: Some(self.writer.clone()),
+            ..gauge(name, Some(&self.pvc), value as f64)
+        };
+        let [a, b, c, d, e, f, ..] = self.digest.0;
+        let digest48 = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
+        [gauge("backup_head_sequence", self.sequence), gauge("backup_head_digest48", digest48)]
     }
 }
 
@@ -154,12 +186,13 @@ impl VerifyReport {
         if self.status == 0 {
             list.push(gauge("backup_verify_last_success_timestamp", unix_seconds(self.finished)));
         }
+        list.extend(self.heads.iter().flat_map(HeadReport::gauges));
         list
     }
 }
 
 fn gauge(name: &'static str, pvc: Option<&PvcName>, value: f64) -> Gauge {
-    Gauge { name, help: help(name), pvc: pvc.cloned(), value }
+    Gauge { name, help: help(name), pvc: pvc.cloned(), writer: None, value }
 }
 
 fn help(name: &str) -> &'static str {
@@ -183,6 +216,10 @@ fn help(name: &str) -> &'static str {
         "backup_dedup_ratio" => "Logical bytes of all weeks, divided by the bytes stored for them.",
         "backup_weeks" => "Weeks in the store.",
         "backup_store_created_timestamp" => "When the store was made, in seconds since 1970.",
+        "backup_head_sequence" => {
+            "Number of the newest week's manifest of a pvc, by its writer; sealed stores."
+        }
+        "backup_head_digest48" => "First 48 bits of that manifest's digest.",
         "backup_verify_last_status" => "Exit code of the last verify.",
         "backup_verify_read_bytes" => "Bytes the last verify read.",
         "backup_verify_damaged_objects" => "Objects the last verify found missing or damaged.",
@@ -198,20 +235,19 @@ pub fn encode(gauges: &[Gauge]) -> Result<String, EncodeError> {
     let registry = Registry::new();
     let mut families: BTreeMap<&str, GaugeVec> = BTreeMap::new();
     for gauge in gauges {
-        let (names, values): (&[&str], &[&str]) = match &gauge.pvc {
-            Some(pvc) => (&["pvc"], &[pvc.as_str()]),
-            None => (&[], &[]),
-        };
+        let labels = [("pvc", gauge.pvc.as_ref().map(PvcName::as_str)), ("writer", gauge.writer.as_deref())];
+        let labels = labels.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
+        let (names, values): (Vec<&str>, Vec<&str>) = labels.unzip();
         let family = match families.get(gauge.name) {
             Some(family) => family.clone(),
             None => {
-                let family = GaugeVec::new(Opts::new(gauge.name, gauge.help), names)?;
+                let family = GaugeVec::new(Opts::new(gauge.name, gauge.help), &names)?;
                 registry.register(Box::new(family.clone()))?;
                 families.insert(gauge.name, family.clone());
                 family
             }
         };
-        family.get_metric_with_label_values(values)?.set(gauge.value);
+        family.get_metric_with_label_values(&values)?.set(gauge.value);
     }
     Ok(TextEncoder::new().encode_to_string(&registry.gather())?)
 }
@@ -234,6 +270,7 @@ mod tests {
             output_bytes: 9_856_614,
             sources: vec![],
             store: None,
+            heads: vec![],
         }
     }
 
@@ -265,8 +302,13 @@ mod tests {
 
     #[test]
     fn a_verify_that_broke_off_claims_no_absence_of_damage() {
-        let mut report =
-            VerifyReport { status: 1, finished: Timestamp::default(), read_bytes: 10, damaged_objects: None };
+        let mut report = VerifyReport {
+            status: 1,
+            finished: Timestamp::default(),
+            read_bytes: 10,
+            damaged_objects: None,
+            heads: vec![],
+        };
         assert_eq!(names(&report.gauges()), ["backup_verify_last_status", "backup_verify_read_bytes"]);
         (report.status, report.damaged_objects) = (0, Some(0));
         assert_eq!(report.gauges().len(), 4);
@@ -289,9 +331,18 @@ mod tests {
                 changed_while_read_files: 0,
             });
         }
-        report.store = Some(StoreReport { bytes: 5, objects: 4, dedup_ratio: 2.5, weeks: 8, created: None });
+        report.store =
+            Some(StoreReport { bytes: 5, objects: 4, dedup_ratio: Some(2.5), weeks: 8, created: None });
+        let digest = Digest([0xff; 32]);
+        report.heads =
+            vec![HeadReport { pvc: "html".parse().unwrap(), writer: "ab".repeat(32), sequence: 7, digest }];
+        let of_head = format!("backup_head_sequence{{pvc=\"html\",writer=\"{}\"}} 7", "ab".repeat(32));
+        let digest48 =
+            format!("backup_head_digest48{{pvc=\"html\",writer=\"{}\"}} 281474976710655", "ab".repeat(32));
         let text = encode(&report.gauges()).unwrap();
         for line in [
+            &of_head,
+            &digest48,
             "# TYPE backup_files gauge",
             "backup_files{pvc=\"enigma\"} 3",
             "backup_files{pvc=\"html\"} 3",

@@ -9,7 +9,9 @@ mod push;
 mod resolver;
 mod signals;
 
-pub use metrics::{BackupReport, EncodeError, Gauge, SourceReport, StoreReport, VerifyReport, encode};
+pub use metrics::{
+    BackupReport, EncodeError, Gauge, HeadReport, SourceReport, StoreReport, VerifyReport, encode,
+};
 pub use nfs::SoftMount;
 pub use push::{PUSH_BUDGET, PushError, push};
 pub use signals::Interrupt;

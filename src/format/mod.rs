@@ -7,6 +7,7 @@ mod error;
 pub mod keys;
 mod manifest;
 mod notes;
+mod remembered;
 mod seals;
 mod store_json;
 mod summary;
@@ -19,6 +20,7 @@ pub use manifest::{
     Section, Signed, Version, Written, decode_objects, encode_objects,
 };
 pub use notes::MAX_LEFT_OUT;
+pub use remembered::{MAX_REMEMBERED, Remembered, RememberedHead};
 pub use seals::{Keys, Measures, Opener, Seal, Sealer, Seals, stored_bound, sum_of};
 pub use store_json::{StoreConfig, decode_store, encode_store};
 pub use summary::{decode_summary, encode_summary};

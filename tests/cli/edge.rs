@@ -28,6 +28,7 @@ fn success() -> BackupReport {
         changed_while_read_files: 0,
     };
     BackupReport {
+        heads: vec![],
         status: 0,
         finished: at(1_744_100_004),
         duration: Duration::from_secs(4),
@@ -38,7 +39,7 @@ fn success() -> BackupReport {
         store: Some(StoreReport {
             bytes: 50_000_000,
             objects: 70,
-            dedup_ratio: 7.5,
+            dedup_ratio: Some(7.5),
             weeks: 8,
             created: Some(at(1_743_000_000)),
         }),
@@ -112,7 +113,8 @@ fn success_arrives_whole_and_failure_leaves_its_time_standing() {
     let failed = [("backup_last_status", 1.0), ("backup_last_run_timestamp", 1_744_200_000.0)];
     assert_samples(&metrics, job, &failed);
 
-    let damaged = VerifyReport { status: 4, finished: at(5), read_bytes: 77, damaged_objects: Some(2) };
+    let damaged =
+        VerifyReport { status: 4, finished: at(5), read_bytes: 77, damaged_objects: Some(2), heads: vec![] };
     send(&gateway, job, &damaged.gauges()).unwrap();
     let metrics = gateway.metrics();
     assert!(!metrics.contains("backup_verify_last_success_timestamp"));
@@ -125,7 +127,8 @@ fn success_arrives_whole_and_failure_leaves_its_time_standing() {
 #[test]
 fn every_job_name_arrives_as_it_was_given() {
     let gateway = Pushgateway::start();
-    let verify = VerifyReport { status: 0, finished: at(5), read_bytes: 0, damaged_objects: Some(0) };
+    let verify =
+        VerifyReport { status: 0, finished: at(5), read_bytes: 0, damaged_objects: Some(0), heads: vec![] };
     for job in ["a b%41c+d?e#f&g=h", "Προμηθεύς", "mail/round cube", "..", ".", "-", "@base64", "%2F"]
     {
         send(&gateway, job, &verify.gauges()).unwrap_or_else(|error| panic!("{job:?}: {error}"));

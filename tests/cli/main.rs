@@ -6,6 +6,7 @@ mod commands;
 mod common;
 mod edge;
 mod empty_root;
+mod heads;
 mod init;
 mod keys;
 mod left_out;

@@ -6,8 +6,9 @@ use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::gc::collected_json;
 use crate::cli::human::{bytes, path_json, table};
+use crate::cli::metrics::head_reports;
 use crate::edge::{BackupReport, SourceReport, StoreReport};
-use crate::model::{Completeness, Summary, Timestamp, Week};
+use crate::model::{Completeness, Timestamp, Week};
 use crate::ops::backup::{BackedUp, MissingSource};
 use crate::ops::{browse, clock};
 use serde_json::{Value, json};
@@ -150,6 +151,7 @@ pub(super) fn for_metrics(context: &Context, run: &Result<Outcome, Failure>, too
         output_bytes: sources.iter().map(|s| s.output_bytes).sum(),
         sources: sources.iter().map(source_report).collect(),
         store: run.as_ref().ok().and_then(|o| store_report(&o.archive)),
+        heads: run.as_ref().map(|o| head_reports(&o.archive)).unwrap_or_default(),
     }
 }
 
@@ -168,10 +170,11 @@ fn store_report(archive: &Archive) -> Option<StoreReport> {
     let listing = archive.list_objects().ok()?;
     let manifests = browse::list(archive, None).ok()?;
     let summaries = manifests.iter().filter_map(|m| m.summary.as_ref().ok());
-    let logical: u64 = summaries.filter_map(Summary::counts).map(|counts| counts.bytes).sum();
+    // In a sealed store a writer does not know how much the others' manifests stand for.
+    let logical: Option<u64> = summaries.map(|summary| Some(summary.counts()?.bytes)).sum();
     let bytes = listing.bytes() + manifests.iter().map(|m| m.length).sum::<u64>();
     let weeks: BTreeSet<Week> = manifests.iter().map(|m| m.id.week).collect();
-    let dedup_ratio = if bytes == 0 { 0.0 } else { logical as f64 / bytes as f64 };
+    let dedup_ratio = logical.map(|logical| if bytes == 0 { 0.0 } else { logical as f64 / bytes as f64 });
     let created = Timestamp::parse_rfc3339(&archive.config().created);
     Some(StoreReport {
         bytes,

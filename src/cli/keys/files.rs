@@ -2,14 +2,14 @@
 
 use super::told::{is_secret, refused};
 use crate::cli::failure::Failure;
+use crate::cli::files::{folder_of, replace_whole, sync_folder, write_new};
 use crate::format::keys::{MAX_WRITER_FILE, WriterFile};
 use crate::model::Shown;
 use crate::sys::keep_memory_private;
 use crate::tree::StorePlace;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
-use std::path::{Path, PathBuf};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read};
+use std::path::Path;
 use zeroize::Zeroizing;
 
 /// Reads a file of secrets, which may have so many bytes.
@@ -93,45 +93,7 @@ pub(in crate::cli) fn create(path: &Path, writer: &WriterFile) -> Result<(), Fai
 pub(in crate::cli) fn replace(path: &Path, writer: &WriterFile) -> Result<(), Failure> {
     let failed = |e| Failure::File(format!("renew the writer's file {}", Shown::path(path)), e);
     let text = writer.encode().map_err(refused(Shown::path(path)))?;
-    // A link stays, and what it leads to is replaced.
-    let path = fs::canonicalize(path).map_err(failed)?;
-    let before = fs::metadata(&path).map_err(failed)?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let unfinished = path.with_file_name(format!(".{name}.{}.new", std::process::id()));
-    let replaced = write_new(&unfinished, text.as_bytes()).and_then(|file| {
-        // Root may renew another's file, who is still to read it.
-        let _ = fchown(&file, Some(before.uid()), Some(before.gid()));
-        file.set_permissions(fs::Permissions::from_mode(before.mode() & 0o777))?;
-        fs::rename(&unfinished, &path)
-    });
-    if replaced.is_err() {
-        let _ = fs::remove_file(&unfinished);
-    }
-    replaced.map_err(failed)?;
-    sync_folder(&path);
-    Ok(())
-}
-
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<File> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
-    if let Err(error) = written {
-        let _ = fs::remove_file(path);
-        return Err(error);
-    }
-    Ok(file)
-}
-
-fn folder_of(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
-        _ => PathBuf::from("."),
-    }
-}
-
-/// Not every file system can.
-fn sync_folder(path: &Path) {
-    let _ = File::open(folder_of(path)).and_then(|folder| folder.sync_all());
+    replace_whole(path, text.as_bytes()).map_err(failed)
 }
 
 #[cfg(test)]

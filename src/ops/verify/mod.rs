@@ -3,6 +3,7 @@
 mod again;
 mod check;
 mod contents;
+mod heads;
 mod manifest;
 mod objects;
 mod options;
@@ -12,6 +13,7 @@ mod result;
 mod stand_in;
 
 pub use check::verify;
+pub use heads::{HeadChange, HeadChangeKind, HeadRules, HeadVerdict, compare_heads, remember_heads};
 pub(super) use manifest::check_manifest;
 pub use options::{Slice, VerifyOptions};
 pub use repair::Repair;
