@@ -13,6 +13,7 @@ mod left_out;
 mod limits;
 mod metrics;
 mod sealed;
+mod secrecy;
 mod signals;
 mod terminal;
 mod week_label;

@@ -14,3 +14,4 @@ mod retention;
 mod sealed;
 mod store_by_other_paths;
 mod trash;
+mod write_only;
