@@ -13,5 +13,6 @@ mod planted;
 mod retention;
 mod sealed;
 mod store_by_other_paths;
+mod substitution;
 mod trash;
 mod write_only;

@@ -17,26 +17,26 @@ use weekvault::ops::verify::{Verified, VerifyOptions, verify};
 use weekvault::ops::{Error, Run};
 use weekvault::store::LocalStore;
 
-const STORE: &str = "00112233445566778899aabbccddeeff";
-const CHUNKS: ChunkSizes = ChunkSizes { min: 1024, avg: 4096, max: 16384 };
+pub(super) const STORE: &str = "00112233445566778899aabbccddeeff";
+pub(super) const CHUNKS: ChunkSizes = ChunkSizes { min: 1024, avg: 4096, max: 16384 };
 
 /// A sealed store, as those see it who write, read, and have no key.
-struct Sealed {
+pub(super) struct Sealed {
     folder: tempfile::TempDir,
-    writer: Archive,
-    reader: Archive,
-    keyless: Archive,
+    pub(super) writer: Archive,
+    pub(super) reader: Archive,
+    pub(super) keyless: Archive,
     /// An age identity file of the store's read key.
     identity: PathBuf,
 }
 
 impl Sealed {
-    fn new(blind: bool) -> Self {
+    pub(super) fn new(blind: bool) -> Self {
         Self::after(blind, |_, _| ())
     }
 
     /// One that was a plain store, in which `begin` does something with this source.
-    fn after(blind: bool, begin: impl FnOnce(&Archive, &Path)) -> Self {
+    pub(super) fn after(blind: bool, begin: impl FnOnce(&Archive, &Path)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(LocalStore::new(folder.path().join("store"), RunId(1)));
         let new = NewArchive { chunks: CHUNKS, created: now(), created_by: "test".into(), id: STORE.into() };
@@ -59,19 +59,19 @@ impl Sealed {
         Self { folder, writer, reader, keyless: plain.with_keys(Keys::Without), identity }
     }
 
-    fn path(&self, path: &str) -> PathBuf {
+    pub(super) fn path(&self, path: &str) -> PathBuf {
         self.folder.path().join(path)
     }
 
-    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
+    pub(super) fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
         fs::write(self.path("src").join(name), bytes).unwrap();
     }
 
-    fn backup(&self, week: &str) -> Result<BackedUp, Error> {
+    pub(super) fn backup(&self, week: &str) -> Result<BackedUp, Error> {
         back_up(&self.writer, &self.path("src"), week)
     }
 
-    fn restore(&self, archive: &Archive, week: &str, target: &Path) -> Result<(), Error> {
+    pub(super) fn restore(&self, archive: &Archive, week: &str, target: &Path) -> Result<(), Error> {
         let id = archive.find_manifest(WeekRef::Exact(week.parse().unwrap()), &"p".parse().unwrap())?;
         let manifest = archive.open_manifest(&id)?;
         let options = RestoreOptions { owner: Owner::Nobody, ..RestoreOptions::into(target) };
@@ -81,7 +81,7 @@ impl Sealed {
     }
 
     #[track_caller]
-    fn restores(&self, week: &str, expected: &[(&str, Vec<u8>)]) {
+    pub(super) fn restores(&self, week: &str, expected: &[(&str, Vec<u8>)]) {
         let target = tempfile::tempdir().unwrap();
         self.restore(&self.reader, week, target.path()).unwrap();
         let mut names = BTreeSet::new();
@@ -94,23 +94,23 @@ impl Sealed {
         assert_eq!(found.collect::<BTreeSet<_>>(), names, "{week}");
     }
 
-    fn verify(&self, archive: &Archive) -> Verified {
+    pub(super) fn verify(&self, archive: &Archive) -> Verified {
         verify(Run::new(archive, &Silent::default()), &VerifyOptions::default()).unwrap()
     }
 
-    fn gc(&self) {
+    pub(super) fn gc(&self) {
         let options = GcOptions { dry_run: false, trash_days: 7, empty_trash: false, now: now() };
         collect(&self.keyless, &self.keyless.weeks().unwrap(), options, &Silent::default()).unwrap();
     }
 
-    fn objects(&self) -> Vec<PathBuf> {
+    pub(super) fn objects(&self) -> Vec<PathBuf> {
         let folders = fs::read_dir(self.path("store/objects")).unwrap();
         let files = folders.flat_map(|folder| fs::read_dir(folder.unwrap().path()).unwrap());
         files.map(|file| file.unwrap().path()).collect()
     }
 }
 
-fn back_up(archive: &Archive, source: &Path, week: &str) -> Result<BackedUp, Error> {
+pub(super) fn back_up(archive: &Archive, source: &Path, week: &str) -> Result<BackedUp, Error> {
     let silent = Silent::default();
     let source = Source { pvc: "p".parse().unwrap(), path: source.to_owned() };
     let labels = Labels::of(week.parse().unwrap());
@@ -119,7 +119,7 @@ fn back_up(archive: &Archive, source: &Path, week: &str) -> Result<BackedUp, Err
 }
 
 /// Bytes that do not compress, another for each seed.
-fn noise(seed: u64, length: usize) -> Vec<u8> {
+pub(super) fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
     blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
     bytes
