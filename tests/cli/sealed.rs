@@ -1,8 +1,11 @@
 //! Commands on sealed stores: what goes without a key, and what takes which.
 
-use crate::common::{Place, assert_equal};
+use crate::common::{Place, assert_equal, copy};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::fs;
+use std::path::PathBuf;
+use weekvault::format::keys::PaperKey;
 
 /// A place with a sealed store that has two weeks of `html`.
 fn two_weeks() -> Place {
@@ -15,7 +18,7 @@ fn two_weeks() -> Place {
     place
 }
 
-/// Runs a command, and gives the same with an operator's identity.
+/// An operator's identity.
 const ANN: &str = "--identity {}/ann.key";
 
 #[test]
@@ -185,4 +188,115 @@ fn copies_of_rsync_are_imported_into_a_sealed_store() {
             place.say(&format!("key writer {{}}/writer.key --blind {keys}")).expect(0);
         }
     }
+}
+
+#[test]
+fn eight_plain_weeks_become_eight_sealed_ones() {
+    let place = Place::with_operators();
+    let content = |week: u32| format!("content of week {week}\n").repeat(2000);
+    let backup = |week: u32, more: &str| {
+        place.write("html/a", content(week));
+        place.write(&format!("html/{week}"), "of one week");
+        place.say(&format!("backup --keep 8 --week 2025-{week} --source html={{}}/html {more}")).expect(0)
+    };
+    let restores = |weeks: std::ops::Range<u32>| {
+        for week in weeks {
+            let which = format!("--week 2025-{week} --pvc html");
+            let ran = place.say(&format!("cat {which} a {ANN}")).expect(0);
+            assert_eq!(ran.stdout, content(week), "{week}");
+        }
+    };
+    for week in 10..18 {
+        backup(week, "");
+    }
+    place.say("init --recipients-file {}/all.txt --writer-key {}/writer.key").expect(0);
+    restores(10..18);
+    for week in 18..26 {
+        backup(week, "--writer-key {}/writer.key");
+        restores(week - 7..week + 1);
+        let listed = place.say("list --json").expect(0).json();
+        let plain: Vec<String> = listed
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|of| of["sealed"] == false)
+            .map(|of| of["week"].as_str().unwrap().to_owned())
+            .collect();
+        let expected: Vec<String> = (week - 7..18).map(|week| format!("2025-{week}")).collect();
+        assert_eq!(plain, expected);
+        place.say(&format!("verify {ANN}")).expect(0);
+    }
+    place.say("gc --empty-trash").expect(0);
+    let plain = |path: &PathBuf| path.extension().is_some_and(|e| e == "zst");
+    assert!(!place.files("").iter().any(plain), "objects of before");
+    restores(18..26);
+}
+
+#[test]
+fn a_kit_alone_restores_on_an_empty_machine() {
+    let place = two_weeks();
+    let kit = format!("key kit --recipients-file {{}}/all.txt {ANN} --writer-key {{}}/writer.key");
+    let printed = place.say(&kit).expect(0).stdout;
+    place.write("html/new", "since the kit was printed");
+    place.backup_sealed("2025-15", "html");
+    // Another machine has the sheet, and a copy of the store that has lost its folder keys/.
+    let machine = Place::new();
+    copy(&place.store(), &machine.store());
+    fs::remove_dir_all(machine.path("store/keys")).unwrap();
+    let line =
+        |start: &str| printed.lines().map(str::trim).find(|line| line.starts_with(start)).unwrap().to_owned();
+    machine.write("kit.key", line("AGE-SECRET-KEY-1"));
+    let newest = printed.split("newest read recipient").nth(1).unwrap().split_whitespace().next().unwrap();
+    let restore = "restore --week 2025-15 --pvc html --target {}/out --identity {}/kit.key";
+    machine.say(&format!("{restore} --expect {newest}")).expect(0).says("as --expect says");
+    assert_equal(&place.path("html"), &machine.path("out"));
+    let other = PaperKey::generate().unwrap().recipient();
+    machine.say(&format!("{restore} --expect {other}")).expect(1).says("as its newest recipient");
+    // Older weeks as well.
+    let ran =
+        machine.say("cat --week 2025-13 --pvc html config/main.inc.php --identity {}/kit.key").expect(0);
+    assert_eq!(ran.stdout, "first");
+}
+
+#[test]
+fn a_recipient_who_was_removed_opens_nothing_of_after() {
+    let place = two_weeks();
+    let bob = fs::read_to_string(place.path("bob.txt")).unwrap();
+    place.write("ann-only.txt", fs::read_to_string(place.path("ann.txt")).unwrap());
+    let keys =
+        format!("{ANN} --recipients-file {{}}/ann-only.txt --single-recipient --writer-key {{}}/writer.key");
+    place.say(&format!("key remove-recipient {bob} {keys}")).expect(0);
+    let objects = place.objects_sealed();
+    place.backup_sealed("2025-15", "html");
+    assert_eq!(place.objects_sealed(), objects, "the read key is new, and what is stored already stays");
+    place.write("html/new", vec![9; 50_000]);
+    place.backup_sealed("2025-16", "html");
+    let cat = |week: u32, path: &str, who: &str| {
+        place.say(&format!("cat --week 2025-{week} --pvc html {path} --identity {{}}/{who}.key"))
+    };
+    for (week, path) in [(13, "large"), (15, "large"), (16, "new")] {
+        cat(week, path, "ann").expect(0);
+    }
+    cat(13, "large", "bob").expect(0);
+    cat(15, "large", "bob").expect(1);
+    cat(16, "new", "bob").expect(1);
+}
+
+#[test]
+fn how_much_of_a_keyring_has_changed_cannot_be_told() {
+    let mut sizes = BTreeSet::new();
+    let place = Place::sealed();
+    place.write("enigma/other", vec![1; 400_000]);
+    for (at, length) in [1, 700, 1024, 3000, 9_999, 16_384, 24 << 10].into_iter().enumerate() {
+        place.write("enigma/pubring.kbx", vec![0; 20]);
+        place.backup_sealed("2025-13", "enigma");
+        let before = place.objects_sealed();
+        let mut keyring = vec![0; length];
+        blake3::Hasher::new().update(&[at as u8]).finalize_xof().fill(&mut keyring);
+        place.write("enigma/pubring.kbx", keyring);
+        place.backup_sealed("2025-14", "enigma");
+        let new = place.objects_sealed().into_iter().filter(|path| !before.contains(path));
+        sizes.insert(new.map(|path| fs::metadata(path).unwrap().len()).collect::<Vec<_>>());
+    }
+    assert_eq!(sizes.len(), 1, "{sizes:?}");
 }

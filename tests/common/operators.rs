@@ -41,4 +41,12 @@ impl Place {
             format!("backup --json --week {week} --source {pvc}={{}}/{pvc} --writer-key {{}}/writer.key");
         self.say(&line).expect(0).json()
     }
+
+    /// The objects' files of a sealed store.
+    pub(crate) fn objects_sealed(&self) -> std::collections::BTreeSet<std::path::PathBuf> {
+        self.files("objects")
+            .into_iter()
+            .filter(|path| path.extension().is_some_and(|e| e == "age"))
+            .collect()
+    }
 }
