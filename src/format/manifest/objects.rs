@@ -142,7 +142,7 @@ pub(super) fn check_row(row: &ObjectRow) -> Result<(), FormatError> {
 
 /// Checks that no object is in a table twice.
 pub(super) fn check_distinct(ids: impl Iterator<Item = ObjectId> + Clone) -> Result<(), FormatError> {
-    let mut distinct = Distinct::default();
+    let mut distinct = Distinct::of(ids.size_hint().1.unwrap_or(0));
     ids.clone().for_each(|id| distinct.note(&id));
     let Some(mut doubtful) = distinct.doubtful() else { return Ok(()) };
     ids.for_each(|id| doubtful.note(&id));
@@ -151,7 +151,6 @@ pub(super) fn check_distinct(ids: impl Iterator<Item = ObjectId> + Clone) -> Res
 
 /// Tells whether ids are distinct by the first 8 bytes of each, and so takes as many bytes of memory. Where some are the same, as
 /// only somebody who wants it can bring about, those ids are looked at once more.
-#[derive(Default)]
 pub(super) struct Distinct(Vec<u64>);
 
 /// Ids that begin alike.
@@ -161,6 +160,11 @@ pub(super) struct Doubtful {
 }
 
 impl Distinct {
+    /// For so many ids at most; more may come.
+    pub(super) fn of(ids: usize) -> Self {
+        Self(Vec::with_capacity(ids.min(MAX_OBJECTS)))
+    }
+
     pub(super) fn note(&mut self, id: &ObjectId) {
         self.0.push(prefix(id));
     }

@@ -14,6 +14,7 @@ use crate::format::wire::{MAX_RECORD, decode_owners};
 use crate::format::{FormatError, Measures, Opener, Seal, Seals};
 use crate::model::{ArchivePath, Digest, LeftOut, ObjectRow, Owners, Problem, Summary};
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 /// So much of the file's end is read at once: it holds the index and the public sections of most manifests.
@@ -49,7 +50,7 @@ pub struct ChunkLengths(Vec<u32>);
 
 impl ChunkLengths {
     /// The length of a row's chunk; 0 where there is no such row.
-    pub(super) fn of(&self, row: u32) -> u32 {
+    pub fn of(&self, row: u32) -> u32 {
         self.0.get(row as usize).copied().unwrap_or(0)
     }
 }
@@ -63,6 +64,9 @@ pub struct ManifestReader<R> {
     digest: Digest,
     signed: Option<Signed>,
     seals: Seals,
+    /// Whether the rows of the object table were found to be distinct. They remain that, since the index has the hashes of its
+    /// blocks.
+    is_distinct: AtomicBool,
     /// As long as somebody has them.
     lengths: Mutex<Weak<ChunkLengths>>,
     /// What the blocks of entries begin with; none where the manifest does not say, or not intelligibly.
@@ -91,6 +95,7 @@ impl<R: RandomRead> ManifestReader<R> {
             digest: Digest([0; 32]),
             signed: None,
             seals: seals.clone(),
+            is_distinct: AtomicBool::new(false),
             lengths: Mutex::default(),
             starts: OnceLock::new(),
         };
@@ -293,9 +298,9 @@ impl<R: RandomRead> ManifestReader<R> {
         Ok(objects)
     }
 
-    /// Hands on the rows of the object table one by one, once all of it was checked: of a damaged one none is handed on. Takes
-    /// 8 bytes of memory for each row until then, in a sealed store 68. Of that, where no key opens the private part, rows come
-    /// in the order of the chunks' names and without what only a key tells.
+    /// Hands on the rows of the object table one by one, once all of it was checked: of a damaged one none is handed on. The
+    /// first time this takes 8 bytes of memory for each row until then; in a sealed store it takes some 120 each time. Of that,
+    /// where no key opens the private part, rows come in the order of the chunks' names and without what only a key tells.
     ///
     /// # Errors
     /// As [`Self::objects`].
@@ -309,13 +314,30 @@ impl<R: RandomRead> ManifestReader<R> {
             rows.into_iter().for_each(take);
             return Ok(());
         }
-        let mut distinct = Distinct::default();
+        match self.is_distinct.load(Ordering::Relaxed) {
+            true => self.pass_objects(drop)?,
+            false => self.check_distinct()?,
+        }
+        self.pass_objects(&mut take)
+    }
+
+    /// Checks the whole table of a plain store's manifest.
+    fn check_distinct(&self) -> Result<(), ReadError> {
+        let mut distinct = Distinct::of(self.rows());
         self.pass_objects(|row| distinct.note(&row.id))?;
         if let Some(mut doubtful) = distinct.doubtful() {
             self.pass_objects(|row| doubtful.note(&row.id))?;
             doubtful.check()?;
         }
-        self.pass_objects(&mut take)
+        self.is_distinct.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// How many rows the object table has, as the index says; never more than it may have. Whoever keeps something of each makes
+    /// room for it at once, since growing would leave holes in the heap.
+    pub fn rows(&self) -> usize {
+        let tables = self.blocks.iter().filter(|b| b.section == Section::Objects);
+        tables.map(|b| b.items as usize).sum::<usize>().min(MAX_OBJECTS)
     }
 
     /// What anybody may know of the objects of a sealed store's manifest: which they are, and how long their files.
@@ -386,10 +408,7 @@ impl<R: RandomRead> ManifestReader<R> {
         if let Some(lengths) = known.upgrade() {
             return Ok(lengths);
         }
-        let rows = self.blocks.iter().filter(|b| b.section == Section::Objects);
-        let rows: usize = rows.map(|b| b.plain_length as usize / ROW).sum();
-        // At once, since growing would leave holes in the heap; but no more than there can be, whatever the index says.
-        let mut lengths = Vec::with_capacity(rows.min(MAX_OBJECTS));
+        let mut lengths = Vec::with_capacity(self.rows());
         match self.version {
             Version::Plain => self.each_object(|row| lengths.push(row.chunk_length))?,
             Version::Sealed => {

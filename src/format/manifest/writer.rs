@@ -41,8 +41,8 @@ pub struct ManifestWriter<W> {
     /// What the block that is being filled begins with.
     start: ArchivePath,
     starts: StartsWriter,
-    /// By row of the object table: so many bytes of the object are needed.
-    needed: Vec<u64>,
+    /// By row of the object table: so many bytes of the object are needed. No chunk is as long as the largest number.
+    needed: Vec<u32>,
     problems: Vec<Problem>,
     left_out: Vec<LeftOut>,
     /// In a sealed store.
@@ -166,7 +166,7 @@ impl<W: Write> ManifestWriter<W> {
         let rows = self.needed.len().max(row + 1).min(MAX_OBJECTS + 1);
         self.needed.resize(rows, 0);
         if let Some(needed) = self.needed.get_mut(row.min(MAX_OBJECTS)) {
-            *needed = end.max(*needed);
+            *needed = u32::try_from(end).unwrap_or(u32::MAX).max(*needed);
         }
     }
 
@@ -176,7 +176,7 @@ impl<W: Write> ManifestWriter<W> {
         for row in objects.clone() {
             check_row(&row)?;
             if let Some(&end) = needed.next() {
-                check_slice(&ArchivePath::root(), rows, end, row.chunk_length)?;
+                check_slice(&ArchivePath::root(), rows, end.into(), row.chunk_length)?;
             }
             rows += 1;
             if rows as usize > MAX_OBJECTS {
@@ -185,7 +185,7 @@ impl<W: Write> ManifestWriter<W> {
             }
         }
         for (row, &end) in (rows..).zip(needed) {
-            check_slice(&ArchivePath::root(), row, end, 0)?;
+            check_slice(&ArchivePath::root(), row, end.into(), 0)?;
         }
         check_distinct(objects.map(|row| row.id))
     }
