@@ -102,6 +102,7 @@ impl Inventory {
         let mut vouched = Vec::new();
         if let Some(manifest) = archive.open_listed(id)? {
             archive.check_reliable(&manifest)?;
+            vouched.reserve_exact(manifest.reader().rows());
             manifest.each_object(|row| {
                 let number = objects.number(&row.id);
                 let number = number.filter(|number| objects.stored_length(*number) == row.stored_length);
@@ -114,6 +115,11 @@ impl Inventory {
     /// The published manifests, as they were when it looked.
     pub fn manifests(&self) -> &[ManifestRef] {
         &self.manifests
+    }
+
+    /// How many objects have numbers.
+    pub fn count(&self) -> usize {
+        self.objects().len()
     }
 
     /// The object's number, which it gets where it has none.

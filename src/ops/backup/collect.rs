@@ -3,7 +3,7 @@
 use super::cut::{Class, Content, Row};
 use super::previous::Previous;
 use super::put::{Packed, StoredChunk};
-use crate::archive::{ArchiveError, PendingManifest};
+use crate::archive::{ArchiveError, Inventory, PendingManifest};
 use crate::data::StreamExtent;
 use crate::format::{FormatError, MAX_EXTENTS, MAX_PROBLEMS, check_entry};
 use crate::model::{ArchivePath, Counts, Entry, Extent, Kind, LeftOut, Observer, PathStack, Problem};
@@ -35,6 +35,19 @@ pub(super) struct Collected {
 }
 
 impl Collected {
+    /// Nothing yet. There is room for the objects of the manifest before and some more, since growing would leave holes in the
+    /// heap.
+    pub(super) fn after(previous: Option<&Previous>, inventory: &Inventory) -> Self {
+        let with_more = |count: usize| count + count / 16;
+        let table = previous.map_or(0, |previous| previous.table().len());
+        let numbers = if table == 0 { 0 } else { inventory.count() };
+        Self {
+            objects: Vec::with_capacity(with_more(table)),
+            rows: Vec::with_capacity(with_more(numbers)),
+            ..Self::default()
+        }
+    }
+
     /// Takes all that the stages before put out; entries go to `manifest`, if there is one.
     pub(super) fn run(
         &mut self,

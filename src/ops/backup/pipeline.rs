@@ -152,7 +152,7 @@ impl Pipeline<'_> {
             Cutting::new((setup.sizes, setup.cut_key.as_ref()), known, &to_pack, &setup.read_buffers, &spare)
                 .run(read, observer)
         })?;
-        let mut collected = Collected::default();
+        let mut collected = Collected::after(previous, self.inventory);
         let result = collected.run(packed, previous, manifest, observer);
         // Each stage ends when its neighbour is gone; the first that failed of its own is the cause.
         let (cut, scanned) = (cutting.join(), scanning.join());

@@ -1,11 +1,12 @@
 //! The manifest that a source is compared with, and what of it can be used again.
 
 use crate::archive::{Archive, ArchiveError, Inventory, Manifest};
-use crate::format::{Block, Section};
+use crate::format::{Block, ChunkLengths, Section};
 use crate::model::{
     ArchivePath, ContentHash, Digest, Entry, Extent, FileContent, Kind, ObjectRow, PvcName, Summary, Week,
 };
 use crate::ops::Error;
+use std::sync::Arc;
 
 /// An earlier manifest of the same source.
 pub(super) struct Previous {
@@ -15,6 +16,8 @@ pub(super) struct Previous {
     table: Vec<u32>,
     /// By row of the table.
     rows: Vec<Usable>,
+    /// Held because the entries are read several times.
+    lengths: Arc<ChunkLengths>,
     /// Whether the living part of an object that is mostly dead is to move to new objects.
     compact: bool,
 }
@@ -55,7 +58,8 @@ impl Previous {
         // Damage that showed in the middle of the run would end it, and the next week's too.
         manifest.reader().check_blocks(Section::Entries).map_err(|e| manifest.error(e))?;
         let summary = manifest.summary().clone();
-        let mut previous = Self { manifest, summary, table: Vec::new(), rows: Vec::new(), compact };
+        let lengths = manifest.chunk_lengths()?;
+        let mut previous = Self { manifest, summary, table: Vec::new(), rows: Vec::new(), lengths, compact };
         previous.judge(inventory)?;
         Ok(previous)
     }
@@ -74,15 +78,15 @@ impl Previous {
         // Compaction: of an object that is mostly dead, the living part moves to new objects. Judged by what the
         // manifest before used of it, since what this run will use is known only once it is through.
         let alive = |row: &ObjectRow| !self.compact || u64::from(row.used) * 2 >= u64::from(row.chunk_length);
-        let (mut table, mut rows) = (Vec::new(), Vec::new());
+        let count = self.manifest.reader().rows();
+        let (mut table, mut rows) = (Vec::with_capacity(count), Vec::with_capacity(count));
         self.manifest.each_object(|row| {
             let number = inventory.number_now(&row.id);
             // Where two manifests do not agree on an object's length, one of them lies: its content is read anew.
             let known = inventory.row(number).filter(|known| known.chunk_length == row.chunk_length);
             let is_exact = known.is_some_and(|known| known.stored_length == row.stored_length);
-            let length = known.filter(|_| alive(&row)).map_or(0, |known| known.chunk_length);
             table.push(number);
-            rows.push(Usable { length, is_exact });
+            rows.push(Usable { is_usable: known.is_some() && alive(&row), is_exact });
         })?;
         (self.table, self.rows) = (table, rows);
         Ok(())
@@ -117,8 +121,8 @@ impl Previous {
         extents.iter().all(|extent| match *extent {
             Extent::Slice { object, offset, length } => {
                 let end = u64::from(offset) + u64::from(length);
-                let row = self.rows.get(object as usize);
-                row.is_some_and(|row| row.length > 0 && end <= u64::from(row.length))
+                let is_usable = self.rows.get(object as usize).is_some_and(|row| row.is_usable);
+                is_usable && end <= self.lengths.of(object).into()
             }
             Extent::Hole { .. } => true,
         })
@@ -143,8 +147,8 @@ impl Previous {
 /// What a row of an earlier table is good for.
 #[derive(Clone, Copy)]
 struct Usable {
-    /// The length of its chunk; 0 where the object is not known, or too little of it is in use.
-    length: u32,
+    /// Whether the object is known, and enough of it in use.
+    is_usable: bool,
     /// Whether the object's file is as the table says.
     is_exact: bool,
 }
