@@ -183,7 +183,9 @@ impl Inventory {
 
     /// An object that a manifest names or this run has stored, so that it can be relied on: its name and lengths, `used` aside.
     pub fn row(&self, number: u32) -> Option<ObjectRow> {
-        row(&self.objects(), number, 0)
+        let objects = self.objects();
+        let Known { chunk_length, stored_length, .. } = *objects.get(number)?;
+        row(objects.id(number), Lengths { chunk_length, stored_length }, 0)
     }
 
     /// Asks for the object of a chunk, and takes the duty to store it where it is not there. Returns its number too.
@@ -301,7 +303,9 @@ impl Inventory {
 
     /// What is known of the objects now that all is stored.
     pub fn close(self) -> Stored {
-        Stored(self.objects.into_inner().unwrap_or_else(PoisonError::into_inner).close())
+        let objects = self.objects.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let keep = |Known { chunk_length, stored_length, .. }| Lengths { chunk_length, stored_length };
+        Stored(objects.close(keep))
     }
 }
 
@@ -313,18 +317,26 @@ impl ObjectMap<Known> {
 }
 
 /// The objects that manifests may name, by number.
-pub struct Stored(ObjectMap<Known>);
+pub struct Stored(ObjectMap<Lengths>);
+
+/// What an object table says of an object.
+#[derive(Clone, Copy, Default)]
+struct Lengths {
+    chunk_length: u32,
+    stored_length: u32,
+}
 
 impl Stored {
     /// Rows of an object table for these objects, of whose bytes so many are used. An object that is not there is left out.
     pub fn rows<'a>(&'a self, used: &'a [(u32, u32)]) -> impl Iterator<Item = ObjectRow> + Clone + 'a {
-        used.iter().filter_map(|(number, used)| row(&self.0, *number, *used))
+        let Self(objects) = self;
+        used.iter().filter_map(|(number, used)| row(objects.id(*number), *objects.get(*number)?, *used))
     }
 }
 
-fn row(objects: &ObjectMap<Known>, number: u32, used: u32) -> Option<ObjectRow> {
-    let Known { chunk_length, stored_length, .. } = *objects.get(number)?;
+fn row(id: Option<ObjectId>, lengths: Lengths, used: u32) -> Option<ObjectRow> {
+    let Lengths { chunk_length, stored_length } = lengths;
     // Files of the same content may share a slice: more than all of a chunk is all of it.
     let used = used.min(chunk_length);
-    (stored_length > 0).then_some(ObjectRow { id: objects.id(number)?, chunk_length, stored_length, used })
+    (stored_length > 0).then_some(ObjectRow { id: id?, chunk_length, stored_length, used })
 }

@@ -7,7 +7,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
 
 /// Maps objects to what is known of them. Of those that a look at the store showed this takes the memory of a `T`, since the
-/// listing has their ids already; of all others, that of a `T` and some 40 bytes.
+/// listing has their ids already; of all others, that of a `T` and some 60 bytes.
 ///
 /// Objects have numbers, which stand for them where there are many: first all that were listed, by id, then the others as
 /// they came.
@@ -120,10 +120,15 @@ impl<T: Clone + Default> ObjectMap<T> {
         }
     }
 
-    /// Forgets where the others are by id; from now on only numbers find them.
-    pub fn close(mut self) -> Self {
-        self.places = HashTable::new();
-        self
+    /// Forgets where the others are by id, so that from now on only numbers find them, and of what is known all but what is
+    /// kept. That is done in place.
+    pub fn close<U>(self, keep: impl Fn(T) -> U) -> ObjectMap<U> {
+        let Self { listing, listed, others, places: _, hasher } = self;
+        let mut listed: Vec<U> = listed.into_iter().map(&keep).collect();
+        // What was collected in place goes on to have all of the room.
+        listed.shrink_to_fit();
+        let others = others.into_iter().map(|(id, known)| (id, keep(known))).collect();
+        ObjectMap { listing, listed, others, places: HashTable::new(), hasher }
     }
 
     /// What is known of an object.
