@@ -8,6 +8,7 @@ mod accumulation;
 mod common;
 mod contract;
 mod damage;
+mod fingerprint;
 mod full_disk;
 mod planted;
 mod retention;
