@@ -1,6 +1,8 @@
 //! Header, index and footer: fixed layouts, little endian.
 
+use super::starts::MAX_STARTS;
 use crate::format::keys::WriterId;
+use crate::format::notes::MAX_LEFT_OUT;
 use crate::format::wire::MAX_RECORD;
 use crate::format::{FormatError, Seal};
 use crate::model::Digest;
@@ -118,6 +120,17 @@ pub struct Block {
     pub hash: [u8; 32],
     /// Where the block begins in the file; follows from the lengths before it.
     pub offset: u64,
+}
+
+impl Block {
+    /// The most plain bytes that it may have, whatever it says of itself.
+    pub(super) fn most(&self) -> usize {
+        match self.number {
+            LEFT_OUT => MAX_LEFT_OUT,
+            STARTS => MAX_STARTS,
+            _ => MAX_RECORD,
+        }
+    }
 }
 
 /// The 16 bytes that every manifest begins with.

@@ -178,7 +178,7 @@ impl<R: RandomRead> ManifestReader<R> {
         }
         let said = match seal {
             Seal::Zstd => Measures { items: block.items, length: block.plain_length },
-            Seal::Age => Measures { items: 0, length: MAX_RECORD as u32 },
+            Seal::Age => Measures { items: 0, length: block.most() as u32 },
         };
         Ok(opener.block(seal, &stored, said, part, plain)?)
     }
@@ -239,13 +239,12 @@ impl<R: RandomRead> ManifestReader<R> {
     pub fn problems(&self) -> Result<Vec<Problem>, ReadError> {
         let (mut problems, mut plain, mut opener) = (Vec::new(), Vec::new(), self.opener()?);
         let blocks = || self.blocks.iter().filter(|b| b.section == Section::Missing);
-        let all: u64 = blocks().map(|b| u64::from(b.plain_length)).sum();
-        if all > MAX_RECORD as u64 {
-            let reason = format!("it has {all} bytes, more than {MAX_RECORD}");
-            return Err(FormatError::invalid(Section::Missing.part(), reason).into());
-        }
+        check_sum(Section::Missing.part(), blocks().map(|b| b.plain_length as usize).sum(), MAX_RECORD)?;
+        let mut opened = 0;
         for block in blocks() {
             let items = self.plain(block, &mut opener, &mut plain)?;
+            opened += plain.len();
+            check_sum(Section::Missing.part(), opened, MAX_RECORD)?;
             let (mut rest, before) = (plain.as_slice(), problems.len());
             while !rest.is_empty() {
                 let (problem, used) = decode_problem(rest)?;
@@ -269,13 +268,12 @@ impl<R: RandomRead> ManifestReader<R> {
         const PART: &str = "the left-out section";
         let (mut places, mut plain, mut opener) = (Vec::new(), Vec::new(), self.opener()?);
         let blocks = || self.blocks.iter().filter(|b| b.number == LEFT_OUT);
-        let all: u64 = blocks().map(|b| u64::from(b.plain_length)).sum();
-        if all > MAX_LEFT_OUT as u64 {
-            let reason = format!("it has {all} bytes, more than {MAX_LEFT_OUT}");
-            return Err(FormatError::invalid(PART, reason).into());
-        }
+        check_sum(PART, blocks().map(|b| b.plain_length as usize).sum(), MAX_LEFT_OUT)?;
+        let mut opened = 0;
         for block in blocks() {
             let items = self.plain(block, &mut opener, &mut plain)?;
+            opened += plain.len();
+            check_sum(PART, opened, MAX_LEFT_OUT)?;
             let (mut rest, before) = (plain.as_slice(), places.len());
             while !rest.is_empty() {
                 let (place, used) = decode_left_out(rest)?;
@@ -464,6 +462,15 @@ impl<R: RandomRead> ManifestReader<R> {
             true => Ok(()),
             false => Err(FormatError::Hash(block.section.part()).into()),
         }
+    }
+}
+
+/// Checks how many plain bytes a section has that is read whole: as the index says, which of encrypted blocks says nothing, and
+/// as they are opened.
+fn check_sum(part: &'static str, bytes: usize, most: usize) -> Result<(), FormatError> {
+    match bytes > most {
+        true => Err(FormatError::invalid(part, format!("it has {bytes} bytes, more than {most}"))),
+        false => Ok(()),
     }
 }
 
