@@ -56,7 +56,8 @@ impl FrameOpener {
     /// Never writes more than `length` bytes, whatever the frame says of itself.
     ///
     /// # Errors
-    /// [`FormatError::Zstd`] naming `part` when it is not one zstd frame, a damaged one, or one of another length.
+    /// [`FormatError::Zstd`] naming `part` when it is not one zstd frame, a damaged one, or one of another length. Nothing of it is
+    /// in `plain` then.
     pub(super) fn open_into(
         &mut self,
         stored: &[u8],
@@ -73,12 +74,13 @@ impl FrameOpener {
         // A slice of exactly this length, so that a frame that lies about its size cannot make more.
         plain.reserve_exact((length as usize).saturating_sub(plain.len()));
         plain.resize(length as usize, 0);
-        let opened = self.0.decompress_to_buffer(stored, plain.as_mut_slice());
-        let opened = opened.map_err(|e| failed(e.to_string()))?;
-        if opened != length as usize {
-            return Err(failed(format!("{opened} bytes instead of {length}")));
-        }
-        Ok(())
+        let reason = match self.0.decompress_to_buffer(stored, plain.as_mut_slice()) {
+            Ok(opened) if opened == length as usize => return Ok(()),
+            Ok(opened) => format!("{opened} bytes instead of {length}"),
+            Err(error) => error.to_string(),
+        };
+        plain.clear();
+        Err(failed(reason))
     }
 }
 
@@ -97,7 +99,7 @@ mod tests {
         assert_eq!(opened, plain);
         for wrong in [0, 399_999, 400_001] {
             assert!(opener.open_into(&stored, wrong, "object", &mut opened).is_err());
-            assert!(opened.len() <= wrong as usize);
+            assert!(opened.is_empty());
         }
         for cut in [0, 1, 10, stored.len() - 1] {
             assert!(opener.open_into(&stored[..cut], 400_000, "object", &mut opened).is_err());
