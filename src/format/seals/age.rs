@@ -239,10 +239,12 @@ impl AgeOpener {
         let length =
             payload_of(stored.len() as u64, before).ok_or_else(|| failed("it is cut short".into()))?;
         let with = with.iter().map(|identity| *identity as &dyn age::Identity);
-        let decryptor = age::Decryptor::new_buffered(stored).map_err(|e| failed(e.to_string()))?;
+        // The library's own messages have several lines, with advice that is not ours.
+        let damaged = || failed("its header is damaged".into());
+        let decryptor = age::Decryptor::new_buffered(stored).map_err(|_| damaged())?;
         let opened = decryptor.decrypt(with).map_err(|e| match e {
             age::DecryptError::NoMatchingKeys => FormatError::NoKey(part),
-            e => failed(e.to_string()),
+            _ => damaged(),
         })?;
         self.payload.clear();
         self.payload.reserve_exact(length as usize);
@@ -250,7 +252,7 @@ impl AgeOpener {
         match read {
             Ok(read) if read as u64 == length => Ok(()),
             Ok(_) => Err(failed("its payload has another length".into())),
-            Err(error) => Err(failed(error.to_string())),
+            Err(_) => Err(failed("its content is damaged, or cut short".into())),
         }
     }
 }
@@ -321,6 +323,7 @@ mod tests {
         let mut open = |bytes: &[u8], length, with: &[&x25519::Identity]| {
             let error = opener().object(bytes, length, with, "it", &mut opened).unwrap_err();
             assert!(opened.is_empty(), "{error}");
+            assert!(!error.to_string().contains('\n'), "{error}");
             error
         };
         assert_eq!(open(&sealed, 150_000, &[&other]), FormatError::NoKey("it"));
