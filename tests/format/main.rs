@@ -6,3 +6,4 @@ mod common;
 mod evil_manifests;
 mod format_doc;
 mod golden;
+mod sealed_doc;
