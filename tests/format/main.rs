@@ -6,4 +6,5 @@ mod common;
 mod evil_manifests;
 mod format_doc;
 mod golden;
+mod golden_sealed;
 mod sealed_doc;
