@@ -7,16 +7,24 @@
 #[path = "fuzz/drivers/mod.rs"]
 mod drivers;
 
-use drivers::{Driver, Recipe, Rng, TARGETS, giants, mutate_bytes, mutate_recipe};
+use drivers::{
+    Driver, Recipe, Rng, TARGETS, first_age_files, first_sealed, giants, hostile_age_files, mutate_bytes,
+    mutate_recipe, reader, sealed_giants,
+};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime};
+use weekvault::format::Keys;
+use weekvault::format::keys::{Identities, ReadFile, SealedReadFile};
 
 const CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fuzz/corpus");
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");
 /// Address space that an input may take beyond what the test had when it began, in bytes.
 const CAP: u64 = 256 << 20;
+/// What an age file may take: a chunk and a block of the largest kind, a file of the same size, and what zstd needs.
+const MOST_OF_AN_AGE_FILE: u64 = 96 << 20;
 /// A target has no more than so many kept inputs, and they have no more than so many bytes.
 const MOST: (usize, u64) = (60, 200 << 10);
 
@@ -25,14 +33,19 @@ fn capped() -> MutexGuard<'static, bool> {
     static CAPPED: Mutex<bool> = Mutex::new(false);
     let mut capped = CAPPED.lock().unwrap_or_else(PoisonError::into_inner);
     if !*capped {
-        let status = fs::read_to_string("/proc/self/status").unwrap();
-        let size = status.lines().find_map(|l| l.strip_prefix("VmSize:")?.strip_suffix("kB")).unwrap();
-        let current = Some(size.trim().parse::<u64>().unwrap() * 1024 + CAP);
-        let maximum = getrlimit(Resource::As).maximum;
-        setrlimit(Resource::As, Rlimit { current, maximum }).unwrap();
+        limit_addresses(CAP);
         *capped = true;
     }
     capped
+}
+
+/// Leaves so many bytes of addresses beyond those that the process has.
+fn limit_addresses(more: u64) {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let size = status.lines().find_map(|l| l.strip_prefix("VmSize:")?.strip_suffix("kB")).unwrap();
+    let current = Some(size.trim().parse::<u64>().unwrap() * 1024 + more);
+    let maximum = getrlimit(Resource::As).maximum;
+    setrlimit(Resource::As, Rlimit { current, maximum }).unwrap();
 }
 
 fn inputs(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
@@ -70,25 +83,45 @@ fn kept_inputs_hold() {
 fn mutated_inputs_hold() {
     let _capped = capped();
     for (target, driver) in TARGETS {
-        let inputs = inputs(target);
-        let mut rng = Rng::new(2025);
-        for round in 0..ROUNDS {
-            let (path, mut data) = rng.pick(&inputs).clone();
-            let seed = rng.next();
-            let mut own = Rng::new(seed);
-            for _ in 0..1 + own.below(4) {
-                if *target == "manifest" {
-                    let mut bytes = Rng::new(own.next());
-                    data = mutate_recipe(&data, &mut own, &mut |data| mutate_bytes(data, &mut bytes));
-                } else {
-                    mutate_bytes(&mut data, &mut own);
-                }
-            }
-            run(*driver, &data, &|| {
-                format!("round {round} of {target}, {} with seed {seed}", path.display())
-            });
+        let (inputs, mut rng) = (inputs(target), Rng::new(2025));
+        (0..ROUNDS).for_each(|_| run_mutated(target, *driver, &inputs, &mut rng));
+    }
+}
+
+/// Others each time, for as long as one wants: of the targets in `WEEKVAULT_FUZZ`, with spaces between them, so many seconds
+/// each as `WEEKVAULT_FUZZ_SECONDS` says.
+#[test]
+#[ignore = "takes minutes, and other inputs each time"]
+fn mutated_inputs_hold_for_longer() {
+    let _capped = capped();
+    let named = std::env::var("WEEKVAULT_FUZZ").unwrap_or_default();
+    let seconds = std::env::var("WEEKVAULT_FUZZ_SECONDS").map_or(120, |seconds| seconds.parse().unwrap());
+    for target in named.split_whitespace() {
+        let start = Instant::now();
+        let seed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() as u64;
+        let (inputs, mut rng, mut rounds) = (inputs(target), Rng::new(seed), 0);
+        while start.elapsed().as_secs() < seconds {
+            run_mutated(target, driver(target), &inputs, &mut rng);
+            rounds += 1;
+        }
+        println!("{target}: {rounds} inputs in {seconds} s, from seed {seed}");
+    }
+}
+
+/// Runs a driver on a mutation of one of its inputs.
+fn run_mutated(target: &str, driver: Driver, inputs: &[(PathBuf, Vec<u8>)], rng: &mut Rng) {
+    let (path, mut data) = rng.pick(inputs).clone();
+    let seed = rng.next();
+    let mut own = Rng::new(seed);
+    for _ in 0..1 + own.below(4) {
+        if matches!(target, "manifest" | "sealed") {
+            let mut bytes = Rng::new(own.next());
+            data = mutate_recipe(&data, &mut own, &mut |data| mutate_bytes(data, &mut bytes));
+        } else {
+            mutate_bytes(&mut data, &mut own);
         }
     }
+    run(driver, &data, &|| format!("{target}, {} with seed {seed}", path.display()));
 }
 
 /// Mutations of each target.
@@ -98,10 +131,13 @@ const ROUNDS: usize = 400;
 #[test]
 fn recipes_make_manifests() {
     let mut seen = 0;
-    for manifest in golden_manifests() {
-        let recipe = Recipe::of(&manifest).unwrap();
+    for (manifest, keys) in golden_manifests() {
+        let recipe = Recipe::of(&manifest, &keys).unwrap();
         assert_eq!(Recipe::parse(&recipe.to_bytes()), recipe);
-        let again = Recipe::of(&recipe.build()).unwrap();
+        let again = match keys {
+            Keys::Plain => Recipe::of(&recipe.build(), &Keys::Plain).unwrap(),
+            _ => Recipe::of(&recipe.build_sealed(), reader().keys()).unwrap(),
+        };
         assert_eq!(again, recipe);
         seen += 1;
     }
@@ -112,37 +148,83 @@ fn recipes_make_manifests() {
 #[test]
 fn giants_stay_small() {
     let _capped = capped();
-    let (_, driver) = TARGETS[0];
     for (name, recipe) in giants() {
-        run(driver, &recipe.to_bytes(), &|| name.clone());
+        run(driver("manifest"), &recipe.to_bytes(), &|| name.clone());
+    }
+    for (name, recipe) in sealed_giants() {
+        run(driver("sealed"), &recipe.to_bytes(), &|| name.clone());
     }
 }
 
-fn golden_manifests() -> Vec<Vec<u8>> {
+fn driver(target: &str) -> Driver {
+    TARGETS.iter().find(|(name, _)| *name == target).unwrap().1
+}
+
+/// Age files that ask for more than there is cost no more than what is asked of them: the largest chunk, and the largest block.
+#[test]
+fn hostile_age_files_stay_small() {
+    let mut capped = capped();
+    limit_addresses(MOST_OF_AN_AGE_FILE);
+    *capped = false;
+    for (name, file) in hostile_age_files() {
+        run(driver("age"), &file, &|| name.clone());
+    }
+}
+
+/// Each with what opens it.
+fn golden_manifests() -> Vec<(Vec<u8>, Keys)> {
     let (mut folders, mut manifests) = (vec![PathBuf::from(GOLDEN)], Vec::new());
+    let sealed = Keys::Reader(Arc::new(golden_read_file()));
     while let Some(folder) = folders.pop() {
         let Ok(items) = fs::read_dir(folder) else { continue };
         for item in items.map(|item| item.unwrap().path()) {
-            match item.extension().is_some_and(|e| e == "manifest") {
-                true => manifests.push(fs::read(item).unwrap()),
-                false => folders.push(item),
+            if item.extension().is_none_or(|e| e != "manifest") {
+                folders.push(item);
+                continue;
             }
+            let manifest = fs::read(item).unwrap();
+            // The version, after the mark.
+            let keys = if manifest[8] == 2 { sealed.clone() } else { Keys::Plain };
+            manifests.push((manifest, keys));
         }
     }
     manifests
 }
 
-/// Writes inputs to begin a new corpus with into `tests/fuzz/corpus`: what the golden stores have.
+/// The newest read file of the golden store that is sealed.
+fn golden_read_file() -> ReadFile {
+    let file = |path: &str| fs::read(Path::new(GOLDEN).join("v2-sealed").join(path)).unwrap();
+    let identities = Identities::parse(&file("keys/operator.key")).unwrap();
+    ReadFile::open(&SealedReadFile::from_bytes(&file("store/keys/read-2-1.age")).unwrap(), &identities)
+        .unwrap()
+}
+
+/// Writes inputs to begin a new corpus with into `tests/fuzz/corpus`, for targets that have none: what the golden stores and the
+/// documents' examples have.
 #[test]
 #[ignore = "writes files; only for a new corpus"]
 fn make_first_inputs() {
+    let is_new = |target: &str| !Path::new(CORPUS).join(target).exists();
+    let new: Vec<&str> = TARGETS.iter().map(|(target, _)| *target).filter(|target| is_new(target)).collect();
     let write = |target: &str, name: String, data: &[u8]| {
         let folder = Path::new(CORPUS).join(target);
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join(name), data).unwrap();
+        if new.contains(&target) {
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join(name), data).unwrap();
+        }
     };
-    for (number, manifest) in golden_manifests().iter().enumerate() {
-        write("manifest_file", format!("golden-{number}"), manifest);
-        write("manifest", format!("golden-{number}"), &Recipe::of(manifest).unwrap().to_bytes());
+    for (number, (manifest, keys)) in golden_manifests().iter().enumerate() {
+        let recipe = Recipe::of(manifest, keys).unwrap().to_bytes();
+        if matches!(keys, Keys::Plain) {
+            write("manifest_file", format!("golden-{number}"), manifest);
+            write("manifest", format!("golden-{number}"), &recipe);
+        } else if recipe.len() < 20_000 {
+            write("sealed", format!("golden-{number}"), &recipe);
+        }
     }
+    for (name, recipe) in first_sealed() {
+        write("sealed", name.clone(), &recipe.to_bytes());
+        write("sealed_file", name, &recipe.build_sealed());
+    }
+    first_age_files().into_iter().for_each(|(name, file)| write("age", name, &file));
 }

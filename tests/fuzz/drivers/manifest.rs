@@ -1,5 +1,6 @@
 //! Whole manifests: whatever the bytes are, what a reader hands out keeps what the format promises.
 
+use super::sealed::{STORE, is_right};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,8 +12,8 @@ use weekvault::format::{
     encode_store,
 };
 use weekvault::model::{
-    ArchivePath, Completeness, Entry, Extent, Kind, ObjectRow, Owners, Problem, PvcName, Silent, Summary,
-    WeekRef,
+    ArchivePath, Completeness, Entry, Extent, Kind, LeftOut, ObjectRow, Owners, Problem, PvcName, Silent,
+    StoreId, Summary, WeekRef,
 };
 use weekvault::ops::Run;
 use weekvault::ops::browse::{self, Depth};
@@ -54,15 +55,29 @@ struct Whole {
     summary: Summary,
 }
 
-/// Reads a manifest in every way that there is.
+/// Whose manifest it is: what reads it, and what writes one that says the same.
+pub(super) struct Side {
+    pub(super) reader: Seals,
+    pub(super) writer: Seals,
+}
+
+/// Reads a manifest of a plain store in every way that there is.
 pub(super) fn check(file: &[u8]) {
-    let reader = match ManifestReader::open(InMemory(file), &Seals::default()) {
+    check_with(file, &Side { reader: Seals::default(), writer: Seals::zstd(1) });
+}
+
+/// The same of any store.
+pub(super) fn check_with(file: &[u8], side: &Side) {
+    let reader = match ManifestReader::open(InMemory(file), &side.reader) {
         Ok(reader) => reader,
         Err(error) => return polite(&error),
     };
     blocks_fill_the_file(&reader, file.len() as u64);
     let read = |error| polite(&error);
     let problems = reader.problems().map_err(read).ok();
+    let left_out = reader.left_out().map_err(read).ok();
+    lists_are_short(problems.as_deref().unwrap_or_default(), left_out.as_deref().unwrap_or_default());
+    let _ = reader.read_file().map_err(read);
     let owners = reader.owners().map_err(read).ok();
     let objects = reader.objects().map_err(read).ok();
     let summary = reader.summary().map_err(read).ok();
@@ -93,9 +108,12 @@ pub(super) fn check(file: &[u8]) {
         && entries.len() < MANY
     {
         let whole = Whole { entries, problems, owners, objects, summary };
-        writes_back(&whole);
-        if whole.entries.len() < FEW {
-            in_a_store(file, &whole);
+        // Nobody signs for a store that has no name.
+        if !side.writer.is_sealed() || whole.summary.store.parse::<StoreId>().is_ok() {
+            writes_back(&whole, side);
+        }
+        if whole.entries.len() < FEW && (!side.reader.is_sealed() || is_right(&reader)) {
+            in_a_store(file, &whole, &side.reader);
         }
     }
 }
@@ -115,11 +133,18 @@ fn from_any_path(reader: &ManifestReader<InMemory<'_>>, entries: &[Entry]) {
 }
 
 /// An error says something, in few enough words, on one line that no terminal takes for a command.
-fn polite(error: &ReadError) {
+pub(super) fn polite(error: &ReadError) {
     let text = error.to_string();
     assert!(!text.is_empty() && text.len() < LONGEST_MESSAGE, "a message of {} bytes", text.len());
     assert!(!text.chars().any(char::is_control), "{text:?}");
     assert!(!matches!(error, ReadError::Io(_)), "bytes are wrong, not the storage: {text}");
+}
+
+/// Lists that are read whole are no longer than the format has it, whoever says how long they are.
+fn lists_are_short(problems: &[Problem], left_out: &[LeftOut]) {
+    let texts = |p: &Problem| p.path.as_bytes().len() + p.operation.len() + p.error.len();
+    assert!(problems.len() <= 10_000 && problems.iter().map(texts).sum::<usize>() <= 32 << 20);
+    assert!(left_out.iter().map(|place| place.path.as_bytes().len() + 1).sum::<usize>() <= 1 << 20);
 }
 
 fn blocks_fill_the_file(reader: &ManifestReader<InMemory<'_>>, length: u64) {
@@ -129,7 +154,8 @@ fn blocks_fill_the_file(reader: &ManifestReader<InMemory<'_>>, length: u64) {
         end += u64::from(block.stored_length);
         assert!(block.plain_length <= 32 << 20);
     }
-    assert_eq!(end + 48 * reader.blocks().len() as u64 + 48, length, "no byte is left over");
+    let footer = if reader.signed().is_some() { 144 } else { 48 };
+    assert_eq!(end + 48 * reader.blocks().len() as u64 + footer, length, "no byte is left over");
     assert!(reader.blocks().is_sorted_by(|a, b| a.section <= b.section));
 }
 
@@ -218,7 +244,7 @@ fn blocks_alone(reader: &ManifestReader<InMemory<'_>>, all: Option<&[Entry]>) {
     for block in reader.blocks().iter().filter(|b| b.section == Section::Entries) {
         match reader.block_entries(block) {
             Ok(read) => {
-                assert_eq!(read.len(), block.items as usize);
+                assert!(read.len() == block.items as usize || block.seal == 1);
                 entries.extend(read.into_iter().take(MANY - entries.len().min(MANY)));
             }
             Err(error) => {
@@ -232,8 +258,8 @@ fn blocks_alone(reader: &ManifestReader<InMemory<'_>>, all: Option<&[Entry]>) {
     }
 }
 
-fn write(whole: &Whole) -> Vec<u8> {
-    let mut writer = ManifestWriter::new(Vec::new(), &Seals::zstd(1)).unwrap();
+fn write(whole: &Whole, side: &Side) -> Vec<u8> {
+    let mut writer = ManifestWriter::new(Vec::new(), &side.writer).unwrap();
     for entry in &whole.entries {
         writer.entry(entry).expect("what was read can be written");
     }
@@ -241,41 +267,47 @@ fn write(whole: &Whole) -> Vec<u8> {
     writer.finish(&whole.owners, &whole.objects, &whole.summary).expect("what was read can be written").out
 }
 
-/// A manifest that was accepted is written and read again without a difference, and then to the same bytes.
-fn writes_back(whole: &Whole) {
-    let file = write(whole);
-    let reader = ManifestReader::open(InMemory(&file), &Seals::default()).unwrap();
+/// A manifest that was accepted is written and read again without a difference, and then to the same bytes, unless they
+/// are encrypted.
+fn writes_back(whole: &Whole, side: &Side) {
+    let file = write(whole, side);
+    let reader = ManifestReader::open(InMemory(&file), &side.reader).unwrap();
     let again = Whole {
         entries: reader.entries().unwrap().map(|e| e.unwrap().1).collect(),
         problems: reader.problems().unwrap(),
         owners: reader.owners().unwrap(),
         objects: reader.objects().unwrap(),
-        summary: reader.summary().unwrap(),
+        summary: Summary { head: whole.summary.head.clone(), ..reader.summary().unwrap() },
     };
     assert_eq!(*whole, again);
-    assert!(file == write(&again));
+    assert!(side.writer.is_sealed() || file == write(&again, side));
 }
 
 /// A store that holds a manifest and no object.
 pub(super) fn store_with(key: &str, file: &[u8]) -> Archive {
+    store_of(&Seals::default(), key, file)
+}
+
+/// The same of a store that may be sealed.
+fn store_of(seals: &Seals, key: &str, file: &[u8]) -> Archive {
     let store = MemoryStore::default();
     let config = StoreConfig {
-        id: "00112233445566778899aabbccddeeff".into(),
+        id: STORE.into(),
         chunks: ChunkSizes::default(),
         created: "2025-04-08T03:10:00Z".into(),
         created_by: "weekvault".into(),
-        sealed: false,
+        sealed: seals.is_sealed(),
     };
     store.put(&Key::new("store.json"), &encode_store(&config).unwrap()).unwrap();
     store.put(&Key::new(key), file).unwrap();
-    Archive::open(Arc::new(store)).unwrap()
+    Archive::open(Arc::new(store)).unwrap().with_keys(seals.keys().clone())
 }
 
 /// What the commands make of an accepted manifest.
-fn in_a_store(file: &[u8], whole: &Whole) {
+fn in_a_store(file: &[u8], whole: &Whole, seals: &Seals) {
     let partial = if whole.summary.completeness == Completeness::Complete { "" } else { ".partial" };
     let key = format!("{}/{}{partial}.manifest", whole.summary.week, whole.summary.pvc);
-    let archive = store_with(&key, file);
+    let archive = store_of(seals, &key, file);
     let (week, pvc): (WeekRef, &PvcName) = (WeekRef::Latest, &whole.summary.pvc);
     let id = archive.find_manifest(week, pvc).expect("it is listed");
     let manifest = archive.open_manifest(&id).expect("it is that of its name");

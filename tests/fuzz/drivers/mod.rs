@@ -8,6 +8,7 @@ mod mutate;
 mod recipe;
 mod record;
 mod rng;
+mod sealed;
 mod small;
 
 #[cfg(test)]
@@ -17,6 +18,8 @@ pub(crate) use recipe::Recipe;
 pub(crate) use rng::Rng;
 #[cfg(test)]
 pub(crate) use rng::mutate_bytes;
+#[cfg(test)]
+pub(crate) use sealed::{first_age_files, first_sealed, hostile_age_files, reader, sealed_giants};
 
 /// Takes any bytes.
 pub(crate) type Driver = fn(&[u8]);
@@ -25,8 +28,11 @@ pub(crate) type Driver = fn(&[u8]);
 pub(crate) const TARGETS: &[(&str, Driver)] = &[
     ("manifest", |data| manifest::check(&Recipe::parse(data).build())),
     ("manifest_file", manifest::check),
+    ("sealed", |data| sealed::check(&Recipe::parse(data).build_sealed())),
+    ("sealed_file", sealed::check),
     ("records", |data| manifest::check(&recipe::of_one_section(data).build())),
     ("seal", small::seal),
+    ("age", sealed::age),
     ("json", small::json),
     ("names", small::names),
     ("selection", small::selection),

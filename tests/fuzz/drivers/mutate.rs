@@ -3,6 +3,7 @@
 use super::recipe::{Block, DAMAGED, ITEMS, PLAIN, RAW, REPEAT, Recipe, SEAL, of_one_section, row};
 use super::record::{self, Fields};
 use super::rng::Rng;
+use super::sealed::sealed_row;
 use weekvault::format::Section;
 
 /// Where entries stand after these records: the components of the last one's path.
@@ -84,8 +85,12 @@ fn mutate(recipe: &mut Recipe, rng: &mut Rng, bytes: &mut dyn FnMut(&mut Vec<u8>
         }
         8 => block.records.insert(at, block.records[at].clone()),
         9 if block.section == Section::Objects as u8 => {
-            let length = rng.number() as u32;
-            block.records.insert(at, row(rng.next() as u8, length.min(16 << 20)));
+            let (id, length) = (rng.next() as u8, rng.number() as u32);
+            let row = match block.records[at].len() {
+                52 => sealed_row(id, length),
+                _ => row(id, length.min(16 << 20)),
+            };
+            block.records.insert(at, row);
         }
         10 => {
             let times = *rng.pick(&[2_000, 70_000, 1_900_000, 5_000_000, 11_000_000]);

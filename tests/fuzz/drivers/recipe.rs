@@ -12,10 +12,11 @@
 
 #[cfg(test)]
 use super::record::Fields;
+use super::sealed::{self, KEYS, STORE};
 use std::cell::RefCell;
+use weekvault::format::{Keys, Sealer, Seals, Section};
 #[cfg(test)]
-use weekvault::format::ManifestReader;
-use weekvault::format::{Sealer, Seals, Section};
+use weekvault::format::{ManifestReader, Measures, Seal, Version};
 use weekvault::model::Digest;
 
 pub(super) const ITEMS: u8 = 1;
@@ -171,23 +172,39 @@ impl Recipe {
         out
     }
 
-    /// The recipe of a sound manifest.
+    /// The recipe of a sound manifest, which if it is sealed opens for these keys.
     #[cfg(test)]
-    pub(crate) fn of(manifest: &[u8]) -> Option<Self> {
-        let reader = ManifestReader::open(super::manifest::InMemory(manifest), &Seals::default()).ok()?;
-        let (mut blocks, mut opener) = (Vec::new(), Seals::default().opener().ok()?);
+    pub(crate) fn of(manifest: &[u8], keys: &Keys) -> Option<Self> {
+        let seals = Seals::with_keys(keys.clone());
+        let reader = ManifestReader::open(super::manifest::InMemory(manifest), &seals).ok()?;
+        let (mut blocks, mut opener) = (Vec::new(), seals.opener().ok()?);
         for block in reader.blocks() {
             let (begin, mut plain) = (block.offset as usize, Vec::new());
             let stored = manifest.get(begin..begin + block.stored_length as usize)?;
-            opener.open_into(stored, block.plain_length, "", &mut plain).ok()?;
-            blocks.push(cut(block.section, &plain, block.items)?);
+            let seal = Seal::from_number(block.seal, "").ok()?;
+            let said = match seal {
+                Seal::Zstd => Measures { items: block.items, length: block.plain_length },
+                Seal::Age => Measures { items: 0, length: 32 << 20 },
+            };
+            let items = opener.block(seal, stored, said, "", &mut plain).ok()?;
+            let row = if reader.version() == Version::Sealed { 52 } else { 44 };
+            blocks.push(cut(block.section, &plain, items, row)?);
         }
         Some(Self { blocks, patches: Vec::new() })
     }
 
-    /// The manifest's bytes.
+    /// The bytes of a plain store's manifest.
     pub(crate) fn build(&self) -> Vec<u8> {
-        let header = *b"WKVLTMF\n\x01\0\0\0\0\0\0\0";
+        self.build_as(false)
+    }
+
+    /// The bytes of a sealed store's manifest: what is private is encrypted, and says itself how large it is.
+    pub(crate) fn build_sealed(&self) -> Vec<u8> {
+        self.build_as(true)
+    }
+
+    fn build_as(&self, is_sealed: bool) -> Vec<u8> {
+        let header = [*b"WKVLTMF\n", [1 + u8::from(is_sealed), 0, 0, 0, 0, 0, 0, 0]].concat();
         let (mut file, mut index, mut most) = (header.to_vec(), Vec::new(), MOST);
         for block in &self.blocks {
             let plain = block.plain(most);
@@ -197,10 +214,15 @@ impl Recipe {
                 true => stored.extend_from_slice(&plain),
                 false => SEALER.with_borrow_mut(|sealer| sealer.seal_into(&plain, &mut stored).unwrap()),
             }
-            index.extend([block.section, block.seal, 0, 0]);
             let items = (block.records.len() as u32).wrapping_add_signed(block.items);
-            index.extend(items.to_le_bytes());
-            index.extend((plain.len() as u32).wrapping_add_signed(block.plain).to_le_bytes());
+            let mut said = [items, (plain.len() as u32).wrapping_add_signed(block.plain)];
+            let mut seal = block.seal;
+            if is_sealed && is_private(block.section) {
+                stored = sealed::block(said, &stored);
+                (said, seal) = ([0, 0], if block.flags & SEAL != 0 { seal } else { 1 });
+            }
+            index.extend([block.section, seal, 0, 0]);
+            index.extend(said.map(u32::to_le_bytes).as_flattened());
             index.extend((stored.len() as u32).to_le_bytes());
             index.extend(Digest::of(&stored).as_bytes());
             if let (true, Some(byte)) = (block.flags & DAMAGED != 0, stored.last_mut()) {
@@ -217,15 +239,26 @@ impl Recipe {
         file.extend_from_slice(&index);
         file.extend((index.len() as u32).to_le_bytes());
         file.extend([0; 4]);
-        file.extend(Digest::of(&[&header, index.as_slice()].concat()).as_bytes());
+        let digest = Digest::of(&[header, index].concat());
+        file.extend(digest.as_bytes());
+        if is_sealed {
+            let writer = &KEYS.writer;
+            file.extend(writer.id().0);
+            file.extend(writer.secret().sign(&STORE.parse().unwrap(), &digest));
+        }
         file.extend(b"WKVLTEND");
         file
     }
 }
 
-/// A block from its plain bytes, cut into records.
+/// Whether a sealed store keeps a section from others.
+fn is_private(section: u8) -> bool {
+    matches!(section, 1..=3 | 6 | 7 | 128..)
+}
+
+/// A block from its plain bytes, cut into records; those of the object table have `row` bytes.
 #[cfg(test)]
-fn cut(section: Section, plain: &[u8], items: u32) -> Option<Block> {
+fn cut(section: Section, plain: &[u8], items: u32, row: usize) -> Option<Block> {
     let (mut fields, mut records) = (Fields::new(plain), Vec::new());
     if section == Section::Entries {
         fields.bytes()?;
@@ -236,7 +269,8 @@ fn cut(section: Section, plain: &[u8], items: u32) -> Option<Block> {
         match section {
             Section::Entries => drop(fields.entry()?),
             Section::Missing => fields.problem()?,
-            Section::Objects => fields.at += 44,
+            Section::Objects => fields.at += row,
+            Section::PrivateObjects => fields.at += 12,
             _ => fields.at = plain.len(),
         }
         records.push(plain.get(begin..fields.at)?.to_vec());
@@ -289,5 +323,31 @@ pub(super) fn of_one_section(data: &[u8]) -> Recipe {
         _ => blocks.push(outside(Section::Ancillary)),
     }
     blocks.retain(|b| !(b.context.is_empty() && b.records.is_empty()));
+    Recipe { blocks, patches: Vec::new() }
+}
+
+/// What the summary of a small manifest of version 2 tells everybody, and what only readers.
+#[cfg(test)]
+const PUBLIC_SUMMARY: &str = r#"{"week":"2025-14","pvc":"enigma","store":"9d3f6a0c5b1e48729f04c7d2a86e13b5","started":1744081800,
+"finished":1744081801,"complete":true,"empty":false,"sequence":2,"since":1744081800,"same":"00000000000000000000000000000000000000000000000000000000000000aa",
+"before":[[1,"00000000000000000000000000000000000000000000000000000000000000bb"]]}"#;
+#[cfg(test)]
+const PRIVATE_SUMMARY: &str = r#"{"source":"/src/enigma","host":"pod","tool":"weekvault 0.1.0","started":[1744081800,0],
+"finished":[1744081801,5],"compared_with":null,"missing":0}"#;
+
+/// A small manifest of a sealed store.
+#[cfg(test)]
+pub(super) fn sealed() -> Recipe {
+    let rows = |rows: &[[u32; 3]]| rows.iter().map(|row| row.map(u32::to_le_bytes).concat()).collect();
+    let owners = [[1, 33, 3].as_slice(), b"www", &[0]].concat();
+    let blocks = vec![
+        Block::new(Section::Entries, &[0], vec![root()]),
+        Block::new(Section::Owners, &[], vec![owners]),
+        Block::new(Section::Objects, &[], [1, 2, 3].map(|id| sealed::sealed_row(id, 32 << 10)).to_vec()),
+        Block::new(Section::Summary, &[], vec![PUBLIC_SUMMARY.into()]),
+        Block::new(Section::PrivateObjects, &[], rows(&[[2, 10, 5], [1, 1 << 20, 5], [3, 16 << 20, 5]])),
+        Block::new(Section::PrivateSummary, &[], vec![PRIVATE_SUMMARY.into()]),
+        Block::new(Section::ReadFile, &[], vec![b"age-encryption.org/v1\n".to_vec()]),
+    ];
     Recipe { blocks, patches: Vec::new() }
 }
