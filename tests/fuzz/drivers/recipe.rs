@@ -14,9 +14,9 @@
 use super::record::Fields;
 use super::sealed::{self, KEYS, STORE};
 use std::cell::RefCell;
-use weekvault::format::{Keys, Sealer, Seals, Section};
 #[cfg(test)]
-use weekvault::format::{ManifestReader, Measures, Seal, Version};
+use weekvault::format::{Keys, ManifestReader, Measures, Seal, Version};
+use weekvault::format::{Sealer, Seals, Section};
 use weekvault::model::Digest;
 
 pub(super) const ITEMS: u8 = 1;

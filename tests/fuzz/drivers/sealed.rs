@@ -3,6 +3,7 @@
 //! The keys are those of the example in the documents, `docs/sealed-example`: mutations of its files begin with what opens.
 
 use super::manifest::{InMemory, Side, check_with, polite as polite_read};
+#[cfg(test)]
 use super::recipe::{Block, Recipe};
 use std::io::Write;
 use std::sync::{Arc, LazyLock};
