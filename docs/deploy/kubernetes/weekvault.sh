@@ -52,6 +52,8 @@ end_if_over() {
 # While its image is pulled and its volumes are mounted, there is no log; what it waits for is said here.
 until kube logs -f "pod/$pod"; do
   now=$(state)
+  # One that began and ended just now has a log after all.
+  case $now in *' '[0-9]*) kube logs "pod/$pod" || true ;; esac
   end_if_over "$now"
   sleep 2
 done
