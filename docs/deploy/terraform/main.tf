@@ -10,6 +10,9 @@ locals {
     WEEKVAULT_JOB         = coalesce(var.job, "${var.name}-backup")
     TZ                    = var.time_zone
   }
+
+  # As kubernetes/sealed/backup.yaml has it: the backup alone gets a key, and it reads nothing.
+  writer = var.writer_secret_name == null ? {} : { WEEKVAULT_WRITER_KEY = "/keys/writer.key" }
 }
 
 resource "kubernetes_cron_job_v1" "backup" {
@@ -106,7 +109,7 @@ resource "kubernetes_cron_job_v1" "backup" {
               )
 
               dynamic "env" {
-                for_each = local.environment
+                for_each = merge(local.environment, local.writer)
                 content {
                   name  = env.key
                   value = env.value
@@ -143,6 +146,15 @@ resource "kubernetes_cron_job_v1" "backup" {
                 name       = "backup"
                 mount_path = "/backup"
               }
+
+              dynamic "volume_mount" {
+                for_each = local.writer
+                content {
+                  name       = "writer"
+                  mount_path = "/keys"
+                  read_only  = true
+                }
+              }
             }
 
             dynamic "volume" {
@@ -159,6 +171,21 @@ resource "kubernetes_cron_job_v1" "backup" {
               name = "backup"
               persistent_volume_claim {
                 claim_name = var.store_claim
+              }
+            }
+
+            dynamic "volume" {
+              for_each = local.writer
+              content {
+                name = "writer"
+                secret {
+                  secret_name  = var.writer_secret_name
+                  default_mode = "0400"
+                  items {
+                    key  = "writer.key"
+                    path = "writer.key"
+                  }
+                }
               }
             }
           }

@@ -51,6 +51,17 @@ variable "store_claim" {
   type        = string
 }
 
+variable "writer_secret_name" {
+  description = "Of a sealed store: the Secret that has the writer's file as writer.key; null for a plain store. It is not made here, since whatever this module makes, Terraform's state keeps in plain text."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.writer_secret_name == null || can(regex("^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$", var.writer_secret_name))
+    error_message = "It is the name of a Secret, not the file and not what is in it."
+  }
+}
+
 variable "keep" {
   description = "Weeks to keep of each source."
   type        = number

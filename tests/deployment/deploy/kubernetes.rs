@@ -1,6 +1,7 @@
 //! Manifests, read as Kubernetes reads them, and what they have the program do.
 
 use super::deploy;
+use crate::common::skip;
 use k8s_openapi::api::batch::v1::{CronJob, Job, JobSpec};
 use k8s_openapi::api::core::v1::{Container, PersistentVolume, PersistentVolumeClaim, PodSpec, VolumeMount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 pub(crate) const OVERLAYS: [&str; 2] = ["roundcube", "mailserver"];
 
@@ -53,6 +55,56 @@ pub(crate) fn typed<T: DeserializeOwned + Serialize>(document: &Value) -> T {
     let lost = lost(document, &serde_json::to_value(&typed).unwrap(), "");
     assert!(lost.is_empty(), "{}: Kubernetes knows no {lost:?}", document["metadata"]["name"]);
     typed
+}
+
+/// Puts what `patch` has into a document, as Kubernetes merges strategically: objects of a list by their names, mounts by their
+/// paths; null takes away.
+pub(crate) fn merge(document: &mut Value, patch: &Value) {
+    match (&mut *document, patch) {
+        (Value::Object(fields), Value::Object(patches)) => {
+            for (name, patch) in patches {
+                if patch.is_null() {
+                    fields.remove(name);
+                } else {
+                    merge(fields.entry(name).or_insert(Value::Null), patch);
+                }
+            }
+        }
+        (Value::Array(items), Value::Array(patches)) if patches.iter().all(|patch| key(patch).is_some()) => {
+            for patch in patches {
+                match items.iter_mut().find(|item| key(item) == key(patch)) {
+                    Some(item) => merge(item, patch),
+                    None => items.push(patch.clone()),
+                }
+            }
+        }
+        _ => *document = patch.clone(),
+    }
+}
+
+fn key(item: &Value) -> Option<&Value> {
+    item.get("mountPath").or_else(|| item.get("name"))
+}
+
+/// What `kubectl apply -k` would send; none where there is no kubectl.
+pub(crate) fn kustomized(folder: &str) -> Option<Vec<Value>> {
+    let output = Command::new("kubectl").arg("kustomize").arg(deploy("kubernetes").join(folder)).output();
+    let Ok(output) = output else {
+        skip("kustomizations", "no kubectl here");
+        return None;
+    };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Some(parsed(&String::from_utf8(output.stdout).unwrap()))
+}
+
+/// The backup's CronJob of an overlay, with what its overlay for sealed stores adds.
+pub(crate) fn sealed_backup(overlay: &str) -> Value {
+    let mut cron = documents(&deploy("kubernetes").join(overlay).join("backup.yaml")).pop().unwrap();
+    let mut patch = documents(&deploy("kubernetes/sealed/backup.yaml")).pop().unwrap();
+    // Which one it is for is said beside it.
+    patch.as_object_mut().unwrap().remove("metadata");
+    merge(&mut cron, &patch);
+    cron
 }
 
 /// The paths of what is in a document, and is not the same in another.
@@ -118,16 +170,26 @@ pub(crate) struct Task {
 impl Task {
     /// The only object of a file in an overlay.
     pub(crate) fn of(overlay: &str, file: &str) -> Self {
-        match objects(overlay, file).pop() {
-            Some(Object::CronJob(cron)) => {
+        let object = objects(overlay, file).pop().unwrap_or_else(|| panic!("{overlay}/{file} has nothing"));
+        Self::in_object(object)
+    }
+
+    /// The backup of an overlay for sealed stores.
+    pub(crate) fn sealed_backup(overlay: &str) -> Self {
+        Self::in_object(object(&sealed_backup(overlay)))
+    }
+
+    fn in_object(object: Object) -> Self {
+        match object {
+            Object::CronJob(cron) => {
                 let (name, spec) = (cron.metadata.name.clone(), cron.spec.clone());
                 let spec = spec.and_then(|s| s.job_template.spec);
                 Self { name: name.unwrap(), spec: spec.unwrap(), cron: Some(*cron) }
             }
-            Some(Object::Job(job)) => {
+            Object::Job(job) => {
                 Self { name: job.metadata.name.unwrap(), spec: job.spec.unwrap(), cron: None }
             }
-            _ => panic!("{overlay}/{file} has no job"),
+            _ => panic!("no job"),
         }
     }
 

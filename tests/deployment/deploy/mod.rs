@@ -7,6 +7,7 @@ mod manifests;
 mod monitoring;
 mod node;
 mod rules;
+mod sealed;
 mod terraform;
 
 use std::path::PathBuf;

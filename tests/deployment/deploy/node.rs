@@ -12,7 +12,7 @@ pub(crate) struct Node(TempDir);
 impl Node {
     pub(crate) fn new() -> Self {
         let node = Self(tempfile::tempdir().unwrap());
-        for folder in ["backup", "home", "target", "src"] {
+        for folder in ["backup", "home", "target", "src", "keys", "identity"] {
             fs::create_dir(node.path(folder)).unwrap();
         }
         node

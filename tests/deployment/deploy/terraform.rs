@@ -2,9 +2,11 @@
 
 use super::deploy;
 use super::kubernetes::{Object, Task, objects};
+use crate::common::skip;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
+use std::process::Command;
 
 /// A file of the module, or a resource of it, without blanks.
 fn terraform(file: &str, resource: &str) -> String {
@@ -153,6 +155,65 @@ fn the_module_mounts_what_the_manifests_mount() {
 }
 
 #[test]
+fn a_sealed_backup_gets_what_the_overlay_adds() {
+    let task = Task::sealed_backup("roundcube");
+    let resource = terraform("main.tf", "resource \"kubernetes_cron_job_v1\" \"backup\"");
+    let has = |part: &str| assert!(resource.contains(part), "no {part}");
+    let mount = task.mounts().iter().find(|m| m.mount_path == "/keys").unwrap();
+    has(&format!(
+        "dynamic\"volume_mount\"{{for_each=local.writercontent{{name={:?}mount_path={:?}read_only=true}}}}",
+        mount.name, mount.mount_path
+    ));
+    let volume = task.pod().volumes.iter().flatten().find(|v| v.name == mount.name).unwrap();
+    let secret = volume.secret.clone().unwrap();
+    let item = secret.items.unwrap().pop().unwrap();
+    has(&format!(
+        "dynamic\"volume\"{{for_each=local.writercontent{{name={:?}secret{{secret_name=var.writer_secret_name\
+         default_mode=\"{:04o}\"items{{key={:?}path={:?}}}}}}}}}",
+        volume.name,
+        secret.default_mode.unwrap(),
+        item.key,
+        item.path
+    ));
+    has("for_each=merge(local.environment,local.writer)");
+    let (name, value) = task.environment().into_iter().find(|(name, _)| name.contains("WRITER")).unwrap();
+    let locals = terraform("main.tf", "locals {");
+    assert!(
+        locals.contains(&format!("writer=var.writer_secret_name==null?{{}}:{{{name}={value:?}}}")),
+        "{locals}"
+    );
+    // Nobody else gets it, and a plain store needs none.
+    let verify = terraform("main.tf", "resource \"kubernetes_cron_job_v1\" \"verify\"");
+    assert!(!verify.contains("writer"));
+    assert!(terraform("variables.tf", "variable \"writer_secret_name\"").contains("default=null"));
+}
+
+/// The variables' own rules, by terraform itself: they need no provider.
+#[test]
+fn a_writers_secret_is_given_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::copy(deploy("terraform/variables.tf"), folder.path().join("variables.tf")).unwrap();
+    let others = serde_json::json!({
+        "name": "x", "namespace": "x", "store_claim": "x", "affinity_labels": {},
+        "sources": {"x": {"claim": "x", "mount_path": "/x"}},
+    });
+    for (name, is_one) in
+        [("weekvault-writer", true), ("/keys/writer.key", false), ("weekvault-writer 1", false), ("", false)]
+    {
+        let mut values = others.clone();
+        values["writer_secret_name"] = name.into();
+        fs::write(folder.path().join("x.auto.tfvars.json"), values.to_string()).unwrap();
+        let mut terraform = Command::new("terraform");
+        terraform.args(["plan", "-input=false", "-no-color"]).current_dir(folder.path());
+        terraform.env("CHECKPOINT_DISABLE", "1").env_remove("TF_CLI_CONFIG_FILE").env("HOME", folder.path());
+        let Ok(output) = terraform.output() else { return skip("a variable's rules", "no terraform here") };
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.success(), is_one, "{name:?}: {said}");
+        assert!(is_one || said.contains("It is the name of a Secret"), "{name:?}: {said}");
+    }
+}
+
+#[test]
 fn defaults_are_the_manifests() {
     let default = |file: &str, name: &str| {
         let variable = terraform(file, &format!("variable \"{name}\""));
@@ -190,9 +251,16 @@ fn defaults_are_the_manifests() {
 
 #[test]
 fn examples_are_the_overlays() {
-    for overlay in ["roundcube", "mailserver"] {
-        let file = format!("examples/{overlay}/main.tf");
+    for (name, overlay) in
+        [("roundcube", "roundcube"), ("mailserver", "mailserver"), ("roundcube-sealed", "roundcube")]
+    {
+        let file = format!("examples/{name}/main.tf");
         let example = terraform(&file, "module \"backup\"");
+        assert_eq!(
+            example.contains("writer_secret_name=\"weekvault-writer\""),
+            name.ends_with("-sealed"),
+            "{name}"
+        );
         let task = Task::of(overlay, "backup.yaml");
         let spec = task.cron.as_ref().unwrap().spec.as_ref().unwrap();
         assert!(example.contains(&format!("schedule={:?}", spec.schedule).replace(' ', "")), "{overlay}");

@@ -3,13 +3,17 @@
 
 use super::sandbox::Sandbox;
 use crate::common::copy;
-use crate::deploy::kubernetes::{Object, Task, capabilities, check_command_line, object, typed, variables};
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use crate::deploy::kubernetes::{
+    Object, Task, capabilities, check_command_line, merge, object, sealed_backup, typed, variables,
+};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, SecretVolumeSource};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// Mounts, in pairs of what and where (`-ro` behind it: not to be written to), then runs what follows `--`.
 const RUN: &str = r#"
@@ -30,6 +34,9 @@ pub(crate) struct Ended {
     pub(crate) code: i32,
 }
 
+/// What waits for somebody to attach to it: its app, and what it runs.
+type Waiting = (String, Box<PodSpec>);
+
 pub(crate) struct Cluster<'a> {
     pub(crate) sandbox: &'a Sandbox,
     /// Pods of Roundcube.
@@ -38,6 +45,10 @@ pub(crate) struct Cluster<'a> {
     pub(crate) crons: BTreeMap<String, Value>,
     pub(crate) jobs: BTreeMap<String, Ended>,
     pub(crate) pods: BTreeMap<String, Ended>,
+    /// Jobs and pods whose identity comes by their standard input, by `job/NAME` and `pod/NAME`.
+    pub(crate) waiting: BTreeMap<String, Waiting>,
+    /// Secrets by name, and what they have, by key.
+    pub(crate) secrets: BTreeMap<String, BTreeMap<String, String>>,
     /// Claims, and where what they claim lies.
     claims: BTreeMap<String, PathBuf>,
     /// Instead of the one in the manifests.
@@ -55,7 +66,20 @@ impl<'a> Cluster<'a> {
         let mut claims = BTreeMap::from(claims);
         claims.insert("roundcube-backup".to_owned(), sandbox.path("store"));
         let (jobs, pods) = (BTreeMap::new(), BTreeMap::new());
-        Self { sandbox, replicas: 1, crons: crons.into(), jobs, pods, claims, pushgateway: None }
+        let (waiting, secrets) = (BTreeMap::new(), BTreeMap::new());
+        let crons = crons.into();
+        Self { sandbox, replicas: 1, crons, jobs, pods, waiting, secrets, claims, pushgateway: None }
+    }
+
+    /// `apply -k`: of what is there already, what somebody else has set stays.
+    pub(crate) fn apply(&mut self, folder: &str) {
+        match folder {
+            "docs/deploy/kubernetes/roundcube" => {}
+            "docs/deploy/kubernetes/roundcube-sealed" => {
+                self.patch_cron("roundcube-backup", &sealed_backup("roundcube"));
+            }
+            other => panic!("nothing is known of {other}"),
+        }
     }
 
     pub(crate) fn is_suspended(&self, cron: &str) -> bool {
@@ -77,9 +101,8 @@ impl<'a> Cluster<'a> {
                 let name = job.metadata.name.clone().unwrap();
                 assert!(!self.jobs.contains_key(&name), "jobs.batch \"{name}\" already exists");
                 let app = document["metadata"]["labels"]["app"].as_str().unwrap_or_default().to_owned();
-                let spec = job.spec.unwrap();
-                let ended = self.run_pod(app, spec.template.spec.as_ref().unwrap());
-                self.jobs.insert(name.clone(), ended);
+                assert!(!self.waiting.contains_key(&format!("job/{name}")), "there is a job {name}");
+                self.start(&format!("job/{name}"), app, job.spec.unwrap().template.spec.unwrap());
                 format!("job.batch/{name} created\n")
             }
             Object::Claim(claim) => {
@@ -129,19 +152,43 @@ impl<'a> Cluster<'a> {
             "metadata": { "name": name },
             "spec": { "restartPolicy": "Never", "containers": [container] },
         });
-        let mut overrides = overrides.clone();
-        let [theirs] = overrides["spec"]["containers"].take().as_array().unwrap().clone().try_into().unwrap();
-        overrides["spec"].as_object_mut().unwrap().remove("containers");
-        // By name, as a strategic merge does.
-        assert_eq!(theirs["name"], name);
-        merge(&mut pod, &overrides);
-        merge(&mut pod["spec"]["containers"][0], &theirs);
+        merge(&mut pod, overrides);
         let pod: Pod = typed(&pod);
-        let ended = self.run_pod(String::new(), &pod.spec.unwrap());
-        self.pods.insert(name.to_owned(), ended);
+        self.start(&format!("pod/{name}"), String::new(), pod.spec.unwrap());
     }
 
-    fn run_pod(&self, app: String, pod: &PodSpec) -> Ended {
+    /// Runs a pod, or has it wait for what it reads from its standard input.
+    fn start(&mut self, name: &str, app: String, pod: PodSpec) {
+        let [container] = pod.containers.as_slice() else { panic!("more than one container") };
+        let by_variable = variables(container).contains(&("WEEKVAULT_IDENTITY", "-"));
+        let arguments = container.args.iter().flatten().map(String::as_str).collect::<Vec<_>>();
+        let by_option = arguments.windows(2).any(|pair| pair == ["--identity", "-"])
+            || arguments.contains(&"--identity=-");
+        if by_variable || by_option {
+            assert_eq!((container.stdin, container.stdin_once), (Some(true), Some(true)), "{name}: no stdin");
+            self.waiting.insert(name.to_owned(), (app, Box::new(pod)));
+        } else {
+            let ended = self.run_pod(app, &pod, "");
+            self.has_ended(name, ended);
+        }
+    }
+
+    fn has_ended(&mut self, name: &str, ended: Ended) {
+        let (kind, name) = name.split_once('/').unwrap();
+        let all = if kind == "job" { &mut self.jobs } else { &mut self.pods };
+        all.insert(name.to_owned(), ended);
+    }
+
+    /// `attach -i`: gives what waits its standard input; what it has printed.
+    pub(crate) fn attach(&mut self, name: &str, stdin: &str) -> String {
+        let (app, pod) = self.waiting.remove(name).unwrap_or_else(|| panic!("nothing waits as {name}"));
+        let ended = self.run_pod(app, &pod, stdin);
+        let log = ended.log.clone();
+        self.has_ended(name, ended);
+        log
+    }
+
+    fn run_pod(&self, app: String, pod: &PodSpec, stdin: &str) -> Ended {
         let [container] = pod.containers.as_slice() else { panic!("more than one container") };
         check_command_line(container);
         assert_eq!(container.image.as_deref(), Some(concat!("weekvault:", env!("CARGO_PKG_VERSION"))));
@@ -166,19 +213,47 @@ impl<'a> Cluster<'a> {
             }
         }
         command.arg(self.sandbox.path("bin/weekvault")).args(container.args.iter().flatten());
-        ended(app, command)
+        let ended = ended(app, command, stdin);
+        // The node keeps nothing of the pod's Secrets.
+        let _ = fs::remove_dir_all(self.sandbox.path("secrets"));
+        ended
+    }
+
+    /// What a pod sees of a Secret.
+    fn secret(&self, source: &SecretVolumeSource) -> PathBuf {
+        let name = source.secret_name.as_deref().unwrap();
+        let folder = self.sandbox.path("secrets").join(name);
+        fs::create_dir_all(&folder).unwrap();
+        let Some(secret) = self.secrets.get(name) else {
+            assert_eq!(source.optional, Some(true), "the pod waits for a Secret {name}, and there is none");
+            return folder;
+        };
+        let wanted = source.items.iter().flatten().map(|item| (item.key.clone(), item.path.clone()));
+        let mut wanted: Vec<(String, String)> = wanted.collect();
+        if source.items.is_none() {
+            wanted = secret.keys().map(|key| (key.clone(), key.clone())).collect();
+        }
+        for (key, path) in wanted {
+            let content = secret.get(&key).unwrap_or_else(|| panic!("the Secret {name} has no {key}"));
+            fs::write(folder.join(&path), content).unwrap();
+            let mode = u32::try_from(source.default_mode.unwrap()).unwrap();
+            fs::set_permissions(folder.join(&path), Permissions::from_mode(mode)).unwrap();
+        }
+        folder
     }
 
     /// What is mounted: a folder, where to, and whether it can be written to.
     fn volumes(&self, pod: &PodSpec, container: &Container) -> Vec<[String; 3]> {
         let volume = |name: &str| pod.volumes.iter().flatten().find(|volume| volume.name == name).unwrap();
         let mount = |mount: &k8s_openapi::api::core::v1::VolumeMount| {
-            let what = match &volume(&mount.name).persistent_volume_claim {
-                Some(claim) => {
+            let volume = volume(&mount.name);
+            let what = match (&volume.persistent_volume_claim, &volume.secret) {
+                (Some(claim), _) => {
                     let name = &claim.claim_name;
                     self.claims.get(name).unwrap_or_else(|| panic!("there is no claim {name}")).clone()
                 }
-                None => {
+                (None, Some(secret)) => self.secret(secret),
+                (None, None) => {
                     let empty = self.sandbox.path("empty");
                     let _ = fs::remove_dir_all(&empty);
                     fs::create_dir(&empty).unwrap();
@@ -212,7 +287,7 @@ impl<'a> Cluster<'a> {
         command.args(["--mount", "sh", "-c", script, "sh", "sh", "-c", RUN, "sh"]);
         command.args(volumes.concat()).arg("--");
         command.args(["setpriv", "--reuid=33", "--regid=33", "--clear-groups"]).args(words);
-        ended("roundcubemail".to_owned(), command)
+        ended("roundcubemail".to_owned(), command, "")
     }
 
     /// `scale`. What Roundcube finds when it starts is kept.
@@ -224,23 +299,13 @@ impl<'a> Cluster<'a> {
     }
 }
 
-fn ended(app: String, mut command: Command) -> Ended {
-    let output = command.output().unwrap();
+fn ended(app: String, mut command: Command, stdin: &str) -> Ended {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // Whoever does not want it may have closed it.
+    let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
+    let output = child.wait_with_output().unwrap();
     let log = [output.stdout, output.stderr].concat();
     let code = output.status.code().unwrap_or(-1);
     Ended { app, log: String::from_utf8_lossy(&log).into_owned(), code }
-}
-
-/// Puts what `patch` has into `value`; null takes away.
-fn merge(value: &mut Value, patch: &Value) {
-    let Value::Object(fields) = patch else {
-        *value = patch.clone();
-        return;
-    };
-    if !value.is_object() {
-        *value = json!({});
-    }
-    for (name, patch) in fields {
-        merge(&mut value[name], patch);
-    }
 }

@@ -65,14 +65,17 @@ struct Asked {
 const KNOWN: &[(&str, &[&str])] = &[
     ("set env", &["--local", "-f", "-o"]),
     ("create job", &["--from"]),
+    ("create secret generic", &["--from-file"]),
     ("create", &["-f"]),
     ("apply", &["-f", "-k"]),
     ("delete job", &["--ignore-not-found"]),
     ("delete pod", &["--ignore-not-found", "--wait"]),
+    ("delete secret", &["--ignore-not-found"]),
     ("scale", &["--replicas"]),
     ("rollout status", &["--timeout"]),
     ("patch cronjob", &["-p"]),
-    ("wait pod", &["--for", "-l", "--timeout"]),
+    ("wait", &["--for", "-l", "--timeout"]),
+    ("attach", &["-i", "--quiet"]),
     ("logs", &["-f", "-l", "--tail"]),
     ("get", &["-l", "-o"]),
     ("describe", &["-l"]),
@@ -154,6 +157,12 @@ impl Asked {
 
     fn carry_out(&self, cluster: &mut Cluster<'_>, answer: &mut Answer) {
         self.check().unwrap_or_else(|error| panic!("{error}"));
+        // Whatever is told to the cluster, and is neither a Secret nor what is typed into a pod, it keeps for all to see.
+        let told = self.words.concat() + self.stdin.as_deref().unwrap_or_default();
+        assert!(
+            self.plain[0] == "attach" || !told.contains("AGE-SECRET-KEY-"),
+            "a secret is told to the cluster"
+        );
         let plain: Vec<&str> = self.plain.iter().map(String::as_str).collect();
         match plain.as_slice() {
             ["set", "env", changes @ ..] => self.set_env(changes, answer),
@@ -161,6 +170,24 @@ impl Asked {
                 let cron = self.option("--from").strip_prefix("cronjob/").unwrap();
                 let job = cluster.job_of(cron, name);
                 answer.stdout = cluster.create(&job);
+            }
+            ["create", "secret", "generic", name] => {
+                let file = self.option("--from-file");
+                assert!(!file.contains(['/', '=']), "{file}: its name is the Secret's key");
+                let content = fs::read_to_string(self.folder.join(file));
+                let content = content.unwrap_or_else(|e| panic!("{file}: {e}"));
+                let new = [(file.to_owned(), content)].into();
+                assert!(
+                    cluster.secrets.insert((*name).to_owned(), new).is_none(),
+                    "there is a Secret {name}"
+                );
+                answer.stdout = format!("secret/{name} created\n");
+            }
+            ["apply"] if self.options.contains_key("-k") => cluster.apply(self.option("-k")),
+            ["delete", "secret", name] => {
+                let was_there = cluster.secrets.remove(*name).is_some();
+                assert!(was_there || self.options.contains_key("--ignore-not-found"), "there is no {name}");
+                answer.stdout = format!("secret \"{name}\" deleted\n");
             }
             ["create" | "apply"] => {
                 for document in self.documents() {
@@ -174,7 +201,8 @@ impl Asked {
                     } else {
                         (&mut cluster.pods, "pod")
                     };
-                    let was_there = all.remove(*name).is_some();
+                    let waited = cluster.waiting.remove(&format!("{kind}/{name}")).is_some();
+                    let was_there = all.remove(*name).is_some() || waited;
                     assert!(
                         was_there || self.options.contains_key("--ignore-not-found"),
                         "there is no {name}"
@@ -200,6 +228,23 @@ impl Asked {
                 assert_eq!((self.option("--for"), self.option("-l")), ("delete", "app=roundcubemail"));
                 assert_eq!(cluster.replicas, 0, "it would wait for ever");
                 answer.stdout = "pod/roundcubemail-5d8f7c6b9-x2x7k condition met\n".into();
+            }
+            ["wait", what] => {
+                let (kind, ready) = match self.option("--for") {
+                    "jsonpath={.status.ready}=1" => ("job/", cluster.waiting.contains_key(*what)),
+                    "condition=Ready" => ("pod/", cluster.waiting.contains_key(*what)),
+                    other => panic!("not known here: {other}"),
+                };
+                assert!(what.starts_with(kind) && ready, "it would wait until its time is over");
+                answer.stdout = format!("{} condition met\n", what.replace("job/", "job.batch/"));
+            }
+            ["attach", what] => {
+                assert!(self.options.contains_key("-i"));
+                let name = if what.contains('/') { (*what).to_owned() } else { format!("pod/{what}") };
+                answer.stdout = cluster.attach(&name, self.stdin.as_deref().unwrap());
+            }
+            ["logs", waits] if cluster.waiting.contains_key(*waits) => {
+                *answer = Answer { code: 1, stderr: "error: it waits\n".to_owned(), ..Answer::default() };
             }
             ["logs", ..] => self.logs(&plain[1..], cluster, answer),
             ["get" | "describe", what @ ..] => self.get(what, cluster, answer),
@@ -265,6 +310,10 @@ impl Asked {
                 ["pod", name],
                 Some("{.status.phase} {.status.containerStatuses[0].state.terminated.exitCode}"),
             ) => {
+                if cluster.waiting.contains_key(&format!("pod/{name}")) {
+                    answer.stdout = "Running ".to_owned();
+                    return;
+                }
                 let code = cluster.pods[*name].code;
                 answer.stdout = format!("{} {code}", if code == 0 { "Succeeded" } else { "Failed" });
             }

@@ -16,13 +16,13 @@ mount --bind "$PROGRAM" "$FOLDER/bin/weekvault"
 if [ -n "$STORE_SIZE" ]; then mount -t tmpfs -o "size=$STORE_SIZE,mode=755" none "$FOLDER/store"; fi
 mount -t tmpfs -o mode=755 none "$ROOT" && mount --make-unbindable "$ROOT"
 for entry in /*; do
-    case $entry in /backup | /src | /mnt | /cache | /target | /tmp) continue ;; esac
+    case $entry in /backup | /src | /mnt | /cache | /target | /tmp | /keys | /identity) continue ;; esac
     if [ -L "$entry" ]; then cp -a "$entry" "$ROOT/"
     elif [ -d "$entry" ]; then mkdir "$ROOT$entry" && mount --rbind "$entry" "$ROOT$entry"
     fi
 done
 mkdir -m 1777 "$ROOT/tmp"
-mkdir -p "$ROOT/backup" "$ROOT/src/html" "$ROOT/src/enigma" "$ROOT/cache" "$ROOT/target" "$ROOT/mnt/offsite/roundcube"
+mkdir -p "$ROOT/backup" "$ROOT/src/html" "$ROOT/src/enigma" "$ROOT/cache" "$ROOT/target" "$ROOT/mnt/offsite/roundcube" "$ROOT/keys" "$ROOT/identity"
 "#;
 
 /// Mounted into it: the store, its copy, and what the test keeps beside them, wherever that is.
@@ -35,7 +35,8 @@ exec chroot "$ROOT" cat
 "#;
 
 /// What a page may use beside `weekvault` and `kubectl`. Anything else is not known there.
-const TOOLS: [&str; 10] = ["rsync", "df", "du", "ls", "sed", "sleep", "rm", "mv", "date", "gpg"];
+const TOOLS: [&str; 13] =
+    ["rsync", "df", "du", "ls", "sed", "sleep", "rm", "mv", "date", "gpg", "cat", "age", "age-keygen"];
 
 /// Ends with this value.
 pub(crate) struct Sandbox {
@@ -108,7 +109,7 @@ call=$(mktemp -d {calls}/call.XXXXXX)
 mkfifo "$call/code"
 printf '%s\0' "$@" >"$call/arguments"
 pwd >"$call/folder"
-for word; do case $word in -) cat >"$call/stdin" ;; esac; done
+for word; do case $word in - | -i) cat >"$call/stdin" ;; esac; done
 echo "$call" >{calls}/calls
 read -r code <"$call/code"
 cat "$call/stdout"
@@ -116,9 +117,13 @@ cat "$call/stderr" >&2
 exit "$code"
 "#
         );
-        let file = bin.join("kubectl");
-        fs::write(&file, stub).unwrap();
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+        // The printer.
+        let printer = format!("#!/bin/sh\nexec /usr/bin/cat >{}\n", self.path("printed").display());
+        for (name, script) in [("kubectl", stub), ("lpr", printer)] {
+            let file = bin.join(name);
+            fs::write(&file, script).unwrap();
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+        }
         let made = Command::new("mkfifo").arg(self.path("kubectl/calls")).status().unwrap();
         assert!(made.success());
     }
