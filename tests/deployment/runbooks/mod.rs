@@ -3,6 +3,7 @@
 
 mod cluster;
 mod kubectl;
+mod operator;
 mod page;
 mod sandbox;
 mod situations;
@@ -16,7 +17,7 @@ use situations::{SITUATIONS, Situation};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use world::World;
 
 fn docs(path: &str) -> PathBuf {
@@ -104,6 +105,11 @@ fn migrate_from_rsync() {
 }
 
 #[test]
+fn sealed_keys() {
+    follow("sealed-keys.md");
+}
+
+#[test]
 fn readme() {
     follow("README.md");
 }
@@ -174,6 +180,10 @@ fn mistakes_are_seen() {
         ),
         (restore("WEEKVAULT_WEAK=latest"), "WEEKVAULT_WEAK is no variable of it"),
         (restore("WEEKVAULT_WEEK=latest"), "Roundcube runs, and uses what is restored"),
+        (restore("WEEKVAULT_IDENTITY=/identity/mine.key"), "Roundcube runs"),
+        (restore("WEEKVAULT_IDENTITY=AGE-SECRET-KEY-1QQ"), "a secret is told to the cluster"),
+        (typed("kubectl -n roundcubemail attach -i job/roundcube-restore"), "nothing waits"),
+        (typed("kubectl -n roundcubemail wait job/x --for=jsonpath={.status.ready}=1"), "it would wait"),
         (changed_by("s/weekvault:/weekvalt:/"), "weekvalt"),
         (changed_by("s/backoffLimit/backofLimit/"), "/spec/backofLimit"),
     ] {
@@ -195,6 +205,80 @@ fn the_script_ends_as_its_command_does() {
     let printed = run(&mut world, &[script]).unwrap().concat();
     assert!(printed.contains("retired 2025-13/html.manifest"), "{printed}");
     assert!(world.cluster.pods.is_empty());
+}
+
+const SCRIPT: &str = "docs/deploy/kubernetes/weekvault.sh";
+
+#[test]
+fn the_script_hands_an_identity_over() {
+    let Some(sandbox) = Sandbox::new(None) else { return };
+    let mut world = World::new(&sandbox);
+    world.two_sealed_weeks();
+    let ls = "ls --week latest --pvc html config";
+    let key = fs::read_to_string(world.hand("mine.key")).unwrap();
+    for identity in [
+        format!("{SCRIPT} {ls} --identity mine.key"),
+        format!("{SCRIPT} {ls} --identity=mine.key"),
+        format!("cat mine.key | {SCRIPT} {ls} --identity -"),
+        format!("{SCRIPT} ls --identity - --week latest --pvc html config < mine.key"),
+    ] {
+        let printed = run(&mut world, &[&identity]).unwrap().concat();
+        assert!(printed.contains("config/config.inc.php"), "{identity}: {printed}");
+        assert!(!printed.contains(key.trim()), "{printed}");
+        world.check_no_identity();
+        assert!(world.cluster.pods.is_empty(), "{identity}");
+    }
+    for (wrong, told) in [
+        ("key test --identity missing.key", "missing.key"),
+        ("key test --identity mine.key --identity mine.key", "given twice"),
+        ("key rotate --identity mine.key --writer-key writer.key", "--writer-key is of files that stay here"),
+        ("init --recipients-file operators.txt", "--recipients-file is of files that stay here"),
+    ] {
+        let line = format!("{SCRIPT} {wrong} || echo \"exit code $?\"");
+        let printed = run(&mut world, &[&line]).unwrap().concat();
+        assert!(printed.contains(told) && printed.ends_with("exit code 2\n"), "{wrong}: {printed}");
+        assert!(!printed.contains("pod/"), "{wrong}: a pod was made: {printed}");
+    }
+}
+
+/// While a pod starts there is no log, and one that is quick may have ended by the time that its state is asked for.
+#[test]
+fn what_a_quick_command_printed_is_not_lost() {
+    let stub = "case $* in\n\
+        *' logs -f '*) exit 1 ;;\n\
+        *' logs '*) echo printed ;;\n\
+        *' get pod '*) printf 'Failed 4' ;;\nesac\n";
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = script_with(folder.path(), stub);
+    command.args(["verify", "--quick"]);
+    assert_eq!(common::Ran::of(command).expect(4).stdout, "printed\n");
+}
+
+/// Where nobody may attach, the pod would wait for ever.
+#[test]
+fn a_pod_that_gets_no_identity_is_deleted() {
+    let stub = "case $* in\n\
+        *' logs '*) exit 1 ;;\n\
+        *' attach '*) echo forbidden >&2; exit 1 ;;\n\
+        *' get pod '*) [ ! -e deleted ] || exit 1; printf 'Running ' ;;\n\
+        *' delete pod '*) : >deleted ;;\nesac\n";
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("mine.key"), "an identity").unwrap();
+    let mut command = script_with(folder.path(), stub);
+    command.args(["key", "test", "--identity", "mine.key"]).current_dir(folder.path());
+    common::Ran::of(command).expect(1).says("the identity did not get to the command: may you attach");
+}
+
+/// The script, with a `kubectl` that does what a script of the shell says.
+fn script_with(folder: &Path, stub: &str) -> std::process::Command {
+    use std::os::unix::fs::PermissionsExt;
+    let kubectl = folder.join("kubectl");
+    fs::write(&kubectl, format!("#!/bin/sh\n{stub}")).unwrap();
+    fs::set_permissions(&kubectl, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
+    let mut command = std::process::Command::new("timeout");
+    command.args(["60", "sh"]).arg(deploy("kubernetes/weekvault.sh")).env("PATH", path);
+    command
 }
 
 #[test]
@@ -227,18 +311,13 @@ fn each_alert_leads_to_a_page() {
 /// A cluster where the pod comes to a bad end before there is anything to read of it.
 #[test]
 fn a_pod_that_does_not_run_is_not_waited_for() {
-    use std::os::unix::fs::PermissionsExt;
     for (get_pod, said) in [("printf 'Failed '", "describe pod weekvault-"), ("exit 1", "no log")] {
         let folder = tempfile::tempdir().unwrap();
-        let kubectl = folder.path().join("kubectl");
-        let script = format!(
-            "#!/bin/sh\ncase $* in\n*' logs '*) echo 'no log' >&2; exit 1 ;;\n*' get pod '*) {get_pod} ;;\nesac\n"
+        let stub = format!(
+            "case $* in\n*' logs '*) echo 'no log' >&2; exit 1 ;;\n*' get pod '*) {get_pod} ;;\nesac\n"
         );
-        fs::write(&kubectl, script).unwrap();
-        fs::set_permissions(&kubectl, fs::Permissions::from_mode(0o755)).unwrap();
-        let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
-        let mut command = std::process::Command::new("timeout");
-        command.args(["60", "sh"]).arg(deploy("kubernetes/weekvault.sh")).arg("list").env("PATH", path);
+        let mut command = script_with(folder.path(), &stub);
+        command.arg("list");
         common::Ran::of(command).expect(1).says(said);
     }
 }

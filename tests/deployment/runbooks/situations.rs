@@ -69,6 +69,22 @@ pub(crate) const SITUATIONS: &[Situation] = &[
                 },
                 |world| world.check_started(NEW),
             ),
+            (
+                "From a sealed store",
+                |world| {
+                    world.two_sealed_weeks();
+                    break_program(world);
+                },
+                |world| {
+                    world.check_started(NEW);
+                    world.check_sealed_weeks();
+                },
+            ),
+            ("From a sealed store, where you may not attach", lose_keyring, |world| {
+                world.check_started_with(NEW, "enigma", ".");
+                world.check_no_identity();
+                world.reset(NEW);
+            }),
         ],
     },
     Situation {
@@ -120,6 +136,23 @@ pub(crate) const SITUATIONS: &[Situation] = &[
                 "A manifest is damaged",
                 |world| damage(&world.store().join(OLD).join("html.manifest")),
                 |world| world.check_week(OLD),
+            ),
+            (
+                "In a sealed store",
+                |world| {
+                    world.two_sealed_weeks();
+                    // The one of what no file system makes smaller, which is in both weeks.
+                    let largest = world.objects().into_iter().max_by_key(|o| o.metadata().unwrap().len());
+                    damage(&largest.unwrap());
+                    assert_eq!(world.run_cron("roundcube-verify"), 4);
+                    assert_eq!(world.metric("backup_verify_damaged_objects"), Some(1.0));
+                },
+                |world| {
+                    assert_eq!(world.metric("backup_verify_damaged_objects"), Some(0.0));
+                    world.check_running();
+                    world.check_sealed_weeks();
+                    world.check_backed_up();
+                },
             ),
         ],
     },
@@ -220,6 +253,39 @@ pub(crate) const SITUATIONS: &[Situation] = &[
                     world.check_backed_up();
                 },
             ),
+            (
+                "A sealed store is lost",
+                |world| {
+                    world.two_sealed_weeks();
+                    world.lose_store();
+                },
+                |world| {
+                    world.check_running();
+                    world.check_sealed_weeks();
+                    world.check_backed_up();
+                },
+            ),
+            (
+                "Only keys/ is lost",
+                |world| {
+                    fs::remove_dir_all(world.store().join("keys")).unwrap();
+                    assert_eq!(world.run_cron("roundcube-backup"), 0);
+                },
+                |world| {
+                    assert!(world.store().join("keys/read-1-1.age").exists());
+                    world.check_sealed_weeks();
+                },
+            ),
+            (
+                "There is no copy of a sealed store",
+                |world| world.lose_store(),
+                |world| {
+                    world.check_running();
+                    world.check_no_identity();
+                    world.check_backed_up();
+                    assert!(world.store().join("keys/read-1-1.age").exists());
+                },
+            ),
         ],
     },
     Situation {
@@ -246,6 +312,77 @@ pub(crate) const SITUATIONS: &[Situation] = &[
                 FARM[..2].iter().for_each(|week| world.check_week(&world.week(*week)));
             }),
             ("The way back", nothing, |world| assert!(!world.sandbox.inside("/tmp/old").exists())),
+            (
+                "Into a sealed store",
+                |world| {
+                    world.start_sealed();
+                    world.live_with_rsync();
+                },
+                |world| {
+                    world.sealed = true;
+                    world.check_no_identity();
+                    FARM[..2].iter().for_each(|week| world.check_week(&world.week(*week)));
+                    world.check_backed_up();
+                },
+            ),
+        ],
+    },
+    Situation {
+        page: "sealed-keys.md",
+        store_size: None,
+        begin: |world| {
+            world.two_weeks();
+            world.meet_operators();
+        },
+        sections: &[
+            ("Seal a store that is there", nothing, |world| {
+                world.sealed = true;
+                world.write_newest();
+                world.check_running();
+                world.check_sealed_weeks();
+                world.check_backed_up();
+            }),
+            ("Make a kit", nothing, |world| {
+                world.check_running();
+                world.check_no_identity();
+                world.check_newest_keys();
+            }),
+            ("Try a kit", |world| world.type_kit(), |world| assert!(!world.hand("kit.key").exists())),
+            (
+                "Restore from the kit alone",
+                |world| {
+                    world.mirror();
+                    world.type_kit();
+                    world.put_away();
+                },
+                |world| {
+                    world.check_restored("latest");
+                    assert!(!world.hand("kit.key").exists());
+                    world.take_back();
+                },
+            ),
+            ("Rotate", nothing, |world| {
+                world.write_newest();
+                world.check_newest_keys();
+                world.check_backed_up();
+            }),
+            ("An identity is lost or stolen", nothing, |world| {
+                world.write_newest();
+                world.check_newest_keys();
+                world.check_backed_up();
+                world.check_who_left();
+            }),
+            (
+                "A writer's file is lost or stolen",
+                |world| fs::remove_file(world.hand("writer.key")).unwrap(),
+                |world| {
+                    world.check_running();
+                    world.check_no_identity();
+                    world.check_newest_keys();
+                    world.check_backed_up();
+                    world.check_sealed_weeks();
+                },
+            ),
         ],
     },
 ];
