@@ -18,9 +18,11 @@ impl Archive {
         let mut take = |opened: Result<Option<Manifest>, ArchiveError>| {
             let manifest = match opened {
                 Ok(Some(manifest)) => manifest,
-                // Retired since it was listed, or damaged: it has no number.
+                // Retired since it was listed, damaged, or no file at all: it has no number.
                 Ok(None) | Err(ArchiveError::Format { .. }) => return Ok(()),
-                Err(ArchiveError::Store(error)) if error.is_not_found() => return Ok(()),
+                Err(ArchiveError::Store(error)) if error.is_not_found() || error.is_no_file() => {
+                    return Ok(());
+                }
                 Err(error) => return Err(error),
             };
             let number = |manifest: &Manifest| manifest.summary().head.as_ref().map(|head| head.sequence);
