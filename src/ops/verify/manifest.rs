@@ -31,7 +31,10 @@ pub(super) fn check_entries(
     manifest.owners()?;
     manifest.problems()?;
     manifest.left_out()?;
-    manifest.reader().check_blocks(Section::Ancillary).map_err(|e| manifest.error(e))?;
+    // What nobody decodes here has still to be what was stored.
+    for section in [Section::ReadFile, Section::Ancillary] {
+        manifest.reader().check_blocks(section).map_err(|e| manifest.error(e))?;
+    }
     manifest.reader().check_starts().map_err(|e| manifest.error(e))?;
     let _shared = manifest.chunk_lengths()?;
     // As hashes: a tree may be all links, and their first names long.
