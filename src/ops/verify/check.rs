@@ -12,10 +12,10 @@ use super::stand_in::stand_ins;
 use crate::archive::{
     Archive, ArchiveError, Damage, Listing, Manifest, ManifestId, ObjectReader, StoreLock, alike_pvcs, lock,
 };
-use crate::model::{Extent, FileContent, ObjectId, Week, WeekRef};
+use crate::model::{ChunkId, Extent, FileContent, ObjectId, Week, WeekRef};
 use crate::ops::{Error, Run};
 use crate::store::LockMode;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 /// Checks the store. Damage is in the result.
@@ -206,8 +206,9 @@ impl<'a> Check<'a> {
         if !narrowed {
             orphans.extend(self.objects.listed().filter(|number| !is_needed(number)));
             let theirs: BTreeSet<&ObjectId> = result.foreign.iter().flat_map(|f| &f.objects).collect();
-            let is_theirs = |n: &&u32| id(n).is_some_and(|id| theirs.contains(&id));
-            result.unreferenced = orphans.iter().filter(|n| !is_theirs(n)).count() as u64;
+            let spare = self.spare_chunks(&needed, &orphans);
+            let is_kept = |id: ObjectId| theirs.contains(&id) || spare.contains(id.chunk());
+            result.unreferenced = orphans.iter().filter(|n| !id(n).is_some_and(is_kept)).count() as u64;
         }
         orphans.retain(in_slice);
         needed.retain(in_slice);
@@ -227,6 +228,18 @@ impl<'a> Check<'a> {
             row.is_none() || needed == Some(true)
         });
         Ok(damage)
+    }
+
+    /// The chunks of `needed` that have other files too, among `orphans`: a sealed store keeps these, since they may have to stand
+    /// in for one that is needed.
+    fn spare_chunks(&self, needed: &[u32], orphans: &[u32]) -> HashSet<ChunkId> {
+        let sealed = |number: &u32| self.objects.id(*number).filter(|id| id.sum().is_some());
+        let others: HashSet<ChunkId> = orphans.iter().filter_map(sealed).map(|id| *id.chunk()).collect();
+        if others.is_empty() {
+            return others;
+        }
+        let chunks = needed.iter().filter_map(sealed).map(|id| *id.chunk());
+        chunks.filter(|chunk| others.contains(chunk)).collect()
     }
 
     /// Looks only whether objects are there with the right length.
