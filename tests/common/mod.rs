@@ -14,7 +14,7 @@ pub(crate) mod prometheus;
 pub(crate) mod pushgateway;
 pub(crate) mod raw_manifest;
 
-pub(crate) use operators::{INIT, OPERATORS};
+pub(crate) use operators::{INIT, OPERATORS, StoreKind};
 pub(crate) use place::Place;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
@@ -85,11 +85,13 @@ pub(crate) fn fixtures() -> &'static Path {
 /// A store, as whoever runs the program sees it.
 pub(crate) struct Vault {
     pub(crate) store: PathBuf,
+    /// Of a sealed store: the folder with the writer's and the operators' files, which commands get that need them.
+    pub(crate) keys: Option<PathBuf>,
 }
 
 impl Vault {
     pub(crate) fn new(store: impl Into<PathBuf>) -> Self {
-        Self { store: store.into() }
+        Self { store: store.into(), keys: None }
     }
 
     /// A store that cuts very small chunks, so that small trees have many.
@@ -123,7 +125,7 @@ impl Vault {
     /// Runs the program with these arguments.
     pub(crate) fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Ran {
         let mut command = self.command();
-        command.args(arguments);
+        command.args(self.with_keys(arguments));
         Ran::of(command)
     }
 
@@ -132,7 +134,7 @@ impl Vault {
     #[track_caller]
     pub(crate) fn run_confined<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Ran {
         let mut command = confined(&self.command());
-        command.args(arguments);
+        command.args(self.with_keys(arguments));
         Ran::of(command).unharmed()
     }
 
@@ -146,7 +148,7 @@ impl Vault {
             brief.env_remove(name);
         }
         let mut command = confined(&brief);
-        command.args(arguments);
+        command.args(self.with_keys(arguments));
         Ran::of(command).unharmed()
     }
 

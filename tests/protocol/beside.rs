@@ -9,6 +9,7 @@ use super::model::image::{Effect, Image};
 use super::model::judge::Judge;
 use super::model::runs::{self, DAY, Job};
 use super::model::sources::Sources;
+use crate::common::StoreKind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -32,15 +33,16 @@ struct Tried {
 }
 
 struct Setting {
+    kind: StoreKind,
     sources: Sources,
     judge: Judge,
     begin: Timestamp,
 }
 
 impl Setting {
-    fn new() -> Self {
+    fn new(kind: StoreKind) -> Self {
         let begin = Timestamp { secs: clock::now().secs / DAY * DAY + DAY / 2, nanos: 0 };
-        Self { sources: Sources::new(4), judge: Judge::default(), begin }
+        Self { kind, sources: Sources::new(4), judge: Judge::default(), begin }
     }
 
     fn run(&self, name: &'static str, act: Act, week: &str, state: usize) -> Run {
@@ -60,7 +62,7 @@ impl Setting {
     /// A store with two weeks, and one in the trash since today, whose objects the next gc retires; and with others that
     /// are in the trash for long.
     fn store(&self) -> Image {
-        let disk = ModelDisk::new(Image::empty(), self.begin);
+        let disk = ModelDisk::new(runs::before_the_first_run(self.kind), self.begin);
         for (week, state, day) in [("2025-01", 0, 0), ("2025-02", 1, 7), ("2025-03", 2, 14)] {
             let job =
                 Job { now: self.begin.plus_seconds(day * DAY), ..self.run("", whole_run, week, state).job };
@@ -130,7 +132,17 @@ impl Setting {
 
 #[test]
 fn whoever_works_on_the_store_meanwhile_takes_nothing_that_is_needed() {
-    let (began, setting) = (Instant::now(), Setting::new());
+    meet_at_every(1, StoreKind::Plain);
+}
+
+/// At some of the operations only: a meeting takes several runs, each of which seals and opens.
+#[test]
+fn whoever_works_on_a_sealed_store_meanwhile_takes_nothing_that_is_needed() {
+    meet_at_every(9, StoreKind::Sealed);
+}
+
+fn meet_at_every(stride: u64, kind: StoreKind) {
+    let (began, setting) = (Instant::now(), Setting::new(kind));
     let start = setting.store();
     let gc = setting.run("retention and gc", clean_up, "2025-04", 3);
     // Its chunks are among what gc retires just then.
@@ -152,7 +164,7 @@ fn whoever_works_on_the_store_meanwhile_takes_nothing_that_is_needed() {
             let (setting, start, tried, wrong) = (&setting, &start, &tried, &wrong);
             scope.spawn(move || {
                 for (outer, inner) in pairs {
-                    for at in (1 + thread..).step_by(2) {
+                    for at in (1 + stride * thread..).step_by(2 * stride as usize) {
                         match setting.beside(start, outer, inner, at, tried) {
                             Ok(false) => break,
                             Ok(true) => {}

@@ -17,7 +17,7 @@ pub(crate) fn whole_run(disk: &ModelDisk, job: &Job) -> Result<(), String> {
 }
 
 pub(crate) fn backup(disk: &ModelDisk, job: &Job) -> Result<(), String> {
-    runs::back_up(&runs::open(disk).map_err(text)?, job).map_err(text).map(drop)
+    runs::back_up(&runs::open_to_write(disk).map_err(text)?, job).map_err(text).map(drop)
 }
 
 pub(crate) fn clean_up(disk: &ModelDisk, job: &Job) -> Result<(), String> {

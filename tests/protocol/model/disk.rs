@@ -11,7 +11,8 @@ use std::time::Duration;
 use weekvault::model::Timestamp;
 use weekvault::store::{Disk, DiskFile, DiskLock, HeldFile, LockMode, Seen, SeenKind};
 
-/// No write takes more bytes at once, so that files are torn in their middle too.
+/// No write takes more bytes at once, so that files are torn in their middle too. Of long ones, such as sealed objects are, it
+/// takes two thirds: more pieces would only make more of the same states.
 const MAX_WRITE: usize = 700;
 
 /// A handle on the disk, as one process has it.
@@ -364,7 +365,7 @@ impl DiskFile for ModelFile {
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.disk.run(Kind::Write, &self.path, |s| {
-            let part = &bytes[..bytes.len().min(MAX_WRITE)];
+            let part = &bytes[..bytes.len().min(MAX_WRITE.max(bytes.len() * 2 / 3))];
             let Node::File { content, .. } = &s.live.nodes[self.node] else { return errno(Errno::ISDIR) };
             let content = Content::new([content.bytes.as_slice(), part].concat());
             let modified = s.tick();

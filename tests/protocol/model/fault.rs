@@ -87,7 +87,7 @@ pub(crate) struct Faults {
 
 impl Faults {
     pub(crate) fn meet(&mut self, kind: Kind, path: &str, log: usize) -> Fate {
-        let path = without_day(path);
+        let path = without_chance(path);
         let count = self.counts.entry((kind, path.clone())).or_default();
         *count += 1;
         let site = Site { kind, path, nth: *count };
@@ -115,13 +115,26 @@ impl Faults {
     }
 }
 
-/// Replaced manifests go to the folder of the day by the clock: its name is no part of a site's.
-fn without_day(path: &str) -> String {
-    match path.split_once("/trash/") {
+/// Replaced manifests go to the folder of the day by the clock, and no two files of a sealed store's chunk are alike: the day,
+/// and the file's sum and tag, are no part of a site's name.
+fn without_chance(path: &str) -> String {
+    let path = match path.split_once("/trash/") {
         Some((before, after)) => {
             let rest = after.split_once('/').map_or("", |(_, rest)| rest);
             format!("{before}/trash/*/{rest}")
         }
         None => path.to_owned(),
+    };
+    without_sum(&path)
+}
+
+/// A path in which a sealed object's file is called after its chunk alone.
+pub(crate) fn without_sum(path: &str) -> String {
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    match name.split_once('.') {
+        Some((chunk, rest)) if folder.contains("/objects/") && rest.ends_with(".age") => {
+            format!("{folder}/{chunk}.age")
+        }
+        _ => path.to_owned(),
     }
 }

@@ -2,12 +2,13 @@
 //! manifest's format is used.
 
 use super::image::{Content, Image};
+use super::keys::{STAFF, file_name, open_sealed};
 use super::sources::{Tree, What};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::sync::{Arc, Mutex};
-use weekvault::format::{ManifestReader, RandomRead, Seals};
-use weekvault::model::{Completeness, Extent, Kind, ObjectId};
+use weekvault::format::{Keys, ManifestReader, RandomRead, Seals};
+use weekvault::model::{ChunkId, Completeness, Extent, Kind, ObjectId};
 
 /// What is known of a manifest, by the hash of its file.
 struct Version {
@@ -99,30 +100,30 @@ impl Judge {
         self.versions.lock().unwrap()[hash].tree.clone()
     }
 
-    /// Checks that every manifest that is visible is known and has all its objects.
+    /// Checks that every manifest that is visible is known and has all its objects; in a sealed store any file of a chunk serves.
     pub(crate) fn check(&self, image: &Image, excused: Excused) -> Result<Places, String> {
         let walk = image.walk();
         let object = |(path, content): &(String, Option<&Content>)| {
-            let (id, _) = self.open((*content)?)?;
-            path.ends_with(&format!("objects/{}/{id}.zst", &id.to_string()[..1])).then_some(id)
+            let (id, _) = self.open(path, (*content)?)?;
+            let name = format!("objects/{}/{}", &id.to_string()[..1], file_name(&id));
+            path.ends_with(&name).then_some(*id.chunk())
         };
-        let objects: HashSet<ObjectId> =
-            walk.iter().filter(|(path, _)| path.ends_with(".zst")).filter_map(object).collect();
+        let chunks: HashSet<ChunkId> = walk.iter().filter_map(object).collect();
+        let is_there =
+            |id: &ObjectId| chunks.contains(id.chunk()) || excused.is_some_and(|e| e.chunk() == id.chunk());
         let mut places = Places::default();
         for (path, content) in &walk {
             let (Some((slot, visible)), Some(content)) = (slot(path), content) else { continue };
             let version = self.versions.lock().unwrap().get(&content.hash).cloned();
             match (version, visible) {
-                (Some(version), visible) => {
-                    match version.needs.iter().find(|id| !objects.contains(id) && Some(**id) != excused) {
-                        Some(id) if visible => {
-                            return Err(format!("{path} cannot be restored: no whole object {id}"));
-                        }
-                        Some(_) => {}
-                        None if visible => drop(places.visible.insert(slot, content.hash)),
-                        None => drop(places.trash.insert(*content.hash.as_bytes())),
+                (Some(version), visible) => match version.needs.iter().find(|id| !is_there(id)) {
+                    Some(id) if visible => {
+                        return Err(format!("{path} cannot be restored: no whole object {id}"));
                     }
-                }
+                    Some(_) => {}
+                    None if visible => drop(places.visible.insert(slot, content.hash)),
+                    None => drop(places.trash.insert(*content.hash.as_bytes())),
+                },
                 (None, true) => return Err(format!("{path} is none that was ever published")),
                 (None, false) => {}
             }
@@ -130,20 +131,27 @@ impl Judge {
         Ok(places)
     }
 
-    /// The chunk that an object's file holds, and its name; none where the file is damaged.
-    fn open(&self, stored: &Content) -> Opened {
+    /// The chunk that an object's file holds, and its name; none where the file is damaged, or no object's.
+    fn open(&self, path: &str, stored: &Content) -> Opened {
+        let ending = path.rsplit_once('.').filter(|_| path.contains("/objects/"))?.1;
         let mut opened = self.opened.lock().unwrap();
         let decode = || {
-            let chunk = zstd::stream::decode_all(stored.bytes.as_slice()).ok()?;
-            Some((ObjectId::of(&chunk), Arc::new(chunk)))
+            let (id, chunk) = match ending {
+                "zst" => {
+                    let chunk = zstd::stream::decode_all(stored.bytes.as_slice()).ok()?;
+                    (ObjectId::of(&chunk), chunk)
+                }
+                _ => open_sealed(&stored.bytes)?,
+            };
+            Some((id, Arc::new(chunk)))
         };
         opened.entry(stored.hash).or_insert_with(decode).clone()
     }
 
     /// The tree that a manifest restores to, and the objects that it takes.
     fn unpack(&self, image: &Image, manifest: &Content) -> Result<(Tree, Vec<ObjectId>), String> {
-        let reader =
-            ManifestReader::open(Bytes(manifest.clone()), &Seals::default()).map_err(|e| e.to_string())?;
+        let seals = Seals::with_keys(Keys::Reader(Arc::clone(&STAFF.reader)));
+        let reader = ManifestReader::open(Bytes(manifest.clone()), &seals).map_err(|e| e.to_string())?;
         if reader.summary().map_err(|e| e.to_string())?.completeness != Completeness::Complete {
             return Err("it is not complete".into());
         }
@@ -151,12 +159,13 @@ impl Judge {
         let files = image.walk();
         let mut chunks = Vec::new();
         for row in &rows {
-            let ending = format!("/objects/{}/{}.zst", &row.id.to_string()[..1], row.id);
+            let chunk = row.id.chunk().to_string();
+            let beginning = format!("/objects/{}/{chunk}.", &chunk[..1]);
             let copies = files
                 .iter()
-                .filter(|(path, _)| path.ends_with(&ending))
-                .filter_map(|(_, c)| self.open((*c)?));
-            let chunk = copies.into_iter().find(|(id, _)| *id == row.id);
+                .filter(|(path, _)| path.contains(&beginning))
+                .filter_map(|(path, c)| self.open(path, (*c)?));
+            let chunk = copies.into_iter().find(|(id, _)| id.chunk() == row.id.chunk());
             chunks.push(chunk.ok_or(format!("no whole object {}", row.id))?.1);
         }
         let mut tree = Tree::new();

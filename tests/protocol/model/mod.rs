@@ -13,5 +13,6 @@ pub(crate) mod disk;
 pub(crate) mod fault;
 pub(crate) mod image;
 pub(crate) mod judge;
+pub(crate) mod keys;
 pub(crate) mod runs;
 pub(crate) mod sources;

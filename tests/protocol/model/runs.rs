@@ -1,8 +1,10 @@
 //! What the program's commands do, on a model disk: each run is a process of its own.
 
 use super::disk::ModelDisk;
-use super::image::store;
+use super::image::{Image, store};
+use super::keys::{self, STAFF, as_reader, as_writer};
 use super::sources::{self, Tree};
+use crate::common::StoreKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use weekvault::archive::{
@@ -10,6 +12,7 @@ use weekvault::archive::{
     retain,
 };
 use weekvault::format::ChunkSizes;
+use weekvault::format::keys::ReadNumber;
 use weekvault::model::{ObjectId, PvcName, RunId, Silent, Timestamp, Week, WeekRef};
 use weekvault::ops::backup::{BackedUp, BackupOptions, Labels, Source, Trust, backup};
 use weekvault::ops::restore::{Owner, RestoreOptions, restore};
@@ -20,22 +23,48 @@ use weekvault::store::{LocalStore, LockMode, StoreError, StoreOperation};
 
 pub(crate) const DAY: i64 = 86_400;
 
+/// The store's id.
+pub(crate) const STORE: &str = "0123456789abcdef0123456789abcdef";
+/// It cuts very small chunks.
+pub(crate) const CHUNKS: ChunkSizes = ChunkSizes { min: 64, avg: 256, max: 1024 };
+
 fn local(disk: &ModelDisk) -> Arc<LocalStore> {
     let process = disk.of_new_process();
     let run = RunId(process.process());
     Arc::new(LocalStore::on(Box::new(process), store(), run))
 }
 
-/// Opens the store, or makes one that cuts very small chunks.
-pub(crate) fn open_or_create(disk: &ModelDisk) -> Result<Archive, ArchiveError> {
-    let chunks = ChunkSizes { min: 64, avg: 256, max: 1024 };
+fn new_store() -> NewStore {
     let created = Timestamp { secs: 1_700_000_000, nanos: 0 };
-    let new = NewStore { chunks, created, created_by: "a test".into(), id: "0123456789abcdef".repeat(2) };
-    Archive::open_or_create(local(disk), &new)
+    NewStore { chunks: CHUNKS, created, created_by: "a test".into(), id: STORE.into() }
 }
 
+/// What a disk has before the first run: nothing, since that makes a plain store, or a sealed one.
+pub(crate) fn before_the_first_run(kind: StoreKind) -> Image {
+    if kind == StoreKind::Plain {
+        return Image::empty();
+    }
+    let disk = ModelDisk::new(Image::empty(), Timestamp::default());
+    let archive = Archive::to_be_sealed(local(&disk), &new_store()).unwrap();
+    archive.add_read_file(ReadNumber { epoch: 1, n: 1 }, &STAFF.sealed).unwrap();
+    archive.seal().unwrap();
+    let made = disk.state().live.clone();
+    made
+}
+
+/// Opens the store to back up, or makes a plain one.
+pub(crate) fn open_or_create(disk: &ModelDisk) -> Result<Archive, ArchiveError> {
+    Archive::open_or_create(local(disk), &new_store()).map(as_writer)
+}
+
+/// Opens the store as those do who look after it: without a key.
 pub(crate) fn open(disk: &ModelDisk) -> Result<Archive, ArchiveError> {
     Archive::open(local(disk))
+}
+
+/// Opens the store to back up.
+pub(crate) fn open_to_write(disk: &ModelDisk) -> Result<Archive, ArchiveError> {
+    open(disk).map(as_writer)
 }
 
 fn options() -> BackupOptions {
@@ -152,11 +181,11 @@ pub(crate) fn bring_back(disk: &ModelDisk, slot: &str) -> Result<Undeleted, Erro
 /// An object of which this manifest uses all, and its file.
 pub(crate) fn an_object(disk: &ModelDisk, slot: &str) -> (ObjectId, PathBuf) {
     let (week, pvc) = slot.split_once('/').unwrap();
-    let archive = open(disk).unwrap();
+    let archive = as_reader(open(disk).unwrap());
     let id = archive.find_manifest(WeekRef::Exact(week.parse().unwrap()), &pvc.parse().unwrap()).unwrap();
     let rows = archive.open_manifest(&id).unwrap().objects().unwrap();
     let id = rows.iter().find(|row| row.used == row.chunk_length).unwrap().id;
-    (id, store().join(format!("objects/{}/{id}.zst", &id.to_string()[..1])))
+    (id, store().join(format!("objects/{}/{}", &id.to_string()[..1], keys::file_name(&id))))
 }
 
 /// Says what is wrong with a store of which nothing should be.
@@ -171,7 +200,7 @@ pub(crate) fn unclean(disk: &ModelDisk) -> Option<String> {
 /// Restores a manifest to a folder of the system, and reads that.
 pub(crate) fn restored(disk: &ModelDisk, slot: &str, target: &Path) -> Result<Tree, String> {
     let (week, pvc) = slot.split_once('/').unwrap();
-    let archive = open(disk).map_err(|e| e.to_string())?;
+    let archive = as_reader(open(disk).map_err(|e| e.to_string())?);
     let week = WeekRef::Exact(week.parse().unwrap());
     let manifest =
         archive.find_manifest(week, &pvc.parse().unwrap()).and_then(|id| archive.open_manifest(&id));
