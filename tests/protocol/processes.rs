@@ -1,22 +1,22 @@
 //! Backups of the same and of different pvcs, gc, verify and restore at work on one store at once, and killed at any
 //! moment: whatever is published can be restored, to exactly what its source was.
 //!
-//! `WEEKVAULT_KILL_SECONDS` says how long (20), `WEEKVAULT_KILL_SEED` with which dice; each run prints its own.
+//! `WEEKVAULT_KILL_SECONDS` says how long (20, and half of it on a sealed store), `WEEKVAULT_KILL_SEED` with which dice; each run
+//! prints its own.
 
 use crate::common::fate::{Dice, Ended, Fate, Fates, Moment};
-use crate::common::{Tree, Vault, assert_same_tree, backup_arguments, quick_folder};
+use crate::common::{StoreKind, Tree, Vault, assert_same_tree, backup_arguments, quick_folder};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 use tempfile::TempDir;
 use weekvault::archive::{Archive, ManifestRef};
 use weekvault::model::RunId;
-use weekvault::store::LocalStore;
 
 /// Weeks that retention keeps.
 const KEEP: usize = 3;
@@ -79,10 +79,11 @@ struct Field {
 }
 
 impl Field {
-    fn new(seed: u64) -> Self {
-        let folder = quick_folder(256 << 20, 100_000);
+    fn new(kind: StoreKind, seed: u64) -> Self {
+        let folder = quick_folder(512 << 20, 100_000);
         let vault = Vault::with_small_chunks(folder.path().join("store"));
-        let archive = Archive::open(Arc::new(LocalStore::new(vault.store.clone(), RunId(0)))).unwrap();
+        let vault = vault.of_kind(kind, &folder.path().join("keys"));
+        let archive = vault.archive();
         let [restored, lost_sight, targets] = [0; 3].map(AtomicU64::new);
         Self {
             folder,
@@ -104,7 +105,7 @@ impl Field {
         let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
         let kind =
             ["backup", "gc", "verify", "restore"].into_iter().find(|kind| arguments[0] == *kind).unwrap();
-        self.fates.run(&self.dice, kind, fate, self.vault.command().args(arguments))
+        self.fates.run(&self.dice, kind, fate, self.vault.command().args(self.vault.with_keys(arguments)))
     }
 
     /// What is to happen to a run: in a deadly round it is killed as a rule, in a calm one it is held up.
@@ -327,11 +328,20 @@ fn variable(name: &str) -> Option<u64> {
 
 #[test]
 fn whatever_is_killed_all_that_is_published_can_be_restored() {
-    let seconds = variable("WEEKVAULT_KILL_SECONDS").unwrap_or(20);
+    kill(StoreKind::Plain, variable("WEEKVAULT_KILL_SECONDS").unwrap_or(20));
+}
+
+/// In half the time: what may come of kills is the same, but for two files that hold one chunk.
+#[test]
+fn whatever_is_killed_all_that_is_published_in_a_sealed_store_can_be_restored() {
+    kill(StoreKind::Sealed, variable("WEEKVAULT_KILL_SECONDS").unwrap_or(20) / 2);
+}
+
+fn kill(kind: StoreKind, seconds: u64) {
     let clock = || SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64;
     let seed = variable("WEEKVAULT_KILL_SEED").unwrap_or_else(clock);
     println!("WEEKVAULT_KILL_SEED={seed}");
-    let field = Field::new(seed);
+    let field = Field::new(kind, seed);
     let mut sources = ["html", "enigma"].map(|pvc| Source::new(pvc, field.folder.path().join(pvc)));
     let mut truth = Truth::new();
     let (begun, mut rounds, mut published) = (Instant::now(), 0, 0);
