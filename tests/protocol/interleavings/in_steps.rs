@@ -26,17 +26,16 @@ enum Copy {
 fn yard(in_place: Copy, in_trash: Copy, moves: Moves) -> Yard {
     let mut yard = Yard::new();
     yard.moves = moves;
-    let object = Yard::object("x");
     for (copy, is_trash) in [(in_trash, true), (in_place, false)] {
         if copy == Copy::None {
             continue;
         }
         yard.orphan("x");
         if copy == Copy::Damaged {
-            yard.damage(&object);
+            yard.damage(&yard.object("x"));
         }
         if is_trash {
-            yard.retire(&object, TODAY);
+            yard.retire(&yard.object("x"), TODAY);
         }
     }
     yard
@@ -55,7 +54,7 @@ fn explore_undelete(moves: Moves) -> Explored {
     yard.published("2025-03", "q", "x");
     let key = Key::new("2025-03/q.manifest");
     yard.retire(&key, TODAY);
-    yard.cut_short(&Yard::object("x"));
+    yard.cut_short(&yard.object("x"));
     let undelete = Program::new("undelete", |store| {
         let (week, pvc) = ("2025-03".parse().unwrap(), "q".parse().unwrap());
         undelete(Run::new(&open(store)?, &Silent::default()), week, &pvc).map(drop).map_err(text)

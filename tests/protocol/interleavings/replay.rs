@@ -1,5 +1,6 @@
 //! The store as one process sees it: it answers what the process was told before, up to its next step.
 
+use super::alias::{Aliases, FirstFiles};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Write};
@@ -113,6 +114,20 @@ impl Step {
         (Answer::Done, Some(changed))
     }
 
+    /// The same where the store's files have the names that it knows them by.
+    fn of_the_store(self, aliases: &Aliases) -> Self {
+        let key = |key: Key| aliases.key(&key);
+        match self {
+            Self::Open(at) => Self::Open(key(at)),
+            Self::List(folder) => Self::List(folder),
+            Self::Version(at) => Self::Version(key(at)),
+            Self::Put(at, bytes, over) => Self::Put(key(at), bytes, over),
+            Self::Copy(from, to) => Self::Copy(key(from), key(to)),
+            Self::Rename(from, to) => Self::Rename(key(from), key(to)),
+            Self::Delete(at, over) => Self::Delete(key(at), over),
+        }
+    }
+
     /// The same for two runs whose clocks differ: a manifest tells when it was made, and a place in the trash on which
     /// day. The days of the tests' own are all in 2025.
     fn timeless(&self) -> Self {
@@ -177,6 +192,7 @@ pub(crate) struct Quiet {
     /// First digits of the objects that come up: all other folders of objects are empty, and stay so.
     pub(crate) digits: Vec<char>,
     pub(crate) moves: Moves,
+    pub(crate) firsts: FirstFiles,
 }
 
 impl Quiet {
@@ -239,6 +255,7 @@ struct Progress {
     next: Option<Step>,
     /// Why this was no run of the process.
     wrong: Option<String>,
+    aliases: Aliases,
 }
 
 impl Replay {
@@ -261,6 +278,7 @@ impl Replay {
     /// Once the past is over nothing is answered any more, and the process ends without having done a thing.
     fn ask(&self, operation: Op, key: &Key, step: Step) -> Result<Arc<Answer>, StoreError> {
         let mut progress = self.progress();
+        let step = step.of_the_store(&progress.aliases);
         let over = progress.next.is_some() || progress.wrong.is_some();
         let kind = match self.past.get(progress.at) {
             _ if over => io::ErrorKind::Other,
@@ -309,7 +327,7 @@ impl Store for Replay {
                 _ => Bytes::default(),
             },
         };
-        let version = version(&bytes);
+        let (version, bytes) = (version(&bytes), self.progress().aliases.read(&bytes));
         Ok(Box::new(Read { bytes, version }))
     }
 
@@ -329,10 +347,11 @@ impl Store for Replay {
         }
         let answer = self.ask(Op::List, folder, Step::List(folder.clone()))?;
         let Answer::Items(items) = &*answer else { return Ok(Vec::new()) };
+        let aliases = &self.progress().aliases;
         let item = |(name, written): &(String, Option<(u64, Timestamp)>)| {
             let kind =
                 written.map_or(ItemKind::Folder, |(length, modified)| ItemKind::File { length, modified });
-            Item { name: name.clone(), kind }
+            Item { name: aliases.name(name), kind }
         };
         Ok(items.iter().map(item).collect())
     }
@@ -401,7 +420,7 @@ impl Store for Replay {
 
     fn delete(&self, key: &Key) -> Result<(), StoreError> {
         // In memory a folder is there as long as it has files.
-        if !key.as_str().ends_with(".zst") && !key.as_str().ends_with(".manifest") {
+        if ![".zst", ".age", ".manifest"].iter().any(|ending| key.as_str().ends_with(ending)) {
             return Ok(());
         }
         self.change(Op::Delete, key, Step::Delete(key.clone(), Over::Anything))
@@ -474,8 +493,9 @@ impl Upload for Written {
             Moves::AtOnce | Moves::Without(Broken { conditional: false, .. }) => Over::Anything,
             _ => over.clone(),
         };
-        let step = Step::Put(key.clone(), Arc::new(self.bytes.clone()), over);
-        self.store.change(Op::Publish, key, step)
+        let (bytes, Replay { run, quiet, .. }) = (Arc::new(self.bytes.clone()), &self.store);
+        let (key, bytes) = self.store.progress().aliases.put(*run, &quiet.firsts, key, &bytes);
+        self.store.change(Op::Publish, &key, Step::Put(key.clone(), bytes, over))
     }
 }
 

@@ -1,13 +1,16 @@
 //! A store with a past, the processes that meet on it, and what is to be said of it then.
 
+use super::super::model::keys::{STAFF, as_reader, as_writer};
+use super::super::model::runs::{self, STORE};
+use super::alias::FirstFiles;
 use super::explore::{Explored, Explorer, Outcome, Program, Verdict};
 use super::replay::{Files, Moves, Quiet, files_of, store_of};
+use crate::common::StoreKind;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use weekvault::archive::{Archive, GcOptions, NewStore, ObjectReader, Retention, collect, retain};
-use weekvault::format::ChunkSizes;
-use weekvault::model::{ObjectId, ObjectRow, Silent, Timestamp};
+use weekvault::model::{ChunkId, ObjectRow, Silent, Timestamp};
 use weekvault::ops::Run;
 use weekvault::ops::backup::{BackupOptions, Labels, Source, Trust, backup};
 use weekvault::store::{Key, MemoryStore, Store};
@@ -28,7 +31,7 @@ pub(crate) fn open(store: impl Store + 'static) -> Result<Archive, String> {
 }
 
 pub(crate) fn run_backup(store: impl Store + 'static, week: &str, pvc: &str, path: PathBuf) -> Outcome {
-    backup_on(&open(store)?, week, pvc, path)
+    backup_on(&as_writer(open(store)?), week, pvc, path)
 }
 
 fn backup_on(archive: &Archive, week: &str, pvc: &str, path: PathBuf) -> Outcome {
@@ -72,6 +75,7 @@ pub(crate) fn retain_and_gc(pvc: &'static str) -> Program {
 
 /// A store and folders to back up.
 pub(crate) struct Yard {
+    kind: StoreKind,
     folder: tempfile::TempDir,
     store: MemoryStore,
     /// First digits of the objects that come up.
@@ -81,12 +85,21 @@ pub(crate) struct Yard {
 
 impl Yard {
     pub(crate) fn new() -> Self {
+        Self::of_kind(StoreKind::Plain)
+    }
+
+    pub(crate) fn of_kind(kind: StoreKind) -> Self {
         let store = MemoryStore::default();
-        let chunks = ChunkSizes { min: 1024, avg: 4096, max: 16384 };
-        let new = NewStore { chunks, created: NOW, created_by: "test".into(), id: "00".repeat(16) };
-        Archive::open_or_create(Arc::new(store.clone()), &new).unwrap();
-        let mut yard =
-            Self { folder: tempfile::tempdir().unwrap(), store, digits: Vec::new(), moves: Moves::AtOnce };
+        let new =
+            NewStore { chunks: runs::CHUNKS, created: NOW, created_by: "test".into(), id: STORE.into() };
+        let place = Arc::new(store.clone());
+        match kind {
+            StoreKind::Plain => Archive::open_or_create(place, &new).unwrap(),
+            // Each manifest has the read file.
+            StoreKind::Sealed => Archive::to_be_sealed(place, &new).unwrap().seal().unwrap(),
+        };
+        let (folder, digits) = (tempfile::tempdir().unwrap(), Vec::new());
+        let mut yard = Self { kind, folder, store, digits, moves: Moves::AtOnce };
         // Where no manifest is at all, gc gives nothing up.
         yard.published("2024-50", "bystander", "");
         yard
@@ -98,7 +111,7 @@ impl Yard {
         fs::create_dir_all(&path).unwrap();
         fs::write(path.join("file"), content).unwrap();
         if !content.is_empty() {
-            self.digits.extend(ObjectId::of(content.as_bytes()).to_string().chars().next());
+            self.digits.extend(self.chunk(content).chars().next());
         }
         path
     }
@@ -119,9 +132,22 @@ impl Yard {
         self.store.delete(key).unwrap();
     }
 
-    pub(crate) fn object(content: &str) -> Key {
-        let hex = ObjectId::of(content.as_bytes()).to_string();
-        Key::new(format!("objects/{}/{hex}.zst", &hex[..1]))
+    /// What the chunk with this content is called.
+    fn chunk(&self, content: &str) -> String {
+        let chunk = content.as_bytes();
+        match self.kind {
+            StoreKind::Plain => ChunkId::of(chunk).to_string(),
+            StoreKind::Sealed => STAFF.reader.name_key().chunk_id(chunk).to_string(),
+        }
+    }
+
+    /// The file in `objects/` whose chunk has this content.
+    pub(crate) fn object(&self, content: &str) -> Key {
+        let chunk = self.chunk(content);
+        let folder = Key::new(format!("objects/{}", &chunk[..1]));
+        let items = self.store.list(&folder).unwrap();
+        let object = items.iter().find(|item| item.name.starts_with(&chunk)).unwrap();
+        folder.child(&object.name)
     }
 
     /// Retires a file.
@@ -155,7 +181,7 @@ impl Yard {
     pub(crate) fn nightly(&mut self, content: &str) -> Program {
         let path = self.source(content);
         Program::new("nightly", move |store| {
-            let archive = open(store)?;
+            let archive = as_writer(open(store)?);
             backup_on(&archive, WEEK, "p", path.clone())?;
             gc_on(&archive, GcOptions { dry_run: false, trash_days: 0, empty_trash: false, now: NOW })
         })
@@ -165,7 +191,8 @@ impl Yard {
     /// it promised is so.
     pub(crate) fn explore(self, programs: Vec<Program>, promise: &dyn Fn(&Files) -> bool) -> Explored {
         let store_json = Arc::new(self.store.get(&Key::new("store.json"), 1 << 16).unwrap());
-        let quiet = Quiet { store_json, digits: self.digits, moves: self.moves };
+        let firsts = FirstFiles::default();
+        let quiet = Quiet { store_json, digits: self.digits, moves: self.moves, firsts };
         let end = |outcomes: &[(&str, &Outcome)], files: &Files, verdict: &Verdict| {
             let gc_fails = outcomes.iter().any(|(name, outcome)| name.contains("gc") && outcome.is_err());
             match outcomes {
@@ -187,7 +214,7 @@ pub(crate) fn is_published(files: &Files) -> bool {
 
 fn judge(files: &Files) -> Verdict {
     let store = store_of(files);
-    let archive = open(store.clone()).unwrap();
+    let archive = as_reader(open(store.clone()).unwrap());
     let (mut verdict, mut rows) = (Verdict::default(), Vec::new());
     for manifest in archive.manifests().unwrap() {
         match archive.open_manifest(&manifest.id).and_then(|m| m.objects()) {
