@@ -48,8 +48,7 @@ pub(crate) fn before_the_first_run(kind: StoreKind) -> Image {
     let archive = Archive::to_be_sealed(local(&disk), &new_store()).unwrap();
     archive.add_read_file(ReadNumber { epoch: 1, n: 1 }, &STAFF.sealed).unwrap();
     archive.seal().unwrap();
-    let made = disk.state().live.clone();
-    made
+    disk.state().live.clone()
 }
 
 /// Opens the store to back up, or makes a plain one.
