@@ -119,7 +119,7 @@ fn play(kind: Kind, stores: u64) -> u64 {
         (0..3).map(|at| ((look[at] - mean[at]) / units[at]).powi(2)).sum::<f64>()
     };
     let right = (0..stores).filter(|n| {
-        let has_it = blake3::hash(&n.to_le_bytes()).as_bytes()[0] % 2 == 0;
+        let has_it = blake3::hash(&n.to_le_bytes()).as_bytes()[0].is_multiple_of(2);
         let look = look(*n, has_it);
         (distance(&look, &with) < distance(&look, &without)) == has_it
     });
