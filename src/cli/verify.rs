@@ -246,6 +246,9 @@ fn hurts_text(hurts: &Hurts) -> String {
     let mut text = String::new();
     for (manifest, paths) in &hurts.paths {
         for path in paths {
+            // Without a key only this is known, that something needs it.
+            let path =
+                if path.is_root() { "files that take a key to name".to_owned() } else { path.to_string() };
             text.push_str(&format!("  hurts {} {}: {path}\n", manifest.week, manifest.pvc));
         }
     }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+use weekvault::format::keys::PaperKey;
 
 /// A place with a Pushgateway.
 struct Watched {
@@ -159,9 +160,22 @@ fn success_pushes_all_that_the_reference_promises() {
     for name in RUN {
         assert!(samples[name] >= begun - 1.0 && samples[name] <= now() + 1.0, "{name}");
     }
-    // Not one more, not one less, than the reference has.
+    // Not one more, not one less, than the reference has. A sealed store tells where it stands as well.
     expect(&place.run("verify"), 0);
+    assert!(!place.samples().keys().any(|name| name.starts_with("backup_head_")));
+    place.write("operator.txt", PaperKey::generate().unwrap().recipient().to_string());
+    let keys = "--recipients-file {}/operator.txt --single-recipient --writer-key {}/writer.key";
+    assert!(place.command(&format!("init {keys}")).status().unwrap().success());
+    for sequence in [1.0, 2.0] {
+        expect(&place.run("backup --source html={}/html --week 2025-14 --writer-key {}/writer.key"), 0);
+        assert_eq!(place.samples()["backup_head_sequence/html"], sequence);
+    }
     let samples = place.samples();
+    let manifest = fs::read(place.path("store/2025-14/html.manifest")).unwrap();
+    let digest48: String =
+        manifest[manifest.len() - 136..][..6].iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest48 = u64::from_str_radix(&digest48, 16).unwrap() as f64;
+    assert_eq!(samples["backup_head_digest48/html"], digest48);
     let names: BTreeSet<String> = samples.keys().map(|n| n.split('/').next().unwrap().to_owned()).collect();
     assert_eq!(names, documented());
 }
