@@ -138,7 +138,7 @@ fn whoever_works_on_the_store_meanwhile_takes_nothing_that_is_needed() {
 /// At some of the operations only: a meeting takes several runs, each of which seals and opens.
 #[test]
 fn whoever_works_on_a_sealed_store_meanwhile_takes_nothing_that_is_needed() {
-    meet_at_every(9, StoreKind::Sealed);
+    meet_at_every(19, StoreKind::Sealed);
 }
 
 fn meet_at_every(stride: u64, kind: StoreKind) {

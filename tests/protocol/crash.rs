@@ -225,7 +225,7 @@ fn a_power_cut_leaves_the_last_good_state() {
 /// over all runs.
 #[test]
 fn a_power_cut_leaves_the_last_good_state_of_a_sealed_store() {
-    cut_at_every(41, StoreKind::Sealed, 1_500);
+    cut_at_every(97, StoreKind::Sealed, 600);
 }
 
 fn cut_at_every(stride: usize, kind: StoreKind, at_least: usize) {

@@ -320,7 +320,7 @@ fn a_failing_disk_costs_a_run_and_nothing_else() {
 /// each takes a run more to recover from.
 #[test]
 fn a_failing_disk_costs_a_run_on_a_sealed_store_and_nothing_else() {
-    fail_at_every(53, StoreKind::Sealed);
+    fail_at_every(101, StoreKind::Sealed);
 }
 
 fn fail_at_every(stride: usize, kind: StoreKind) {
