@@ -28,6 +28,9 @@ pub enum ArchiveError {
         /// Who made it, and why that is not enough.
         reason: String,
     },
+    /// A manifest of a sealed store is plain, so that nobody has signed it.
+    #[error("{0} is plain, and in a sealed store a backup relies on signed manifests alone")]
+    PlainInSealed(String),
     /// The store is sealed, and what is to be written takes a writer's keys.
     #[error("{0} is a sealed store: a backup takes the keys of one of its writers; nothing was written")]
     NoWriter(String),

@@ -55,12 +55,10 @@ impl Archive {
     /// Refuses a manifest that a backup must not rely on: one that is not trusted, and in a sealed store one that nobody has signed.
     ///
     /// # Errors
-    /// [`ArchiveError::NotTrusted`].
+    /// [`ArchiveError::NotTrusted`], [`ArchiveError::PlainInSealed`].
     pub fn check_reliable(&self, manifest: &Manifest) -> Result<(), ArchiveError> {
         if self.seals().is_sealed() && manifest.writer().is_none() {
-            let reason =
-                "it is plain, and in a sealed store a backup relies on signed manifests alone".to_owned();
-            return Err(ArchiveError::NotTrusted { path: manifest.path().to_owned(), reason });
+            return Err(ArchiveError::PlainInSealed(manifest.path().to_owned()));
         }
         self.check_trusted(manifest)
     }

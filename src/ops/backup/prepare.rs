@@ -8,7 +8,7 @@ use super::pipeline::Pipeline;
 use super::previous::Previous;
 use super::result::BackedUp;
 use super::sources::{Before, Source, check_folder, check_likely, check_still_there, recorded};
-use crate::archive::{Inventory, Manifest, ManifestId, PendingManifest, SharedTrash};
+use crate::archive::{ArchiveError, Inventory, Manifest, ManifestId, PendingManifest, SharedTrash};
 use crate::model::{ArchivePath, Completeness, Details, Owners, Summary, Timestamp};
 use crate::ops::clock::now;
 use crate::ops::{Error, Run};
@@ -108,7 +108,10 @@ impl Preparing<'_> {
             // A blind writer is not told of what it cannot read.
             if !error.is_no_key() {
                 before.unreadable = true;
-                run.observer.warn(&format!("not compared with: {error}"));
+                // Of these one warning is enough.
+                if !matches!(error, ArchiveError::PlainInSealed(_)) {
+                    run.observer.warn(&format!("not compared with: {error}"));
+                }
             }
         })?;
         if previous.is_none() {

@@ -4,7 +4,7 @@ use super::options::{BackupOptions, Labels};
 use super::prepare::{Prepared, Ready, prepare};
 use super::result::{BackedUp, Backup};
 use super::sources::{Source, check_sources};
-use crate::archive::{FinishedManifest, Inventory, Stored, look_again};
+use crate::archive::{ArchiveError, FinishedManifest, Inventory, Stored, look_again};
 use crate::model::PvcName;
 use crate::ops::clock::now;
 use crate::ops::{Error, Run};
@@ -24,9 +24,17 @@ pub fn backup(
     archive.check_writer()?;
     check_sources(sources, &options.rules, archive)?;
     let names: Vec<PvcName> = sources.iter().map(|s| s.pvc.clone()).collect();
-    let inventory = Inventory::take(archive, |manifest, error| {
-        observer.warn(&format!("{}: not used for deduplication: {error}", manifest.id));
+    let mut plain = 0;
+    let inventory = Inventory::take(archive, |manifest, error| match error {
+        ArchiveError::PlainInSealed(_) => plain += 1,
+        error => observer.warn(&format!("{}: not used for deduplication: {error}", manifest.id)),
     })?;
+    if plain > 0 {
+        observer.warn(&format!(
+            "the store is sealed, and {plain} of its manifests are plain: nothing relies on them, and with an identity none is read \
+             that was not there when the store was sealed"
+        ));
+    }
     archive.check_names(&names, inventory.manifests(), |message| observer.warn(message))?;
     let (mut prepared, mut missing) = (Vec::new(), Vec::new());
     for source in sources {
