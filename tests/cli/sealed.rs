@@ -125,6 +125,10 @@ fn a_revoked_writers_weeks_are_read_where_they_are_named() {
     let told = place.say(&format!("key list --json {ANN}")).expect(0).json();
     let first = told["writers"][0]["writer"].as_str().unwrap().to_owned();
     place.say(&format!("key revoke {first} {keys} --writer-key {{}}/new.key")).expect(0);
+    place
+        .say(&format!("key list {ANN}"))
+        .expect(0)
+        .says(&format!("by another writer than {first}, who was revoked"));
     place.say(&format!("ls --week latest --pvc html {ANN}")).expect(1).says("was revoked");
     let ran = place.say(&format!("ls --week 2025-14 --pvc html {ANN}")).expect(0);
     ran.says("warning: ").says("was revoked").says("make sure that it has what you expect");

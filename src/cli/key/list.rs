@@ -25,6 +25,8 @@ struct Carried {
     manifest: String,
     pvc: String,
     writer: WriterId,
+    /// As far as the keys tell.
+    is_revoked: bool,
     /// None where that can only be told with a key.
     number: Option<ReadNumber>,
 }
@@ -52,7 +54,7 @@ pub(super) fn list(context: &Context, _: &ListArgs) -> Result<u8, Failure> {
         Some(keys) => Some(keys.file.number()),
         None => files.iter().filter_map(|file| file.number).max(),
     };
-    let carried = carried(&archive, found, &files)?;
+    let carried = carried(&archive, keys.as_ref(), found, &files)?;
     let document = document(&archive, keys.as_ref(), &files, newest, &carried);
     context.print(&document, &text(keys.as_ref(), &files, newest, &carried))?;
     Ok(DONE)
@@ -65,13 +67,20 @@ fn listed(found: &Found, keys: Option<&OpenKeys>) -> Listed {
     Listed { place, bytes, number, opens: opened.map(|file| file.is_some()) }
 }
 
-fn carried(archive: &Archive, found: &[Found], files: &[Listed]) -> Result<Vec<Carried>, Failure> {
+fn carried(
+    archive: &Archive,
+    keys: Option<&OpenKeys>,
+    found: &[Found],
+    files: &[Listed],
+) -> Result<Vec<Carried>, Failure> {
+    let writers = keys.map(|keys| keys.file.writers()).unwrap_or_default();
     let carried = archive.carried_read_files()?.into_iter().map(|carried| {
         let same = found.iter().zip(files).find(|(found, _)| found.sealed == carried.sealed);
         Carried {
             manifest: carried.manifest.to_string(),
             pvc: carried.manifest.pvc.to_string(),
             writer: carried.writer,
+            is_revoked: writers.iter().any(|writer| writer.id == carried.writer && writer.revoked),
             number: same.and_then(|(_, file)| file.number),
         }
     });
@@ -172,7 +181,11 @@ fn carried_row(carried: &Carried, newest: Option<ReadNumber>) -> Vec<String> {
     let (number, state) = match carried.number {
         None => ("?".to_owned(), "of a number that only a key tells".to_owned()),
         Some(number) if Some(number) < newest => {
-            (number.to_string(), format!("OLDER: renew the file of writer {writer}"))
+            let way_out = match carried.is_revoked {
+                true => format!("OLDER: back up by another writer than {writer}, who was revoked"),
+                false => format!("OLDER: renew the file of writer {writer}"),
+            };
+            (number.to_string(), way_out)
         }
         Some(number) => (number.to_string(), String::new()),
     };
