@@ -5,6 +5,7 @@ use super::manifest::Manifest;
 use super::open::Archive;
 use crate::format::keys::{PlainManifest, WriterId};
 use crate::format::{FormatError, Keys};
+use crate::model::WeekRef;
 
 impl Archive {
     /// Refuses a manifest that was made by nobody whom the keys trust. They trust what their writers have signed; an operator's, of
@@ -37,18 +38,34 @@ impl Archive {
         }
     }
 
-    /// Refuses a manifest whose writer was revoked, as far as the keys tell: whoever has that writer's file may have made it.
+    /// Whether a manifest's writer was revoked, as far as the keys tell: whoever has that writer's file may have made it.
+    pub fn is_revoked(&self, manifest: &Manifest) -> bool {
+        let (Keys::Reader(keys), Some(by)) = (self.seals().keys(), manifest.writer()) else { return false };
+        keys.writers().iter().any(|writer| writer.id == by && writer.revoked)
+    }
+
+    /// Refuses to read a manifest that is not trusted, and one whose writer was revoked unless its week was named: then `warn` is told.
     ///
     /// # Errors
     /// [`ArchiveError::NotTrusted`].
-    pub fn check_not_revoked(&self, manifest: &Manifest) -> Result<(), ArchiveError> {
-        let (Keys::Reader(keys), Some(by)) = (self.seals().keys(), manifest.writer()) else { return Ok(()) };
-        match keys.writers().iter().any(|writer| writer.id == by && writer.revoked) {
-            false => Ok(()),
-            true => {
-                let reason = format!("its writer, {by}, was revoked; it is read where its week is named");
-                Err(ArchiveError::NotTrusted { path: manifest.path().to_owned(), reason })
+    pub fn check_chosen(
+        &self,
+        manifest: &Manifest,
+        week: Option<WeekRef>,
+        warn: impl FnOnce(&str),
+    ) -> Result<(), ArchiveError> {
+        self.check_trusted(manifest)?;
+        if !self.is_revoked(manifest) {
+            return Ok(());
+        }
+        let reason = "its writer was revoked; it is read where its week is named".to_owned();
+        let path = manifest.path().to_owned();
+        match week {
+            Some(WeekRef::Exact(_)) => {
+                warn(&format!("the writer of {path} was revoked: make sure that it has what you expect"));
+                Ok(())
             }
+            _ => Err(ArchiveError::NotTrusted { path, reason }),
         }
     }
 

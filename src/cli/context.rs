@@ -103,14 +103,7 @@ impl Context {
     pub(super) fn manifest(&self, which: &Which, archive: &Archive) -> Result<Manifest, Failure> {
         self.tell_future(archive, which.week, &which.pvc)?;
         let manifest = archive.open_manifest(&archive.find_manifest(which.week, &which.pvc)?)?;
-        archive.check_trusted(&manifest)?;
-        match (archive.check_not_revoked(&manifest), which.week) {
-            (Ok(()), _) => {}
-            (Err(error), WeekRef::Exact(week)) => {
-                self.observer().warn(&format!("{error}, as {week} is: make sure that it has what you expect"))
-            }
-            (Err(error), _) => return Err(error.into()),
-        }
+        archive.check_chosen(&manifest, Some(which.week), |warning| self.observer().warn(warning))?;
         let id = manifest.id();
         if id.partial {
             let (week, pvc) = (id.week, &id.pvc);

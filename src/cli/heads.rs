@@ -3,6 +3,7 @@
 use super::context::Context;
 use super::failure::{DAMAGED, DONE, Failure, UNCHECKED};
 use super::files::{replace_whole, write_new};
+use super::human::count;
 use crate::archive::{Archive, StandingHead};
 use crate::format::keys::WriterId;
 use crate::format::{Keys, MAX_REMEMBERED, Remembered};
@@ -179,13 +180,13 @@ impl Heads {
         if let Some(why) = &self.unread {
             text.push_str(&format!("not compared with what is remembered: {why}\n"));
         }
-        let file = Shown::path(&self.file);
+        let (file, manifests) = (Shown::path(&self.file), |n: usize| count(n as u64, "manifest"));
         text.push_str(&match (self.before, self.now) {
-            (None, Some(now)) => format!("{now} manifests are remembered from now on, in {file}\n"),
+            (None, Some(now)) => format!("remembered from now on, in {file}: {}\n", manifests(now)),
             (Some(before), Some(_)) if self.code() == DONE && !self.is_accepted => {
-                format!("compared with {before} remembered manifests: the store has not gone back\n")
+                format!("compared with what is remembered ({}): the store has not gone back\n", manifests(before))
             }
-            (_, Some(now)) => format!("accepted: {now} manifests are remembered now, in {file}\n"),
+            (_, Some(now)) => format!("accepted, and remembered from now on, in {file}: {}\n", manifests(now)),
             (_, None) if self.unread.is_some() => String::new(),
             (_, None) => "if that is what somebody has done on purpose, by forget or undelete, run it again with --accept\n".to_owned(),
         });

@@ -74,7 +74,7 @@ pub(super) fn run(context: &Context, args: &VerifyArgs) -> Result<u8, Failure> {
         let archive = context.for_reader(context.open().map_err(Failure::in_opening)?)?;
         let verified = verify(context.run(&archive), &options).map_err(|e| context.failure(e, LEFT))?;
         let heads = heads::check(context, &archive, &args.heads)?;
-        Ok((verified, heads, head_reports(&archive)))
+        Ok((verified, heads, archive))
     });
     let code = match &result {
         Ok((verified, heads, _)) => exit_code(verified, heads.as_ref()),
@@ -85,7 +85,7 @@ pub(super) fn run(context: &Context, args: &VerifyArgs) -> Result<u8, Failure> {
         finished: clock::now(),
         read_bytes: context.observer().counters().store_read.get(),
         damaged_objects: result.as_ref().ok().map(|(verified, ..)| verified.damaged_objects.len() as u64),
-        heads: result.as_ref().map(|(.., heads)| heads.clone()).unwrap_or_default(),
+        heads: result.as_ref().map(|(.., archive)| head_reports(archive)).unwrap_or_default(),
     });
     let (verified, heads, _) = result?;
     let document = document(args, &verified, code, begun.elapsed().as_secs_f64());

@@ -46,9 +46,7 @@ pub fn materialize_all(
         let options = RestoreOptions { target: target.clone(), ..options.clone() };
         let written = observer.counters().bytes_restored.get();
         let result = archive.open_manifest(&id).map_err(Error::from).and_then(|manifest| {
-            if !matches!(week, Some(WeekRef::Exact(_))) {
-                archive.check_not_revoked(&manifest)?;
-            }
+            archive.check_chosen(&manifest, week, |warning| observer.warn(warning))?;
             let restored = restore_beside(run, &manifest, &options, before.get(&id.pvc))?;
             // Of too many problems not all are known.
             if restored.failed > restored.problems.len() as u64 {

@@ -14,7 +14,7 @@ fn remembered() -> Place {
     place.write("html/a", "first");
     place.backup_sealed("2025-13", "html");
     place.backup_sealed("2025-14", "html");
-    verify(&place, "").expect(0).says("2 manifests are remembered from now on");
+    verify(&place, "").expect(0).says("remembered from now on, in").says(": 2 manifests");
     place
 }
 
@@ -67,7 +67,10 @@ fn an_older_state_is_told_until_it_is_accepted() {
     assert_eq!((&change["verdict"], &change["sequence"]), (&json!("rolled back"), &json!(3)), "{told}");
     place.say("forget 2025-13/html").expect(0);
     verify(&place, "").expect(4).says("2025-13/html was manifest 1").says("and is gone");
-    verify(&place, "--accept").expect(0).says("accepted: 1 manifests are remembered now");
+    verify(&place, "--accept")
+        .expect(0)
+        .says("accepted, and remembered from now on, in")
+        .says(": 1 manifest\n");
     verify(&place, "").expect(0).says("the store has not gone back");
     place.say("undelete --week 2025-13 --pvc html").expect(0);
     verify(&place, "").expect(0);

@@ -166,9 +166,10 @@ pub fn import(run: Run<'_>, farm: Farm, options: &ImportOptions) -> Result<Impor
 fn is_whole(archive: &Archive, id: &ManifestId, observer: &dyn Observer) -> bool {
     let read = archive
         .open_manifest(id)
+        .and_then(|manifest| archive.check_trusted(&manifest).map(|()| manifest))
         .and_then(|manifest| manifest.entries()?.try_for_each(|entry| entry.map(drop)));
     match read {
-        // What a blind writer has made, it cannot read.
+        // A writer cannot read what others have made, nor a blind one its own.
         Err(error) if !error.is_no_key() => {
             observer.warn(&format!("{error}; the copy is to take its place"));
             false

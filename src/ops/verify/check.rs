@@ -126,7 +126,7 @@ impl<'a> Check<'a> {
             let checked = match self.run.archive.open_listed(&id) {
                 Ok(Some(manifest)) => match self.run.archive.check_trusted(&manifest) {
                     Ok(()) => {
-                        if self.run.archive.check_not_revoked(&manifest).is_err() {
+                        if self.run.archive.is_revoked(&manifest) {
                             result.revoked.push(id.clone());
                         }
                         self.manifest(&manifest)?
