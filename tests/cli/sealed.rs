@@ -197,6 +197,24 @@ fn copies_of_rsync_are_imported_into_a_sealed_store() {
 }
 
 #[test]
+fn an_import_keeps_no_manifest_of_a_writer_whom_it_does_not_know() {
+    let place = Place::sealed();
+    place.write("farm/2025-13/html/a", "of the copy");
+    place.write("html/a", "of another writer");
+    let keys = format!("{ANN} --recipients-file {{}}/all.txt");
+    place.say(&format!("key writer {{}}/new.key {keys}")).expect(0);
+    place.say("backup --week 2025-13 --source html={}/html --writer-key {}/new.key").expect(0);
+    let import = "import --rsync-root {}/farm --writer-key {}/writer.key";
+    place
+        .say(import)
+        .expect(0)
+        .says("is not one of those that the keys trust; the copy is to take its place");
+    let ran = place.say(&format!("cat --week 2025-13 --pvc html a {ANN}")).expect(0);
+    assert_eq!(ran.stdout, "of the copy");
+    place.say(import).expect(0).says("the store has it already");
+}
+
+#[test]
 fn eight_plain_weeks_become_eight_sealed_ones() {
     let place = Place::with_operators();
     let content = |week: u32| format!("content of week {week}\n").repeat(2000);
