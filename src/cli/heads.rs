@@ -1,7 +1,7 @@
 //! `verify --head`: what a verifier remembers of a sealed store, and what it makes of what it finds.
 
 use super::context::Context;
-use super::failure::{DAMAGED, DONE, Failure, UNCHECKED};
+use super::failure::{DAMAGED, DONE, FAILED, Failure, UNCHECKED};
 use super::files::{replace_whole, write_new};
 use super::human::count;
 use crate::archive::{Archive, StandingHead};
@@ -44,10 +44,19 @@ pub(super) struct Heads {
     is_accepted: bool,
     /// Why what there is could not be read.
     unread: Option<String>,
+    /// Why what there is could not be remembered.
+    pub(super) unwritten: Option<String>,
 }
 
-/// Compares the store with what the file remembers, and remembers what there is, unless there is something to be looked at.
-pub(super) fn check(context: &Context, archive: &Archive, args: &HeadArgs) -> Result<Option<Heads>, Failure> {
+/// What is remembered, before anything is checked.
+pub(super) struct Memory {
+    file: PathBuf,
+    store: StoreId,
+    remembered: Option<Remembered>,
+}
+
+/// Reads what is remembered, so that a file that makes no sense ends a check before it begins.
+pub(super) fn open(context: &Context, archive: &Archive, args: &HeadArgs) -> Result<Option<Memory>, Failure> {
     let Some(file) = &args.head else { return Ok(None) };
     let store = &context.global.store;
     if StorePlace::at(store).contains(&std::path::absolute(file).unwrap_or_else(|_| file.clone())) {
@@ -57,28 +66,38 @@ pub(super) fn check(context: &Context, archive: &Archive, args: &HeadArgs) -> Re
         )));
     }
     let remembered = read(file)?;
-    let id = identify(context, archive, file, remembered.as_ref())?;
+    let store = identify(context, archive, file, remembered.as_ref())?;
+    Ok(Some(Memory { file: file.clone(), store, remembered }))
+}
+
+/// Compares the store with what is remembered, and remembers what there is, unless there is something to be looked at.
+pub(super) fn compare(memory: Memory, archive: &Archive, args: &HeadArgs) -> Heads {
+    let Memory { file, store, remembered } = memory;
     let then = remembered.as_ref().map(|remembered| remembered.heads.as_slice());
     let mut heads = Heads {
-        file: file.clone(),
+        file,
         before: then.map(<[_]>::len),
         now: None,
         changes: Vec::new(),
         is_accepted: args.accept,
         unread: None,
+        unwritten: None,
     };
     let standing = match archive.heads() {
         Ok(standing) => standing,
         Err(error) => {
             heads.unread = Some(error.to_string());
-            return Ok(Some(heads));
+            return heads;
         }
     };
     heads.changes = compare_heads(then.unwrap_or_default(), &standing, &rules(archive, args));
     if args.accept || heads.verdict() < HeadVerdict::Untold {
-        remember(&mut heads, id, &standing)?;
+        match remember(&heads, store, &standing) {
+            Ok(count) => heads.now = Some(count),
+            Err(failure) => heads.unwritten = Some(failure.to_string()),
+        }
     }
-    Ok(Some(heads))
+    heads
 }
 
 fn rules(archive: &Archive, args: &HeadArgs) -> HeadRules {
@@ -137,18 +156,18 @@ fn read(path: &Path) -> Result<Option<Remembered>, Failure> {
     })
 }
 
-fn remember(heads: &mut Heads, store: StoreId, standing: &[StandingHead]) -> Result<(), Failure> {
+/// Writes what is to be remembered; how many manifests that is.
+fn remember(heads: &Heads, store: StoreId, standing: &[StandingHead]) -> Result<usize, Failure> {
     let path = &heads.file;
     let failed = |e| Failure::File(format!("write {}", Shown::path(path)), e);
     let remembered = Remembered { store, heads: remember_heads(standing) };
     let text = remembered.encode().map_err(|error| Failure::Refused(error.to_string()))?;
-    match heads.before {
+    let written = match heads.before {
         Some(_) => replace_whole(path, text.as_bytes()),
         None => write_new(path, text.as_bytes()).map(drop),
-    }
-    .map_err(failed)?;
-    heads.now = Some(remembered.heads.len());
-    Ok(())
+    };
+    written.map_err(failed)?;
+    Ok(remembered.heads.len())
 }
 
 impl Heads {
@@ -162,6 +181,7 @@ impl Heads {
             _ if self.unread.is_some() => UNCHECKED,
             HeadVerdict::RolledBack if !self.is_accepted => DAMAGED,
             HeadVerdict::Untold if !self.is_accepted => UNCHECKED,
+            _ if self.unwritten.is_some() => FAILED,
             _ => DONE,
         }
     }
@@ -187,7 +207,7 @@ impl Heads {
                 format!("compared with what is remembered ({}): the store has not gone back\n", manifests(before))
             }
             (_, Some(now)) => format!("accepted, and remembered from now on, in {file}: {}\n", manifests(now)),
-            (_, None) if self.unread.is_some() => String::new(),
+            (_, None) if self.unread.is_some() || self.unwritten.is_some() => String::new(),
             (_, None) => "if that is what somebody has done on purpose, by forget or undelete, run it again with --accept\n".to_owned(),
         });
         text
@@ -215,6 +235,7 @@ impl Heads {
             "remembered_now": self.now,
             "accepted": self.is_accepted,
             "unread": self.unread,
+            "unwritten": self.unwritten,
             "changes": self.changes.iter().map(change).collect::<Vec<_>>(),
         })
     }

@@ -1,7 +1,7 @@
 //! `verify`: the integrity check.
 
 use super::context::Context;
-use super::failure::{DAMAGED, DONE, Failure, UNCHECKED};
+use super::failure::{DAMAGED, DONE, FAILED, Failure, UNCHECKED};
 use super::heads::{self, HeadArgs, Heads};
 use super::human::{bytes, count, merge, path_json};
 use super::metrics::{Gateway, head_reports, push_verify};
@@ -72,8 +72,9 @@ pub(super) fn run(context: &Context, args: &VerifyArgs) -> Result<u8, Failure> {
     };
     let result = Failure::caught(|| {
         let archive = context.for_reader(context.open().map_err(Failure::in_opening)?)?;
+        let memory = heads::open(context, &archive, &args.heads)?;
         let verified = verify(context.run(&archive), &options).map_err(|e| context.failure(e, LEFT))?;
-        let heads = heads::check(context, &archive, &args.heads)?;
+        let heads = memory.map(|memory| heads::compare(memory, &archive, &args.heads));
         Ok((verified, heads, archive))
     });
     let code = match &result {
@@ -90,9 +91,18 @@ pub(super) fn run(context: &Context, args: &VerifyArgs) -> Result<u8, Failure> {
     let (verified, heads, _) = result?;
     let document = document(args, &verified, code, begun.elapsed().as_secs_f64());
     let document = merge(document, json!({ "heads": heads.as_ref().map(Heads::document) }));
-    let heads = heads.as_ref().map(Heads::text).unwrap_or_default();
-    context.print(&document, &(text(args, &verified) + &heads))?;
-    Ok(code)
+    let told = heads.as_ref().map(Heads::text).unwrap_or_default();
+    context.print(&document, &(text(args, &verified) + &told))?;
+    match heads.and_then(|heads| heads.unwritten) {
+        Some(why) if code == FAILED => {
+            Err(Failure::Incomplete(format!("what there is was not remembered: {why}")))
+        }
+        Some(why) => {
+            context.observer().warn(&format!("what there is was not remembered: {why}"));
+            Ok(code)
+        }
+        None => Ok(code),
+    }
 }
 
 fn exit_code(verified: &Verified, heads: Option<&Heads>) -> u8 {
@@ -100,7 +110,7 @@ fn exit_code(verified: &Verified, heads: Option<&Heads>) -> u8 {
     match verified {
         verified if !verified.is_clean() || heads == DAMAGED => DAMAGED,
         verified if !verified.is_checked() || heads == UNCHECKED => UNCHECKED,
-        _ => DONE,
+        _ => heads,
     }
 }
 

@@ -97,3 +97,17 @@ fn what_is_remembered_is_of_one_store_and_outside_of_it() {
     fs::write(place.path("store/store.json"), config).unwrap();
     verify(&place, "").expect(1).says("remembers a sealed store, and store.json says that the one at");
 }
+
+#[test]
+fn what_was_found_is_told_also_where_it_cannot_be_remembered() {
+    let place = remembered();
+    let damaged = place.objects_sealed().into_iter().next().unwrap();
+    let into_nothing = "verify --head {}/nowhere/head.json";
+    place.say(into_nothing).expect(1).says("nothing is damaged").says("was not remembered: cannot write");
+    fs::write(&damaged, "damaged").unwrap();
+    place.say(into_nothing).expect(4).says("1 object DAMAGED").says("was not remembered: cannot write");
+    // A file that makes no sense ends it before the store is read.
+    place.write("other.json", "{}");
+    let ran = place.say("verify --head {}/other.json").expect(1).says("put back a copy of it");
+    assert!(!ran.stdout.contains("DAMAGED"), "{ran}");
+}
