@@ -28,6 +28,12 @@ pub enum ArchiveError {
         /// Who made it, and why that is not enough.
         reason: String,
     },
+    /// A manifest is of a sealed store, and the store is described as a plain one.
+    #[error(
+        "{0} is of a sealed store, and store.json says that this one is plain: it was replaced, or is a copy from before; put the \
+         right one back, from a mirror"
+    )]
+    SealedInPlain(String),
     /// A manifest of a sealed store is plain, so that nobody has signed it.
     #[error("{0} is plain, and in a sealed store a backup relies on signed manifests alone")]
     PlainInSealed(String),

@@ -13,12 +13,12 @@ impl Archive {
     /// told: then everything counts.
     ///
     /// # Errors
-    /// [`ArchiveError::NotTrusted`].
+    /// [`ArchiveError::NotTrusted`], [`ArchiveError::SealedInPlain`].
     pub fn check_trusted(&self, manifest: &Manifest) -> Result<(), ArchiveError> {
         let signed = manifest.writer();
         let distrust = match (self.seals().keys(), signed) {
             (Keys::Plain | Keys::Writer(_), None) | (Keys::Without, _) => return Ok(()),
-            (Keys::Plain, Some(_)) => Some("it is of a sealed store, and this one is plain".to_owned()),
+            (Keys::Plain, Some(_)) => return Err(ArchiveError::SealedInPlain(manifest.path().to_owned())),
             (Keys::Writer(keys), Some(by)) => (!keys.trusts(&by)).then(|| unknown(&by)),
             (Keys::Reader(keys), Some(by)) => {
                 let is_known = keys.writers().iter().any(|writer| writer.id == by);

@@ -2,7 +2,7 @@
 //!
 //! Half of the stores have the known file, the other half one of the same length and compressibility in its place, both among others. The
 //! player sees the lengths of the objects' files, and may make stores of their own to practise. `WEEKVAULT_GAME=1000` plays the whole
-//! game, which takes some minutes; without that a short one is played.
+//! game, which takes some twenty minutes; without that a short one is played.
 
 use super::sealed::{STORE, back_up};
 use std::fs;

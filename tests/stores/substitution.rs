@@ -54,6 +54,14 @@ fn a_description_that_was_replaced_ends_the_backup_before_it_writes() {
         let before = all(&place);
         place.say(BACKUP).expect(1).says(said);
         assert_eq!(all(&place), before, "{replaced}");
+        if replaced.contains(&id(&config)) && said == "is plain" {
+            let without = BACKUP.replace("--writer-key {}/writer.key", "");
+            place
+                .say(&without)
+                .expect(1)
+                .says("is of a sealed store, and store.json says that this one is plain");
+            assert_eq!(all(&place), before, "a backup without a writer's file");
+        }
     }
     fs::write(place.path("store/store.json"), config).unwrap();
     place.say(BACKUP).expect(0);

@@ -24,11 +24,16 @@ pub fn backup(
     archive.check_writer()?;
     check_sources(sources, &options.rules, archive)?;
     let names: Vec<PvcName> = sources.iter().map(|s| s.pvc.clone()).collect();
-    let mut plain = 0;
+    let (mut plain, mut sealed) = (0, None);
     let inventory = Inventory::take(archive, |manifest, error| match error {
         ArchiveError::PlainInSealed(_) => plain += 1,
+        ArchiveError::SealedInPlain(path) => sealed = Some(path.clone()),
         error => observer.warn(&format!("{}: not used for deduplication: {error}", manifest.id)),
     })?;
+    // What is to be encrypted must not be written as it is.
+    if let Some(path) = sealed {
+        return Err(ArchiveError::SealedInPlain(path).into());
+    }
     if plain > 0 {
         observer.warn(&format!(
             "the store is sealed, and {plain} of its manifests are plain: nothing relies on them, and with an identity none is read \
